@@ -1,0 +1,5 @@
+"""`python -m oddeven.runtime` is the `oddeven` command."""
+
+from oddeven.runtime.cli import main
+
+main()

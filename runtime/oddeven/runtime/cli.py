@@ -1,0 +1,70 @@
+"""The `oddeven` command: a table of subcommands, each imported only when it is called.
+
+Parse, call, print: what a command does lives elsewhere. Results go to stdout, notes and progress to stderr.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import cast
+
+import click
+
+from oddeven.runtime.errors import OddEvenError
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "train": ("oddeven.train.command", "Train Keras models by a recipe."),
+    "export": ("oddeven.export.command", "Turn Keras models into quantized TFLite and ONNX files."),
+    "verify": ("oddeven.runtime.commands.verify", "Check that exported files still answer as the Keras model does."),
+    "predict": ("oddeven.runtime.commands.predict", "Answer for pictures."),
+    "pipeline": ("oddeven.runtime.commands.pipeline", "Train, export, verify and predict, in one go."),
+    "info": ("oddeven.runtime.commands.info", "Show what a model file is, or what is installed here."),
+}
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands' names and summaries without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the subcommand `name`."""
+        if name not in COMMANDS:
+            return None
+        return cast(click.Command, importlib.import_module(COMMANDS[name][0]).command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in `--help`, from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="oddeven")
+def cli() -> None:
+    """Small A-or-B image models: train, quantize, prove, and run on a device.
+
+    Exit codes: 0 well; 1 the accuracy gate did not pass; 2 wrong usage; 3 a package is missing; 4 a model or
+    artifact is broken; 5 images or data are unusable; 6 a result could not be written; 130 stopped by Ctrl-C.
+    """
+
+
+def main() -> None:
+    """Run the command line; every error we raise on purpose becomes one line on stderr and its exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OddEvenError as error:
+        click.echo(f"oddeven: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("oddeven: stopped.", err=True)
+        sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,70 @@
+"""Every error this project raises on purpose, each with the exit code the command line gives it.
+
+| code | meaning |
+|---|---|
+| 0 | all went well; for `verify`, every file passed |
+| 1 | the accuracy gate did not pass |
+| 2 | the command was used wrongly |
+| 3 | a package that this command needs is not installed |
+| 4 | a model, its spec or an artifact folder is broken |
+| 5 | the images or the dataset are unusable |
+| 6 | a result could not be written |
+| 130 | stopped by Ctrl-C |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class OddEvenError(Exception):
+    """Something a user can act on; its message is one or two whole sentences."""
+
+    exit_code = 2
+
+
+class UsageError(OddEvenError):
+    """An option or argument that cannot be honoured, such as a name that no table holds."""
+
+    exit_code = 2
+
+
+class MissingPackageError(OddEvenError):
+    """A package that is not installed; the message carries the pip line."""
+
+    exit_code = 3
+
+
+class ModelError(OddEvenError):
+    """A model file, spec, manifest or artifact folder that is broken or does not fit."""
+
+    exit_code = 4
+
+
+class DataError(OddEvenError):
+    """An image, a folder of images or a dataset that cannot be used."""
+
+    exit_code = 5
+
+
+class OutputError(OddEvenError):
+    """A result that could not be written."""
+
+    exit_code = 6
+
+
+def choose(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return `name` if the table `known` holds it.
+
+    Raises:
+        UsageError: it does not; the message lists what the table holds.
+    """
+    names = list(known)
+    if name not in names:
+        raise UsageError(f"There is no {kind} {name!r}; known are {', '.join(names)}.")
+    return name
+
+
+def missing_package(need: str, extra: str) -> MissingPackageError:
+    """The error for something that `need`s an extra of this distribution that is not installed."""
+    return MissingPackageError(f"{need} needs a package that is not installed: pip install 'oddeven[{extra}]'")

@@ -1,0 +1,124 @@
+"""ModelSpec: what a model answers, what picture it wants, and where it came from.
+
+It is the only thing that the training side tells the runtime. Nothing in it is about digits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+POLARITIES = ("any", "light-on-dark", "dark-on-light")
+PRECISIONS = ("float32", "int8")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The picture that the model wants.
+
+    Attributes:
+        height, width: in pixels.
+        channels: 1 for grey, 3 for RGB.
+        low, high: the real values that pixel 0 and pixel 255 stand for, usually 0.0 and 1.0.
+        polarity: `light-on-dark`, `dark-on-light`, or `any` where it does not matter.
+        preprocessing: a name in `oddeven.runtime.image.PREPROCESSINGS`.
+        parameters: numbers that the preprocessing takes, by name.
+    """
+
+    height: int
+    width: int
+    channels: int
+    low: float = 0.0
+    high: float = 1.0
+    polarity: str = "any"
+    preprocessing: str = "squash"
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what no picture can have (ValueError)."""
+        if min(self.height, self.width) < 1:
+            raise ValueError(f"the input is {self.height}x{self.width}; both sides must be at least 1.")
+        if self.channels not in (1, 3):
+            raise ValueError(f"the input has {self.channels} channels; 1 (grey) and 3 (RGB) are supported.")
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"the value range {self.low} to {self.high} is not a range.")
+        if self.polarity not in POLARITIES:
+            raise ValueError(f"unknown polarity {self.polarity!r}; known are {', '.join(POLARITIES)}.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return self.height, self.width, self.channels
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the weights came from; two training runs with equal provenance are the same run.
+
+    Attributes:
+        dataset: its name.
+        dataset_sha256: hash of all its images and labels.
+        recipe: name of the recipe, with `(quick)` behind it for a smoke run.
+        epochs, seed: as trained.
+        versions: package name to version.
+    """
+
+    dataset: str
+    dataset_sha256: str
+    recipe: str
+    epochs: int
+    seed: int
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The images that set the quantized ranges.
+
+    Attributes:
+        source: dataset and split they were drawn from.
+        sha256: hash of their pixels.
+        count: how many.
+        class_counts: how many of each label.
+        seed: of the draw.
+    """
+
+    source: str
+    sha256: str
+    count: int
+    class_counts: tuple[int, int]
+    seed: int
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything a runtime must know of a model besides its weights.
+
+    Attributes:
+        name: the architecture, or whatever its maker called it.
+        labels: the words for answers 0 and 1.
+        threshold: a probability of label 1 strictly above it answers label 1; between 0 and 1.
+        precision: one of `PRECISIONS`.
+        calibration: None for a file that needed none.
+    """
+
+    name: str
+    labels: tuple[str, str]
+    input: InputSpec
+    provenance: Provenance
+    threshold: float = 0.5
+    precision: str = "float32"
+    calibration: Calibration | None = None
+    schema_version: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a spec that could not answer (ValueError)."""
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise ValueError(f"the model name {self.name!r} cannot be part of a file name.")
+        if self.labels[0] == self.labels[1] or not all(self.labels):
+            raise ValueError(f"the labels {self.labels[0]!r} and {self.labels[1]!r} must be two different words.")
+        if not 0.0 < self.threshold < 1.0:
+            raise ValueError(f"the threshold {self.threshold} must lie between 0 and 1.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {self.precision!r}; known are {', '.join(PRECISIONS)}.")

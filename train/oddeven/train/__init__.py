@@ -1,0 +1,1 @@
+"""Training: datasets, architectures, recipes, fitting and plots. TensorFlow lives here."""

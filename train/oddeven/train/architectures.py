@@ -1,0 +1,66 @@
+"""The networks, as rows of one table. Adding one is a function that lists its layers, and a row.
+
+Each function takes `keras.layers`, so that the table can be read without importing TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from oddeven.runtime.errors import choose
+
+
+def mlp(layers: Any) -> list[Any]:
+    """Three wide layers that see the picture as one row of pixels."""
+    return [layers.Flatten(), *(layers.Dense(256, activation="relu") for _ in range(3))]
+
+
+def cnn(layers: Any) -> list[Any]:
+    """Two small convolutions, each halved by pooling, and one wide layer."""
+    return [
+        layers.Conv2D(32, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Conv2D(32, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Flatten(),
+        layers.Dense(256, activation="relu"),
+    ]
+
+
+def deep_cnn(layers: Any) -> list[Any]:
+    """Two pairs of convolutions with dropout behind each pair and behind the wide layer."""
+    return [
+        layers.Conv2D(32, 3, activation="relu"),
+        layers.Conv2D(32, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Dropout(0.25),
+        layers.Conv2D(64, 3, activation="relu"),
+        layers.Conv2D(64, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Dropout(0.25),
+        layers.Flatten(),
+        layers.Dense(256, activation="relu"),
+        layers.Dropout(0.5),
+    ]
+
+
+ARCHITECTURES: Mapping[str, Callable[[Any], list[Any]]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "deep_cnn": deep_cnn,
+}
+
+
+def build(name: str, input_shape: tuple[int, int, int]) -> Any:
+    """An untrained Keras model: float32 (N, *input_shape) in, probability of label 1, float32 (N, 1), out.
+
+    Raises:
+        UsageError: no architecture has that name.
+    """
+    body = ARCHITECTURES[choose("architecture", name, ARCHITECTURES)]
+    import keras
+    from keras import layers
+
+    head = layers.Dense(1, activation="sigmoid", name="probability")
+    return keras.Sequential([keras.Input(input_shape, name="image"), *body(layers), head], name=name)

@@ -1,0 +1,62 @@
+"""Training batches as a tf.data pipeline whose every random choice follows from (seed, epoch, step) alone.
+
+That is what lets a killed run go on where it stopped and still end where an unbroken one would.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from oddeven.runtime.spec import InputSpec
+from oddeven.train.augment import Affine, distort
+from oddeven.train.dataset import Split
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Batches in an epoch over `count` pictures; the last one may be smaller."""
+    return math.ceil(count / batch_size)
+
+
+def feed(
+    split: Split, spec: InputSpec, batch_size: int, augmentation: Affine | None, seed: int, epochs: range
+) -> Any:
+    """A tf.data.Dataset of (images float32 (B, H, W, C) in the spec's value range, labels float32 (B, 1)).
+
+    It runs through `epochs` one after the other, each in an order of its own.
+    """
+    import tensorflow as tf
+
+    images = tf.constant(split.images)
+    labels = tf.constant(split.labels[:, None], tf.float32)
+
+    def batch(epoch: Any, step: Any, chosen: Any) -> tuple[Any, Any]:
+        x = to_real(tf.cast(tf.gather(images, chosen), tf.float32), spec)
+        if augmentation is not None:
+            x = distort(x, augmentation, tf.stack([_mix(seed, epoch), tf.cast(step, tf.int32)]))
+        return x, tf.gather(labels, chosen)
+
+    def one_epoch(epoch: Any) -> Any:
+        key = tf.stack([_mix(seed, epoch), tf.constant(-1, tf.int32)])
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed=key)
+        batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
+        return batches.map(
+            lambda step, chosen: batch(epoch, step, chosen),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
+    return numbers.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+
+
+def to_real(pixels: Any, spec: InputSpec) -> Any:
+    """Pixels 0 to 255 (float32) as the real values the spec gives them."""
+    return pixels * ((spec.high - spec.low) / 255.0) + spec.low
+
+
+def _mix(seed: int, epoch: Any) -> Any:
+    """One int32 for the pair; the multiplier (2**32 over the golden ratio) keeps neighbouring seeds apart."""
+    import tensorflow as tf
+
+    return tf.cast((tf.cast(epoch, tf.int64) + seed * 2_654_435_769) % 2_147_483_647, tf.int32)

@@ -1,0 +1,218 @@
+"""Fitting one model: resumable, deterministic, and judged once on the test split."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.attachment import attach_to_keras
+from oddeven.runtime.files import replacing, write
+from oddeven.runtime.spec import ModelSpec, Provenance
+from oddeven.train import checkpoint, plots
+from oddeven.train.architectures import build
+from oddeven.train.checkpoint import History
+from oddeven.train.dataset import Dataset, Split
+from oddeven.train.feed import feed, steps_per_epoch, to_real
+from oddeven.train.recipes import Recipe
+
+BATCH = 1000
+MEASURES = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds", "cpu_seconds")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training run: which network, how, on what, from which seed."""
+
+    architecture: str
+    recipe_name: str
+    recipe: Recipe
+    dataset: Dataset
+    seed: int
+    epochs: int
+
+    def provenance(self) -> Provenance:
+        """What makes this run this run; a checkpoint or model with an equal one continues or is its result."""
+        return Provenance(
+            dataset=self.dataset.name,
+            dataset_sha256=self.dataset.sha256,
+            recipe=self.recipe_name,
+            epochs=self.epochs,
+            seed=self.seed,
+            versions={name: version(name) for name in ("oddeven", "keras", "tensorflow")},
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        path: the `.keras` file, its ModelSpec inside.
+        history: one value an epoch for `loss`, `accuracy`, `val_loss`, `val_accuracy`, `seconds` (wall) and
+            `cpu_seconds` (all cores).
+        test_accuracy, test_loss: on the test split.
+    """
+
+    name: str
+    path: Path
+    history: History
+    test_accuracy: float
+    test_loss: float
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all epochs, validation included."""
+        return sum(self.history["seconds"])
+
+
+def train(plan: Plan, folder: Path, fresh: bool = False) -> Trained:
+    """Train as `plan` says into `folder`: `<architecture>.keras`, `history.json` and two pictures.
+
+    A run that was killed goes on behind its last whole epoch; one that is finished is only read again.
+    `fresh` starts from nothing in either case.
+
+    Raises:
+        UsageError: no architecture has that name.
+        OutputError: a file cannot be written.
+    """
+    path = folder / f"{plan.architecture}.keras"
+    saved = folder / "checkpoint.keras"
+    run = plan.provenance()
+    if fresh:
+        saved.unlink(missing_ok=True)
+    elif (finished := _finished(path, run)) is not None:
+        _note(f"{plan.architecture}: already trained by this recipe and seed in {folder} (--fresh trains again)")
+        return finished
+    trained = _finish(plan, *_fit(plan, saved, run), path, run)
+    saved.unlink(missing_ok=True)
+    return trained
+
+
+def _fit(plan: Plan, saved: Path, run: Provenance) -> tuple[Any, History]:
+    """The model after the last epoch and its history, from the checkpoint `saved` where it is of this `run`."""
+    import keras
+
+    keras.utils.set_random_seed(plan.seed)
+    model = _compiled(plan)
+    history = checkpoint.restore(saved, model, run) or {key: [] for key in MEASURES}
+    done = len(history["loss"])
+    if done:
+        _note(f"{plan.architecture}: resuming behind epoch {done} of {plan.epochs}")
+    data, recipe = plan.dataset, plan.recipe
+    batches = feed(data.train, data.input, recipe.batch_size, recipe.augmentation, plan.seed, range(done, plan.epochs))
+    model.fit(
+        batches,
+        initial_epoch=done,
+        epochs=plan.epochs,
+        steps_per_epoch=steps_per_epoch(len(data.train), recipe.batch_size),
+        shuffle=False,
+        validation_data=(_real(data.validation, data), data.validation.labels[:, None]),
+        validation_batch_size=BATCH,
+        callbacks=[_bookkeeping(plan, model, history, saved, run)],
+        verbose=1 if sys.stderr.isatty() else 2,
+    )
+    return model, history
+
+
+def _real(split: Split, data: Dataset) -> npt.NDArray[np.float32]:
+    """The pictures of a split as the model takes them, float32 (N, H, W, C)."""
+    return cast("npt.NDArray[np.float32]", to_real(split.images.astype(np.float32), data.input))
+
+
+def _compiled(plan: Plan) -> Any:
+    """A fresh model with its optimizer; the one-cycle rate spans the whole run."""
+    import keras
+
+    recipe = plan.recipe
+    model = build(plan.architecture, plan.dataset.input.shape)
+    if recipe.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(recipe.peak_learning_rate)
+    else:
+        steps = plan.epochs * steps_per_epoch(len(plan.dataset.train), recipe.batch_size)
+        rise = max(1, int(0.3 * steps))
+        cycle = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=recipe.peak_learning_rate / 25,
+            warmup_target=recipe.peak_learning_rate,
+            warmup_steps=rise,
+            decay_steps=max(1, steps - rise),
+            alpha=1e-3,
+        )
+        optimizer = keras.optimizers.AdamW(cycle, weight_decay=recipe.weight_decay)
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+    # XLA on a CPU makes these convolutions up to five times slower.
+    model.compile(optimizer, loss="binary_crossentropy", metrics=["accuracy"], jit_compile=False)
+    return model
+
+
+def _bookkeeping(plan: Plan, model: Any, history: History, saved: Path, run: Provenance) -> Any:
+    """A callback that makes each epoch's dropout follow from (seed, epoch), times it, and saves the state."""
+    import keras
+
+    started = [0.0, 0.0]
+
+    def begin(epoch: int, logs: object = None) -> None:
+        for number, layer in enumerate(model.layers):
+            if hasattr(layer, "seed_generator"):
+                layer.seed_generator.state.assign([plan.seed * 1000 + number, epoch << 20])
+        started[:] = time.perf_counter(), time.process_time()
+
+    def end(epoch: int, logs: dict[str, float]) -> None:
+        wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
+        measures = {**logs, "seconds": wall, "cpu_seconds": cpu}
+        for key, values in history.items():
+            values.append(float(measures[key]))
+        checkpoint.save(saved, model, history, run)
+
+    return keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)
+
+
+def _finish(plan: Plan, model: Any, history: History, path: Path, run: Provenance) -> Trained:
+    """Judge the final model on the test split, once, and save it without its optimizer."""
+    import keras
+
+    data = plan.dataset
+    probabilities = model.predict(_real(data.test, data), batch_size=BATCH, verbose=0)[:, 0]
+    labels = data.test.labels
+    loss = float(keras.losses.BinaryCrossentropy()(labels[:, None], probabilities[:, None]))
+    accuracy = float(np.mean((probabilities > 0.5) == labels))
+    trained = Trained(plan.architecture, path, history, accuracy, loss)
+    plots.curves(history, plan.architecture, path.with_name("curves.png"))
+    plots.predictions(data, probabilities, path.with_name("predictions.png"))
+    _save_model(model, ModelSpec(plan.architecture, data.labels, data.input, run), path)
+    record = {"provenance": asdict(run), "history": history, "test_accuracy": accuracy, "test_loss": loss}
+    write(path.with_name("history.json"), json.dumps(record, indent=2) + "\n")
+    return trained
+
+
+def _save_model(model: Any, spec: ModelSpec, path: Path) -> None:
+    """Write the network and its weights, without the optimizer, and `spec` inside."""
+    import keras
+
+    bare = keras.models.clone_model(model)
+    bare.set_weights(model.get_weights())
+    with replacing(path) as partial:
+        bare.save(partial)
+        attach_to_keras(partial, spec)
+
+
+def _finished(path: Path, run: Provenance) -> Trained | None:
+    """The result of an earlier, equal run, or None."""
+    record_path = path.with_name("history.json")
+    if not (path.exists() and record_path.exists()):
+        return None
+    record = json.loads(record_path.read_text())
+    if record["provenance"] != asdict(run):
+        return None
+    return Trained(path.stem, path, record["history"], record["test_accuracy"], record["test_loss"])
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
