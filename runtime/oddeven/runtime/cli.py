@@ -17,7 +17,10 @@ from oddeven.runtime.errors import OddEvenError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("oddeven.train.command", "Train Keras models by a recipe."),
     "export": ("oddeven.export.command", "Turn Keras models into quantized TFLite and ONNX files."),
-    "verify": ("oddeven.runtime.commands.verify", "Check that exported files still answer as the Keras model does."),
+    "verify": (
+        "oddeven.runtime.commands.verify",
+        "Check that exported files still answer as the Keras model does.",
+    ),
     "predict": ("oddeven.runtime.commands.predict", "Answer for pictures."),
     "pipeline": ("oddeven.runtime.commands.pipeline", "Train, export, verify and predict, in one go."),
     "info": ("oddeven.runtime.commands.info", "Show what a model file is, or what is installed here."),

@@ -1,4 +1,4 @@
-"""Silence for libraries that write to the process's stderr from C++, past Python's logging."""
+"""Silence for libraries that write to the process's own stdout and stderr, past `sys` and `logging`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,34 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+DESCRIPTORS = (1, 2)
+
 
 @contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2; show it only if the body fails.
+def quiet() -> Iterator[None]:
+    """Hold back what is written to file descriptors 1 and 2; show it, on stderr, only if the body fails.
 
-    Python's own `sys.stderr` is held back too, so print notes outside.
+    Python's own `print` is held back too, so print notes outside.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
+    _flush()
+    kept = [os.dup(descriptor) for descriptor in DESCRIPTORS]
     with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+        for descriptor in DESCRIPTORS:
+            os.dup2(held.fileno(), descriptor)
+        failed = True
         try:
             yield
-        except BaseException:
-            _restore(kept)
-            held.seek(0)
-            os.write(2, held.read())
-            raise
-        _restore(kept)
+            failed = False
+        finally:
+            _flush()
+            for descriptor, original in zip(DESCRIPTORS, kept, strict=True):
+                os.dup2(original, descriptor)
+                os.close(original)
+            if failed:
+                held.seek(0)
+                os.write(2, held.read())
 
 
-def _restore(kept: int) -> None:
+def _flush() -> None:
+    sys.stdout.flush()
     sys.stderr.flush()
-    os.dup2(kept, 2)
-    os.close(kept)

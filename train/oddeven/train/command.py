@@ -10,7 +10,7 @@ import click
 
 from oddeven.runtime.errors import UsageError, choose, missing_package
 from oddeven.runtime.files import writable_folder
-from oddeven.runtime.quiet import quiet_stderr
+from oddeven.runtime.quiet import quiet
 from oddeven.runtime.table import render
 from oddeven.train import dataset as datasets
 from oddeven.train.architectures import ARCHITECTURES
@@ -30,7 +30,7 @@ QUICK_COUNT = 2000
 @click.option("--fresh", is_flag=True, help="Train again what is finished or was interrupted.")
 @click.option("--quick", is_flag=True, help=f"Smoke run: one epoch on {QUICK_COUNT} pictures. Not for use.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-def command(  # noqa: PLR0913
+def command(
     architectures: tuple[str, ...],
     recipe_name: str,
     epochs: int | None,
@@ -70,9 +70,7 @@ def command(  # noqa: PLR0913
         click.echo(json.dumps([dataclasses.asdict(r) | {"path": str(r.path)} for r in results]))
         return
     header = ("model", "test accuracy", "test loss", "seconds", "file")
-    rows = [
-        (r.name, f"{r.test_accuracy:.4f}", f"{r.test_loss:.4f}", f"{r.seconds:.0f}", str(r.path)) for r in results
-    ]
+    rows = [(r.name, f"{r.test_accuracy:.4f}", f"{r.test_loss:.4f}", f"{r.seconds:.0f}", str(r.path)) for r in results]
     click.echo(render(header, rows))
 
 
@@ -90,7 +88,7 @@ def _import_keras() -> None:
     """Import TensorFlow without its start-up chatter, or say how to install it."""
     click.echo("importing TensorFlow ...", err=True)
     try:
-        with quiet_stderr():
+        with quiet():
             import matplotlib as mpl  # noqa: F401
             import tensorflow as tf
 

@@ -18,9 +18,7 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return math.ceil(count / batch_size)
 
 
-def feed(
-    split: Split, spec: InputSpec, batch_size: int, augmentation: Affine | None, seed: int, epochs: range
-) -> Any:
+def feed(split: Split, spec: InputSpec, batch_size: int, augmentation: Affine | None, seed: int, epochs: range) -> Any:
     """A tf.data.Dataset of (images float32 (B, H, W, C) in the spec's value range, labels float32 (B, 1)).
 
     It runs through `epochs` one after the other, each in an order of its own.

@@ -1,0 +1,1 @@
+"""Export: Keras models into quantized TFLite and ONNX files that describe themselves."""

@@ -1,0 +1,75 @@
+"""`oddeven info`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import click
+
+from oddeven.runtime.engines import ENGINES, installed, open_engine
+from oddeven.runtime.files import sha256
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(model: str | None, as_json: bool) -> None:
+    """Show what MODEL (a bundled name or a file) is; without it, what is installed here."""
+    facts = _about_model(model) if model else _about_here()
+    click.echo(json.dumps(facts) if as_json else "\n".join(_lines(facts)))
+
+
+def _about_here() -> dict[str, object]:
+    """Versions, engines, and the bundled models."""
+    from oddeven.runtime.classifier import bundled
+
+    engines = {name: "installed" if installed(name) else row.install for name, row in ENGINES.items()}
+    return {
+        "oddeven": version("oddeven"),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "engines": engines,
+        "models": {name: str(path) for name, path in bundled().items()},
+    }
+
+
+def _about_model(model: str) -> dict[str, object]:
+    """The file, its tensors and its spec."""
+    from oddeven.runtime.classifier import locate
+
+    path = locate(model)
+    content = path.read_bytes()
+    engine = open_engine(path)
+    facts: dict[str, object] = {
+        "file": str(path),
+        "size_bytes": len(content),
+        "sha256": sha256(content),
+        "engine": f"{engine.name} {engine.version}",
+        "input": dataclasses.asdict(engine.input),
+        "output": dataclasses.asdict(engine.output),
+        "spec": dataclasses.asdict(engine.spec) if engine.spec else "none; the file says nothing of itself",
+    }
+    engine.close()
+    return facts
+
+
+def _lines(facts: Mapping[str, object], indent: str = "") -> list[str]:
+    """`key: value` lines, nested facts indented."""
+    width = max((len(key) for key, value in facts.items() if not isinstance(value, Mapping)), default=0)
+    lines: list[str] = []
+    for key, value in facts.items():
+        if isinstance(value, Mapping) and value:
+            lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key.ljust(width)}  {_plain(value)}")
+    return lines
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "-" if value is None or value == {} else str(value)

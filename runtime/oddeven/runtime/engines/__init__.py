@@ -1,0 +1,118 @@
+"""Engines: what executes a model file, as rows of one table.
+
+Adding one is a module with `open_model(path, threads) -> Engine`, and a row.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError, choose
+from oddeven.runtime.spec import ModelSpec
+from oddeven.runtime.tensor import Array, TensorInfo
+
+
+class Engine(Protocol):
+    """One open model.
+
+    Attributes:
+        name: its row in `ENGINES`.
+        version: of the package behind it.
+        input, output: the model's two tensors; the first dimension of each is the batch.
+        spec: what the file says of itself, or None for a bare file.
+    """
+
+    name: str
+    version: str
+    input: TensorInfo
+    output: TensorInfo
+    spec: ModelSpec | None
+
+    def run(self, batch: Array) -> npt.NDArray[np.float32]:
+        """Probability of label 1, float32 (N,), for `batch`, (N, H, W, C) in the input's dtype."""
+        ...
+
+    def close(self) -> None:
+        """Free the model; the engine cannot run any more."""
+        ...
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """Where an engine's code is, what file it reads, what package it needs and how that is installed."""
+
+    module: str
+    suffix: str
+    package: str
+    install: str
+
+
+ENGINES: Mapping[str, EngineRow] = {
+    "litert": EngineRow("oddeven.runtime.engines.litert", ".tflite", "ai_edge_litert", "pip install ai-edge-litert"),
+    "tflite-runtime": EngineRow(
+        "oddeven.runtime.engines.tflite_runtime", ".tflite", "tflite_runtime", "pip install 'oddeven[tflite]'"
+    ),
+    "onnxruntime": EngineRow(
+        "oddeven.runtime.engines.onnxruntime", ".onnx", "onnxruntime", "pip install 'oddeven[onnx]'"
+    ),
+}
+AUTO = "auto"
+
+
+def installed(name: str) -> bool:
+    """Whether the package behind the engine `name` can be imported here."""
+    return importlib.util.find_spec(ENGINES[name].package) is not None
+
+
+def select(path: Path, name: str = AUTO) -> str:
+    """The engine to open `path` with: `name` itself, or the first installed one for the file's suffix.
+
+    Raises:
+        UsageError: no engine has that name, or it reads other files.
+        ModelError: no engine reads files of that suffix.
+        MissingPackageError: none that would do is installed; the message carries the pip line.
+    """
+    fitting = [key for key, row in ENGINES.items() if row.suffix == path.suffix]
+    if not fitting:
+        known = ", ".join(sorted({row.suffix for row in ENGINES.values()}))
+        raise ModelError(f"{path}: no engine reads {path.suffix or 'files without a suffix'}; known are {known}.")
+    if name != AUTO:
+        choose("engine", name, ENGINES)
+        if name not in fitting:
+            raise UsageError(f"The engine {name} does not read {path.suffix} files; use {' or '.join(fitting)}.")
+        fitting = [name]
+    for key in fitting:
+        if installed(key):
+            return key
+    raise MissingPackageError(f"No engine for {path.name} is installed: {ENGINES[fitting[0]].install}")
+
+
+def open_engine(path: Path, name: str = AUTO, threads: int = 1) -> Engine:
+    """Open the model file `path`.
+
+    Raises:
+        UsageError, MissingPackageError: as `select`.
+        ModelError: the file is missing, damaged, not of its kind, or not a two-class image model.
+    """
+    if not path.is_file():
+        raise ModelError(f"There is no model file {path}.")
+    module = importlib.import_module(ENGINES[select(path, name)].module)
+    engine = cast(Engine, module.open_model(path, threads))
+    if len(engine.input.shape) != 4 or engine.output.shape[1:] not in ((), (1,)):
+        raise ModelError(
+            f"{path}: expected pictures (N, H, W, C) in and one probability out, "
+            f"got {engine.input.shape} in and {engine.output.shape} out."
+        )
+    if engine.spec and engine.spec.input.shape != engine.input.shape[1:]:
+        raise ModelError(
+            f"{path}: its spec says {engine.spec.input.shape} pictures, its tensors {engine.input.shape[1:]}."
+        )
+    return engine

@@ -1,0 +1,16 @@
+"""ai-edge-litert, the present name of TFLite's interpreter."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from oddeven.runtime.engines import Engine
+from oddeven.runtime.engines.tflite import open_interpreter
+
+
+def open_model(path: Path, threads: int) -> Engine:
+    """Open a `.tflite` file with LiteRT."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return open_interpreter("litert", version("ai-edge-litert"), Interpreter, path, threads)

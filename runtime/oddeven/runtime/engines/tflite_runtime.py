@@ -1,0 +1,16 @@
+"""tflite-runtime, the former name of TFLite's interpreter; the one a 32-bit Raspberry Pi can have."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from oddeven.runtime.engines import Engine
+from oddeven.runtime.engines.tflite import open_interpreter
+
+
+def open_model(path: Path, threads: int) -> Engine:
+    """Open a `.tflite` file with tflite-runtime."""
+    from tflite_runtime.interpreter import Interpreter
+
+    return open_interpreter("tflite-runtime", version("tflite-runtime"), Interpreter, path, threads)

@@ -1,0 +1,63 @@
+"""The reference: test pictures, their labels and what the Keras model answered, so that a device can check itself."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.errors import ModelError
+from oddeven.runtime.files import replacing
+from oddeven.runtime.tensor import Pixels
+
+FILE = "reference.npz"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What parity is measured against.
+
+    Attributes:
+        images: uint8 (N, H, W, C), as the model takes them.
+        labels: uint8 (N,), 0 or 1.
+        slices: str (N,), the group each picture is reported under.
+        probabilities: the Keras model's, of label 1, float32 (N,).
+    """
+
+    images: Pixels
+    labels: npt.NDArray[np.uint8]
+    slices: npt.NDArray[np.str_]
+    probabilities: npt.NDArray[np.float32]
+
+
+def save(reference: Reference, path: Path) -> None:
+    """Write `reference` as a compressed `.npz`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **vars(reference))
+
+
+def load(path: Path) -> Reference:
+    """Read what `save` wrote; pickled arrays are refused.
+
+    Raises:
+        ModelError: the file is missing, damaged, or its arrays do not fit together.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            reference = Reference(**{name: file[name] for name in Reference.__dataclass_fields__})
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} is not a readable reference ({error}); export the model again.") from error
+    kinds = {"images": ("u1", 4), "labels": ("u1", 1), "slices": ("U", 1), "probabilities": ("f4", 1)}
+    for name, (kind, dimensions) in kinds.items():
+        array = getattr(reference, name)
+        fits = array.dtype.kind == kind[0] and array.ndim == dimensions and len(array) == len(reference.labels)
+        if not fits or not len(array):
+            raise ModelError(f"{path}: {name} is {array.dtype} {array.shape}, which does not fit the other arrays.")
+    return reference
