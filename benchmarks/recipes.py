@@ -45,12 +45,12 @@ class Run:
 
 
 def runs(folder: Path) -> Iterator[Run]:
-    """Train what is not trained yet, a process a run, and yield each result. Seed 0 of all recipes comes first."""
+    """Train what is not trained yet, a process a run, and yield each result; the models to ship come first."""
     for turn in range(max(map(len, SEEDS.values()))):
-        for model in MODELS:
-            for recipe, seeds in SEEDS.items():
-                if turn < len(seeds):
-                    yield _run(recipe, model, seeds[turn], folder)
+        for recipe in reversed(SEEDS):
+            for model in MODELS:
+                if turn < len(SEEDS[recipe]):
+                    yield _run(recipe, model, SEEDS[recipe][turn], folder)
 
 
 def _run(recipe: str, model: str, seed: int, folder: Path) -> Run:

@@ -1,0 +1,42 @@
+"""What several test files share: the real dataset, the shipped models, and one real export."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MNIST = ROOT / "train" / "data" / "mnist.npz"
+SHIPPED = ROOT / "train" / "models"
+
+
+@pytest.fixture(scope="session")
+def raw():
+    """MNIST as NumPy reads it, without any code of ours."""
+    with np.load(MNIST) as file:
+        return {key: file[key] for key in file.files}
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """The artifact folder of the shipped cnn, made by the real command."""
+    out = tmp_path_factory.mktemp("artifacts")
+    done = oddeven("export", SHIPPED / "cnn.keras", "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out / "cnn"
+
+
+def oddeven(*arguments, **options):
+    """Run the real command line in a process of its own."""
+    command = [sys.executable, "-m", "oddeven.runtime", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **options)
+
+
+@pytest.fixture
+def run():
+    """The real command line, in a process of its own."""
+    return oddeven

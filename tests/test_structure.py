@@ -1,0 +1,90 @@
+"""Who may import whom, and what must not be imported at all on a device."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PLAIN_DATA = {"attachment", "errors", "files", "quiet", "spec", "table"}
+HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "rich", "scipy")
+
+
+def modules_of(part):
+    return sorted((ROOT / part / "oddeven" / part).rglob("*.py"))
+
+
+def imports(path):
+    """Every dotted name that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def top_level_imports(path):
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module).split(".")[0]
+
+
+def test_runtime_imports_neither_export_nor_train():
+    for path in modules_of("runtime"):
+        assert not [n for n in imports(path) if n.startswith(("oddeven.export", "oddeven.train"))], path
+
+
+def test_export_imports_from_train_only_data_loading():
+    for path in modules_of("export"):
+        names = [n for n in imports(path) if n.startswith("oddeven.train")]
+        assert all(n.startswith("oddeven.train.dataset") for n in names), (path, names)
+
+
+def test_train_imports_from_runtime_only_plain_data():
+    for path in modules_of("train"):
+        assert not [n for n in imports(path) if n.startswith("oddeven.export")], path
+        used = {n.split(".")[2] for n in imports(path) if n.startswith("oddeven.runtime")}
+        assert used <= PLAIN_DATA, (path, used - PLAIN_DATA)
+
+
+@pytest.mark.parametrize("part", ["train", "export", "runtime"])
+def test_no_module_imports_a_heavy_library_at_its_top(part):
+    for path in modules_of(part):
+        assert not set(top_level_imports(path)) & set(HEAVY), path
+
+
+def test_the_namespace_has_no_init_file_and_no_generic_package():
+    assert not list(ROOT.glob("*/oddeven/__init__.py"))
+    assert not list(ROOT.glob("*/__init__.py"))
+
+
+def loaded_by(code):
+    """The top-level packages in sys.modules after `code` ran in a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print('\\n' + ' '.join(sys.modules))"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    return {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+
+
+def test_help_answers_without_numpy():
+    loaded = loaded_by("from oddeven.runtime.cli import cli; cli.main(['--help'], standalone_mode=False)")
+    assert "click" in loaded
+    assert not loaded & {"numpy", "PIL", "tensorflow"}
+
+
+def test_predict_loads_numpy_pillow_and_one_engine_only(tmp_path):
+    from PIL import Image
+
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    loaded = loaded_by(
+        f"from oddeven.runtime.cli import cli; cli.main(['predict', {str(tmp_path / 'a.png')!r}], standalone_mode=False)"
+    )
+    assert {"numpy", "PIL"} <= loaded
+    assert not loaded & {*HEAVY, "onnxruntime"}

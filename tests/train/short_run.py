@@ -1,0 +1,16 @@
+"""A training run on few pictures, as a process that a test can kill: `short_run.py FOLDER EPOCHS`."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from oddeven.train import dataset
+from oddeven.train.fit import Plan, train
+from oddeven.train.recipes import RECIPES
+
+if __name__ == "__main__":
+    whole = dataset.load("mnist")
+    few = dataclasses.replace(
+        whole, train=whole.train.take(slice(0, 1500)), validation=whole.validation.take(slice(0, 200))
+    )
+    train(Plan("deep_cnn", "fast", RECIPES["fast"], few, 5, int(sys.argv[2])), Path(sys.argv[1]))

@@ -1,0 +1,52 @@
+"""The published networks, layer by layer."""
+
+from __future__ import annotations
+
+import pytest
+
+from oddeven.runtime.errors import UsageError
+from oddeven.train.architectures import build
+
+CONV, POOL, DROP, FLAT, DENSE = "Conv2D", "MaxPooling2D", "Dropout", "Flatten", "Dense"
+
+PUBLISHED = {
+    "mlp": (332_801, [(FLAT,), (DENSE, 256), (DENSE, 256), (DENSE, 256), (DENSE, 1)]),
+    "cnn": (214_881, [(CONV, 32), (POOL,), (CONV, 32), (POOL,), (FLAT,), (DENSE, 256), (DENSE, 1)]),
+    "deep_cnn": (
+        327_649,
+        [(CONV, 32), (CONV, 32), (POOL,), (DROP, 0.25), (CONV, 64), (CONV, 64), (POOL,), (DROP, 0.25),
+         (FLAT,), (DENSE, 256), (DROP, 0.5), (DENSE, 1)],
+    ),
+}  # fmt: skip
+
+
+def outline(layer):
+    config = layer.get_config()
+    sizes = [config[key] for key in ("filters", "units", "rate") if key in config]
+    return (type(layer).__name__, *sizes)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_layers_and_parameters_are_the_published_ones(name):
+    parameters, layers = PUBLISHED[name]
+    model = build(name, (28, 28, 1))
+    assert [outline(layer) for layer in model.layers] == layers
+    assert model.count_params() == parameters
+    for layer in model.layers[:-1]:
+        if type(layer).__name__ in (CONV, DENSE):
+            assert layer.activation.__name__ == "relu"
+        if type(layer).__name__ == CONV:
+            assert (layer.kernel_size, layer.padding, layer.strides) == ((3, 3), "valid", (1, 1))
+        if type(layer).__name__ == POOL:
+            assert layer.pool_size == (2, 2)
+    assert model.layers[-1].activation.__name__ == "sigmoid"
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_other_input_shapes_work(name):
+    assert build(name, (40, 32, 3)).output_shape == (None, 1)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(UsageError, match="mlp, cnn, deep_cnn"):
+        build("resnet", (28, 28, 1))

@@ -1,0 +1,122 @@
+"""Training runs as a user starts, kills and restarts them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oddeven.runtime.attachment import read_spec
+from oddeven.train import checkpoint
+
+SCRIPT = Path(__file__).with_name("short_run.py")
+EPOCHS = 4
+
+
+def start(folder):
+    command = [sys.executable, str(SCRIPT), str(folder), str(EPOCHS)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def weights(folder):
+    with zipfile.ZipFile(folder / "deep_cnn.keras") as archive:
+        return archive.read("model.weights.h5")
+
+
+def epochs_saved(path):
+    with zipfile.ZipFile(path) as archive:
+        return len(json.loads(archive.read(checkpoint.ENTRY))["history"]["loss"])
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    process = start(folder)
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+    return folder
+
+
+def test_a_killed_run_resumes_and_ends_bit_for_bit_like_an_unbroken_one(unbroken, tmp_path):
+    process = start(tmp_path)
+    saved = tmp_path / "checkpoint.keras"
+    deadline = time.monotonic() + 120
+    while not saved.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert 1 <= epochs_saved(saved) < EPOCHS
+    assert not (tmp_path / "deep_cnn.keras").exists()
+
+    again = start(tmp_path)
+    _, errors = again.communicate(timeout=180)
+    assert again.returncode == 0, errors
+    assert "resuming behind epoch" in errors
+    assert weights(tmp_path) == weights(unbroken)
+    assert not saved.exists()
+
+
+def test_the_saved_model_carries_its_spec_and_answers_as_its_history_says(unbroken, raw):
+    import keras
+
+    path = unbroken / "deep_cnn.keras"
+    record = json.loads((unbroken / "history.json").read_text())
+    spec = read_spec(path)
+    assert (spec.name, spec.labels, spec.input.shape) == ("deep_cnn", ("even", "odd"), (28, 28, 1))
+    assert (spec.provenance.recipe, spec.provenance.seed, spec.provenance.epochs) == ("fast", 5, EPOCHS)
+    model = keras.saving.load_model(path)
+    answers = model.predict(raw["x_test"][..., None] / np.float32(255), verbose=0)[:, 0] > 0.5
+    assert np.mean(answers == raw["y_test"] % 2) == pytest.approx(record["test_accuracy"], abs=1e-9)
+    assert {len(values) for values in record["history"].values()} == {EPOCHS}
+
+
+def test_a_finished_run_is_not_trained_again(unbroken):
+    before = (unbroken / "deep_cnn.keras").stat().st_mtime_ns
+    process = start(unbroken)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "already trained" in errors
+    assert (unbroken / "deep_cnn.keras").stat().st_mtime_ns == before
+
+
+def test_a_damaged_checkpoint_is_not_resumed(tmp_path):
+    path = tmp_path / "checkpoint.keras"
+    for content in (b"", b"PK\x03\x04 not really"):
+        path.write_bytes(content)
+        assert checkpoint.restore(path, None, None) is None
+    assert checkpoint.restore(tmp_path / "absent.keras", None, None) is None
+
+
+def test_quick_says_loudly_what_it_is_and_draws_every_picture(run, tmp_path):
+    done = run("train", "mlp", "cnn", "--quick", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "SMOKE RUN" in done.stderr
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")}
+    for name in ("mlp", "cnn"):
+        assert {f"{name}/{name}.keras", f"{name}/history.json", f"{name}/curves.png", f"{name}/predictions.png"} <= made
+    assert {"dataset.png", "comparison.png"} <= made
+    assert read_spec(tmp_path / "mlp" / "mlp.keras").provenance.recipe == "fast (quick)"
+    assert [line.split()[0] for line in done.stdout.splitlines()[-2:]] == ["mlp", "cnn"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["resnet"], "known are mlp, cnn, deep_cnn"),
+        (["--recipe", "slow"], "known are classic, fast, best"),
+        (["--dataset", "cifar"], "known are mnist"),
+        (["--quick", "--epochs", "3"], "leave out --epochs"),
+    ],
+)
+def test_wrong_names_list_the_right_ones(run, tmp_path, arguments, says):
+    done = run("train", *arguments, "--out", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,63 @@
+"""The pictures say what the published study's say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from oddeven.train import dataset, plots
+
+HISTORY = {
+    "loss": [0.4, 0.2, 0.1],
+    "accuracy": [0.85, 0.92, 0.97],
+    "val_loss": [0.35, 0.25, 0.2],
+    "val_accuracy": [0.86, 0.9, 0.95],
+}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were written, for a look inside."""
+    figures = []
+    write = plots._write
+    monkeypatch.setattr(plots, "_write", lambda figure, path: (figures.append(figure), write(figure, path)))
+    return figures
+
+
+@pytest.fixture(scope="module")
+def data():
+    return dataset.load("mnist")
+
+
+def test_curves_have_the_published_axes_and_all_four_lines(drawn, tmp_path):
+    plots.curves(HISTORY, "mlp", tmp_path / "curves.png")
+    left, right = drawn[0].axes
+    assert left.get_ylim() == (0.0, 0.5)
+    assert right.get_ylim() == (0.8, 1.0)
+    lines = [list(line.get_ydata()) for axes in (left, right) for line in axes.lines]
+    assert lines == [HISTORY[key] for key in ("loss", "val_loss", "accuracy", "val_accuracy")]
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_comparison_puts_models_side_by_side(drawn, tmp_path):
+    plots.comparison({"mlp": HISTORY, "cnn": HISTORY, "deep_cnn": HISTORY}, tmp_path / "comparison.png")
+    assert [axes.get_title() for axes in drawn[0].axes if axes.get_title()] == ["mlp", "cnn", "deep_cnn"]
+
+
+def test_the_dataset_sheet_is_titled_odd_and_even(drawn, tmp_path, data, raw):
+    plots.samples(data.test, data.labels, tmp_path / "dataset.png")
+    assert [axes.get_title() for axes in drawn[0].axes] == [("even", "odd")[d % 2] for d in raw["y_test"][:25]]
+    np.testing.assert_array_equal(drawn[0].axes[3].images[0].get_array(), raw["x_test"][3])
+
+
+def test_the_prediction_sheet_marks_the_wrong_ones(drawn, tmp_path, data, raw):
+    probabilities = (raw["y_test"] % 2).astype(np.float32)
+    probabilities[2] = 0.1
+    plots.predictions(data, probabilities, tmp_path / "predictions.png")
+    titles = [axes.get_title() for axes in drawn[0].axes]
+    assert titles[:4] == ["R: odd P: odd", "R: even P: even", "R: odd P: even", "R: even P: even"]
+    marked = [to_hex(axes.title.get_color()) == plots.WRONG_COLOUR for axes in drawn[0].axes]
+    assert marked == [number == 2 for number in range(25)]
