@@ -1,4 +1,4 @@
-"""Train every model under every recipe and write docs/results.md.
+"""Train every model under every recipe, and write docs/results.md and its pictures.
 
     python benchmarks/recipes.py
 
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oddeven.runtime.table import render
+from oddeven.train import plots
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("mlp", "cnn", "deep_cnn")
@@ -94,6 +95,15 @@ def page(results: list[Run]) -> str:
                 markdown=True,
             ),
             "",
+            "Under the published recipe the mlp overfits (its validation loss rises), the cnn does so less, and",
+            "dropout keeps the deep_cnn from it:",
+            "",
+            "![Learning curves under the classic recipe](images/curves-classic.png)",
+            "",
+            "Under `best`, distortion makes the training pictures the harder ones:",
+            "",
+            "![Learning curves under the best recipe](images/curves-best.png)",
+            "",
         ]
     )  # fmt: skip
 
@@ -139,9 +149,18 @@ def _version(name: str) -> str:
     return version(name)
 
 
+def pictures(folder: Path, out: Path) -> None:
+    """Learning curves of the three models side by side, for seed 0 of each recipe, beside the page `out`."""
+    for recipe in SEEDS:
+        records = {name: folder / recipe / "seed0" / name / "history.json" for name in MODELS}
+        histories = {name: json.loads(path.read_text())["history"] for name, path in records.items()}
+        plots.comparison(histories, out.parent / "images" / f"curves-{recipe}.png")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "recipes")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md")
     options = parser.parse_args()
     options.out.write_text(page(list(runs(options.folder))))
+    pictures(options.folder, options.out)

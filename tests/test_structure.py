@@ -82,9 +82,10 @@ def test_help_answers_without_numpy():
 def test_predict_loads_numpy_pillow_and_one_engine_only(tmp_path):
     from PIL import Image
 
-    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    path = tmp_path / "a.png"
+    Image.new("L", (28, 28)).save(path)
     loaded = loaded_by(
-        f"from oddeven.runtime.cli import cli; cli.main(['predict', {str(tmp_path / 'a.png')!r}], standalone_mode=False)"
+        f"from oddeven.runtime.cli import cli; cli.main(['predict', {str(path)!r}], standalone_mode=False)"
     )
     assert {"numpy", "PIL"} <= loaded
     assert not loaded & {*HEAVY, "onnxruntime"}

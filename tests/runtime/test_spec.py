@@ -64,7 +64,7 @@ def test_what_is_not_a_spec_is_refused_by_name(text, says):
     [("height", 0), ("channels", 2), ("polarity", "sideways"), ("low", 1.0), ("high", float("nan"))],
 )
 def test_an_impossible_input_is_refused(field, value):
-    with pytest.raises(ValueError, match="input|range|polarity"):
+    with pytest.raises(ValueError, match=r"input|range|polarity"):
         dataclasses.replace(SPEC.input, **{field: value})
 
 

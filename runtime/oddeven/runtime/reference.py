@@ -50,7 +50,7 @@ def load(path: Path) -> Reference:
         ModelError: the file is missing, damaged, or its arrays do not fit together.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             reference = Reference(**{name: file[name] for name in Reference.__dataclass_fields__})
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} is not a readable reference ({error}); export the model again.") from error

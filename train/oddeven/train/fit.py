@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -108,17 +109,18 @@ def _fit(plan: Plan, saved: Path, run: Provenance) -> tuple[Any, History]:
         _note(f"{plan.architecture}: resuming behind epoch {done} of {plan.epochs}")
     data, recipe = plan.dataset, plan.recipe
     batches = feed(data.train, data.input, recipe.batch_size, recipe.augmentation, plan.seed, range(done, plan.epochs))
-    model.fit(
-        batches,
-        initial_epoch=done,
-        epochs=plan.epochs,
-        steps_per_epoch=steps_per_epoch(len(data.train), recipe.batch_size),
-        shuffle=False,
-        validation_data=(_real(data.validation, data), data.validation.labels[:, None]),
-        validation_batch_size=BATCH,
-        callbacks=[_bookkeeping(plan, model, history, saved, run)],
-        verbose=1 if sys.stderr.isatty() else 2,
-    )
+    with redirect_stdout(sys.stderr):  # Keras prints its progress to stdout, which is for results
+        model.fit(
+            batches,
+            initial_epoch=done,
+            epochs=plan.epochs,
+            steps_per_epoch=steps_per_epoch(len(data.train), recipe.batch_size),
+            shuffle=False,
+            validation_data=(_real(data.validation, data), data.validation.labels[:, None]),
+            validation_batch_size=BATCH,
+            callbacks=[_bookkeeping(plan, model, history, saved, run)],
+            verbose=1 if sys.stderr.isatty() else 2,
+        )
     return model, history
 
 
@@ -194,9 +196,7 @@ def _finish(plan: Plan, model: Any, history: History, path: Path, run: Provenanc
 
 def _save_model(model: Any, spec: ModelSpec, path: Path) -> None:
     """Write the network and its weights, without the optimizer, and `spec` inside."""
-    import keras
-
-    bare = keras.models.clone_model(model)
+    bare = build(spec.name, spec.input.shape)
     bare.set_weights(model.get_weights())
     with replacing(path) as partial:
         bare.save(partial)

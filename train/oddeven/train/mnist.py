@@ -70,7 +70,7 @@ def split(arrays: Arrays) -> Dataset:
 def _read(path: Path) -> dict[str, Any]:
     """The arrays of an .npz file; pickled ones are refused."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {key: file[key] for key in SHA256}
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(

@@ -1,0 +1,166 @@
+"""The command line as a person or a script meets it: answers, sentences and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def pictures(tmp_path, raw):
+    folder = tmp_path / "pictures"
+    (folder / "below").mkdir(parents=True)
+    for number in range(4):
+        Image.fromarray(raw["x_test"][number]).save(folder / "below" / f"{number}.png")
+    return folder
+
+
+def refused(done, code, says):
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_predict_answers_for_files_and_folders(run, pictures):
+    done = run("predict", pictures, pictures / "below" / "0.png", "--json")
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["label"] for answer in answers] == ["odd", "even", "odd", "even", "odd"]
+    assert done.stderr == ""
+
+
+def test_predict_prints_a_table(run, pictures):
+    lines = run("predict", pictures, "--model", "mlp").stdout.splitlines()
+    assert lines[0].split() == ["file", "answer", "probability"]
+    assert len(lines) == 6
+
+
+def test_one_bad_picture_does_not_stop_the_others(run, pictures):
+    (pictures / "bad.png").write_text("not a picture")
+    done = run("predict", pictures)
+    refused(done, 5, "bad.png cannot be read as a picture: not a picture")
+    assert len(done.stdout.splitlines()) == 6
+
+
+def test_bad_input_is_one_sentence_and_a_code(run, tmp_path, pictures):
+    (tmp_path / "empty").mkdir()
+    refused(run("predict", tmp_path / "empty"), 5, "holds no picture")
+    refused(run("predict", tmp_path / "absent.png"), 5, "There is no file")
+    refused(run("predict"), 2, "Missing argument")
+    refused(run("predict", pictures, "--model", "resnet"), 2, "bundled are cnn, deep_cnn, mlp")
+    refused(run("predict", pictures, "--engine", "tensorrt"), 2, "known are litert")
+    refused(run("predict", pictures, "--model", pictures / "below" / "0.png"), 4, "no engine reads .png")
+    refused(run("nonsense"), 2, "No such command")
+    refused(run("verify", tmp_path / "empty"), 4, "holds no manifest.json")
+
+
+def test_info_names_engines_models_and_what_a_file_is(run):
+    here = json.loads(run("info", "--json").stdout)
+    assert set(here["models"]) == {"mlp", "cnn", "deep_cnn"}
+    assert here["engines"]["litert"] == "installed"
+    model = json.loads(run("info", "mlp", "--json").stdout)
+    assert (model["input"]["dtype"], model["spec"]["labels"]) == ("uint8", ["even", "odd"])
+    assert "calibration" in run("info", "mlp").stdout
+
+
+def test_verify_passes_what_export_made(run, exported):
+    done = run("verify", exported.parent, "--json")
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) == 4
+    assert {result["verdict"] for result in results} == {"PASS"}
+    assert {result["engine"] for result in results} == {"litert", "onnxruntime"}
+    assert all(result["count"] == 10_000 for result in results)
+
+
+@pytest.fixture
+def copy(exported, tmp_path):
+    return shutil.copytree(exported, tmp_path / "cnn")
+
+
+def test_verify_fails_a_model_that_answers_differently(run, copy):
+    """A reference that was right about 60 pictures more than the files are is a real loss of accuracy."""
+    from oddeven.runtime.files import sha256
+
+    path = copy / "reference.npz"
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files}
+    arrays["labels"][:60] ^= 1
+    arrays["probabilities"][:60] = 1 - arrays["probabilities"][:60]
+    np.savez_compressed(path, **arrays)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["reference_sha256"] = sha256(path.read_bytes())
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    done = run("verify", copy)
+    refused(done, 1, "Agreement is 99.4")
+    assert "FAIL" in done.stdout
+
+
+def test_verify_refuses_an_altered_or_missing_file(run, copy):
+    path = copy / "cnn.int8.tflite"
+    path.write_bytes(path.read_bytes() + b"x")
+    refused(run("verify", copy), 4, "cnn.int8.tflite is not the file its manifest lists")
+    path.unlink()
+    refused(run("verify", copy), 4, "Cannot read")
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"files": []}'])
+def test_verify_refuses_a_broken_manifest(run, copy, content):
+    (copy / "manifest.json").write_text(content)
+    refused(run("verify", copy), 4, "manifest.json")
+
+
+def test_verify_refuses_an_empty_manifest(run, copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "files": []}))
+    refused(run("verify", copy), 4, "nothing to verify")
+
+
+def test_an_output_folder_that_cannot_be_written_is_found_before_the_work(run, tmp_path):
+    (tmp_path / "taken").write_text("")
+    refused(run("train", "mlp", "--quick", "--out", tmp_path / "taken"), 6, "Cannot write to the folder")
+    refused(run("pipeline", "--quick", "--out", tmp_path / "taken"), 6, "Cannot write to the folder")
+
+
+def test_contradictory_options_are_refused(run):
+    refused(run("pipeline", "--quick", "--pretrained"), 2, "give one of them")
+
+
+def test_ctrl_c_is_one_word_and_exit_code_130(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "oddeven.runtime", "train", "mlp", "--quick", "--out", str(tmp_path)],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while "importing" not in process.stderr.readline():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "oddeven: stopped."
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".partial")]
+
+
+def test_a_missing_extra_names_the_pip_line(tmp_path):
+    """TensorFlow hidden by an empty package of that name that fails to import."""
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").write_text("raise ImportError('hidden by the test')")
+    for command, line in (
+        (["train", "mlp"], "pip install 'oddeven[train]'"),
+        (["export", str(tmp_path / "a.keras")], "pip install 'oddeven[export]'"),
+    ):
+        (tmp_path / "a.keras").write_bytes(b"")
+        done = subprocess.run(
+            [sys.executable, "-m", "oddeven.runtime", *command, "--out", str(tmp_path / "out")],
+            capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        )  # fmt: skip
+        refused(done, 3, line)

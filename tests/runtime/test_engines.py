@@ -1,0 +1,99 @@
+"""One contract for all engines that are installed here, on the shipped models' real files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oddeven.runtime import engines
+from oddeven.runtime.classifier import bundled
+from oddeven.runtime.engines import ENGINES, installed, open_engine, select
+from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError
+
+HERE = [name for name in ENGINES if installed(name)]
+
+
+@pytest.fixture(params=HERE)
+def opened(request, exported):
+    """The exported cnn, int8, opened with each installed engine."""
+    engine = open_engine(exported / f"cnn.int8{ENGINES[request.param].suffix}", request.param)
+    yield engine
+    engine.close()
+
+
+def batch(engine, raw, count):
+    pixels = raw["x_test"][:count, ..., None]
+    return pixels if engine.input.dtype == "uint8" else pixels / np.float32(255)
+
+
+def test_it_describes_itself(opened):
+    assert opened.name in HERE
+    assert opened.version
+    assert opened.input.shape == (-1, 28, 28, 1)
+    assert opened.output.shape[1:] == (1,)
+    assert opened.spec.labels == ("even", "odd")
+
+
+@pytest.mark.parametrize("count", [1, 7, 256])
+def test_any_batch_size_gives_one_probability_a_picture(opened, raw, count):
+    p = opened.run(batch(opened, raw, count))
+    assert (p.shape, p.dtype) == ((count,), np.float32)
+    assert ((p >= 0) & (p <= 1)).all()
+    assert np.mean((p > 0.5) == raw["y_test"][:count] % 2) > 0.97
+
+
+def test_a_batch_answers_as_its_pictures_one_by_one(opened, raw):
+    together = opened.run(batch(opened, raw, 5))
+    apart = np.concatenate([opened.run(picture[None]) for picture in batch(opened, raw, 5)])
+    # Integer arithmetic inside, so at most the float ends of an ONNX file differ, by rounding.
+    np.testing.assert_allclose(together, apart, atol=1e-6)
+
+
+def test_auto_takes_the_first_installed_one_of_the_suffix(exported, monkeypatch):
+    monkeypatch.setattr(engines, "installed", lambda name: name != "litert")
+    assert select(exported / "cnn.int8.tflite") == "tflite-runtime"
+    assert select(exported / "cnn.int8.onnx") == "onnxruntime"
+
+
+def test_a_missing_engine_names_its_pip_line(exported, monkeypatch):
+    monkeypatch.setattr(engines, "installed", lambda name: False)
+    for suffix, line in ((".tflite", "pip install ai-edge-litert"), (".onnx", r"pip install 'oddeven\[onnx\]'")):
+        with pytest.raises(MissingPackageError, match=line):
+            open_engine(exported / f"cnn.int8{suffix}")
+
+
+def test_wrong_engines_and_files_are_named(exported, tmp_path):
+    with pytest.raises(UsageError, match="known are litert, tflite-runtime, onnxruntime"):
+        open_engine(exported / "cnn.int8.tflite", "tensorrt")
+    with pytest.raises(UsageError, match=r"onnxruntime does not read \.tflite files; use litert or tflite-runtime"):
+        open_engine(exported / "cnn.int8.tflite", "onnxruntime")
+    with pytest.raises(ModelError, match="There is no model file"):
+        open_engine(tmp_path / "absent.tflite")
+    (tmp_path / "model.bin").write_bytes(b"x")
+    with pytest.raises(ModelError, match=r"no engine reads \.bin"):
+        open_engine(tmp_path / "model.bin")
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+@pytest.mark.parametrize("size", [0, 7, 100, 20_000])
+def test_a_truncated_file_is_one_sentence(exported, tmp_path, suffix, size):
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes((exported / f"cnn.int8{suffix}").read_bytes()[:size])
+    with pytest.raises(ModelError, match="cannot load it"):
+        open_engine(path)
+
+
+def test_a_spec_of_other_pictures_is_refused(tmp_path):
+    import dataclasses
+    import zipfile
+
+    from oddeven.runtime.attachment import attach_to_tflite, read_spec
+
+    path = bundled()["mlp"]
+    spec = read_spec(path)
+    with zipfile.ZipFile(path) as archive:
+        flatbuffer = path.read_bytes()[: min(entry.header_offset for entry in archive.infolist())]
+    other = dataclasses.replace(spec, input=dataclasses.replace(spec.input, height=32))
+    (tmp_path / "mlp.tflite").write_bytes(attach_to_tflite(flatbuffer, other))
+    with pytest.raises(ModelError, match=r"its spec says \(32, 28, 1\) pictures, its tensors \(28, 28, 1\)"):
+        open_engine(tmp_path / "mlp.tflite")

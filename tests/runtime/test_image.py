@@ -1,0 +1,141 @@
+"""Pictures of every kind, as the model sees them."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from oddeven.runtime.errors import DataError
+from oddeven.runtime.image import mnist, otsu, prepare, read, squash
+from oddeven.runtime.spec import InputSpec
+
+SPEC = InputSpec(28, 28, 1, polarity="light-on-dark", preprocessing="mnist", parameters={"stroke_side": 20.0})
+NEIGHBOURS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def digit(raw):
+    return raw["x_test"][0]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "WEBP"])
+def test_lossless_formats_give_the_very_pixels(digit, kind):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    np.testing.assert_array_equal(read(encoded(Image.fromarray(digit), kind, **options), 1)[..., 0], digit)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I"])
+def test_every_mode_becomes_grey_and_colour(mode):
+    image = Image.new("L", (6, 4), 255)
+    wide = np.full((4, 6), 65535)
+    image = (
+        Image.fromarray(wide.astype(np.uint16 if mode == "I;16" else np.int32)) if "I" in mode else image.convert(mode)
+    )
+    kind = "TIFF" if mode in ("CMYK", "I") else "PNG"
+    for channels in (1, 3):
+        pixels = read(encoded(image, kind), channels)
+        assert (pixels.shape, pixels.dtype) == ((4, 6, channels), np.uint8)
+        assert pixels.min() == 255
+
+
+def test_exif_orientation_is_honoured(tmp_path):
+    pixels = np.zeros((4, 8), np.uint8)
+    pixels[:, 0] = 255
+    exif = Image.Exif()
+    exif[274] = 6  # shown turned by 90 degrees clockwise
+    turned = read(encoded(Image.fromarray(pixels), "PNG", exif=exif), 1)[..., 0]
+    assert turned.shape == (8, 4)
+    assert turned[0].min() == 255
+
+
+def test_transparency_lies_on_white():
+    assert read(encoded(Image.new("RGBA", (3, 3), (0, 0, 0, 0)), "PNG"), 1).min() == 255
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_picture_is_named(tmp_path, content):
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture"):
+        read(path, 1)
+
+
+def test_every_truncation_is_refused_unless_only_the_trailer_is_missing(digit):
+    whole = encoded(Image.fromarray(digit), "PNG")
+    trailer = 12 + 4 + 4 + 1  # the IEND chunk, the data's CRC, its Adler checksum, the end of deflate: no pixel there
+    for size in range(len(whole)):
+        try:
+            pixels = read(whole[:size], 1)
+        except DataError:
+            continue
+        assert size >= len(whole) - trailer
+        np.testing.assert_array_equal(pixels[..., 0], digit)
+
+
+def test_a_decompression_bomb_is_refused(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match="decompression bomb"):
+        read(encoded(Image.new("L", (30, 5)), "PNG"), 1)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"There is no file .*absent\.png"):
+        read(tmp_path / "absent.png", 1)
+
+
+def test_mnist_leaves_its_own_pictures_as_they_are_and_turns_inverted_ones(digit):
+    ready = digit[..., None]
+    np.testing.assert_array_equal(mnist(ready, SPEC), ready)
+    np.testing.assert_array_equal(mnist(255 - ready, SPEC), ready)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_mnist_finds_a_big_off_centre_stroke_again(raw, inverted):
+    """A test digit drawn large on uneven paper comes back close to MNIST's own normalisation of it."""
+    random = np.random.default_rng(3)
+    errors = []
+    for digit in raw["x_test"][:50]:
+        big = np.asarray(Image.fromarray(digit).resize((140, 140), Image.Resampling.BICUBIC), np.float64)
+        canvas = np.zeros((240, 320))
+        canvas[80:220, 150:290] = big
+        shade = np.linspace(200, 230, 320)[None, :] + random.normal(0, 3, (240, 320))
+        drawn = shade - canvas * 0.6
+        drawn = np.clip(255 - drawn if inverted else drawn, 0, 255).astype(np.uint8)
+        seen = mnist(drawn[..., None], SPEC)[..., 0].astype(float)
+        errors.append(min(np.abs(np.roll(seen, step, (0, 1)) - digit).mean() for step in NEIGHBOURS))
+    # A blank answer is off by the mean brightness, about 33; what remains here is resampling blur.
+    assert np.mean(errors) < 12
+    assert np.max(errors) < 20
+
+
+def test_the_stroke_is_scaled_and_centred_by_its_mass():
+    paper = np.full((100, 200, 1), 220, np.uint8)
+    paper[20:60, 30:40] = 20
+    seen = mnist(paper, SPEC)[..., 0]
+    rows, columns = np.flatnonzero(seen.max(axis=1)), np.flatnonzero(seen.max(axis=0))
+    assert (len(rows), len(columns)) == (20, 5)
+    assert (rows.mean(), columns.mean()) == (pytest.approx(13.5, abs=0.5), pytest.approx(13.5, abs=0.5))
+
+
+def test_a_blank_picture_is_not_answered():
+    with pytest.raises(DataError, match="no stroke"):
+        prepare(np.full((50, 50, 1), 200, np.uint8), SPEC)
+
+
+def test_otsu_parts_two_tones_in_the_middle():
+    tones = np.array([50.0] * 30 + [200.0] * 10, np.float32)
+    assert 100 < otsu(tones) < 150
+
+
+def test_squash_resizes_to_any_spec():
+    spec = InputSpec(10, 20, 3)
+    assert squash(np.zeros((50, 40, 3), np.uint8), spec).shape == (10, 20, 3)

@@ -1,0 +1,73 @@
+"""The wheel in environments of its own: what a device installs, with nothing of TensorFlow near it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", folder, ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def pip(python, *arguments):
+    command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, arguments)]
+    subprocess.run(command, check=True, timeout=300)
+
+
+def environment(folder, *requirements):
+    """A fresh virtual environment with `requirements`; gives its Python."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    pip(python, "install", *requirements)
+    return python
+
+
+@pytest.fixture
+def digit(tmp_path, raw):
+    path = tmp_path / "digit.png"
+    Image.fromarray(raw["x_test"][0]).save(path)
+    return path
+
+
+def test_the_wheel_holds_three_parts_and_three_models_and_no_data(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+    assert {name.split("/")[0] for name in names} == {"oddeven"}
+    assert {name.split("/")[1] for name in names} == {"train", "export", "runtime"}
+    assert len([name for name in names if name.endswith(".tflite")]) == 3
+    assert not [name for name in names if name.endswith((".npz", ".keras")) or name == "oddeven/__init__.py"]
+    assert "oddeven/runtime/py.typed" in names
+
+
+def test_a_plain_install_answers_without_tensorflow(wheel, tmp_path, digit):
+    python = environment(tmp_path / "plain", wheel)
+    for name in ("tensorflow", "keras", "onnxruntime", "matplotlib"):
+        assert subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False).returncode == 1
+    oddeven = python.with_name("oddeven")
+    done = subprocess.run([oddeven, "predict", digit, "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["label"] == "odd"
+    done = subprocess.run([oddeven, "train", "mlp"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "pip install 'oddeven[train]'" in done.stderr
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="tflite-runtime has no wheel for this Python")
+def test_tflite_runtime_answers_as_litert_does(wheel, tmp_path, digit, run):
+    python = environment(tmp_path / "tflite", f"{wheel}[tflite]")
+    command = [python.with_name("oddeven"), "predict", digit, "--engine", "tflite-runtime", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == json.loads(run("predict", digit, "--engine", "litert", "--json").stdout)
