@@ -21,8 +21,7 @@ results: $(READY)
 
 # The shipped models: the `best` ones of `make results`, and their int8 files for the wheel.
 models: results
-	cp build/recipes/best/seed0/*/mlp.keras build/recipes/best/seed0/*/cnn.keras \
-	   build/recipes/best/seed0/*/deep_cnn.keras train/models/
+	cp build/recipes/best/seed0/*/*.keras train/models/
 	$(BIN)/oddeven export train/models/*.keras --format tflite-int8 --out build/models
 	cp build/models/*/*.tflite runtime/oddeven/runtime/models/
 

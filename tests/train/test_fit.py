@@ -46,7 +46,7 @@ def unbroken(tmp_path_factory):
 
 def test_a_killed_run_resumes_and_ends_bit_for_bit_like_an_unbroken_one(unbroken, tmp_path):
     process = start(tmp_path)
-    saved = tmp_path / "checkpoint.keras"
+    saved = tmp_path / ".checkpoint.keras"
     deadline = time.monotonic() + 120
     while not saved.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -87,7 +87,7 @@ def test_a_finished_run_is_not_trained_again(unbroken):
 
 
 def test_a_damaged_checkpoint_is_not_resumed(tmp_path):
-    path = tmp_path / "checkpoint.keras"
+    path = tmp_path / ".checkpoint.keras"
     for content in (b"", b"PK\x03\x04 not really"):
         path.write_bytes(content)
         assert checkpoint.restore(path, None, None) is None

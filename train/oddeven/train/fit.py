@@ -85,7 +85,7 @@ def train(plan: Plan, folder: Path, fresh: bool = False) -> Trained:
         OutputError: a file cannot be written.
     """
     path = folder / f"{plan.architecture}.keras"
-    saved = folder / "checkpoint.keras"
+    saved = folder / ".checkpoint.keras"
     run = plan.provenance()
     if fresh:
         saved.unlink(missing_ok=True)

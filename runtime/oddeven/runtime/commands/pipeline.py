@@ -34,8 +34,7 @@ def command(context: click.Context, recipe: str, pretrained: bool, quick: bool, 
         models = _shipped()
     else:
         _run("train", "--recipe", recipe, "--out", str(runs), *(["--quick"] if quick else []))
-        models = sorted(runs.glob("*/*.keras"))
-        models = [path for path in models if path.stem == path.parent.name]
+        models = sorted(runs.glob("*/[!.]*.keras"))
     _run("export", *map(str, models), "--out", str(artifacts))
     gate = _run("verify", str(artifacts))
     _draw_samples(artifacts, samples)
