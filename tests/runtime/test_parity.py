@@ -21,15 +21,19 @@ def paired(count, lost, won, shift=0.3):
 
 
 def judge(count, lost, won, precision="int8", policy=None):
-    return compare(*paired(count, lost, won), threshold=0.5, precision=precision, policy=policy or Policy())
+    return judged(*paired(count, lost, won), precision, policy or Policy())
+
+
+def judged(reference, answers, labels, precision="int8", policy=Policy()):  # noqa: B008
+    return compare(reference, answers, labels, np.full(len(labels), "all"), 0.5, precision, policy)
 
 
 def test_counts_and_shares_of_a_small_example():
     labels = np.array([1, 1, 0, 0], np.uint8)
     reference = np.array([0.9, 0.4, 0.2, 0.1], np.float32)
     answers = np.array([0.8, 0.6, 0.7, 0.1], np.float32)
-    result = compare(reference, answers, labels, 0.5, "int8", Policy())
-    assert (result.count, result.reference_accuracy, result.accuracy) == (4, 0.75, 0.75)
+    result = judged(reference, answers, labels)
+    assert (result.count, result.reference.accuracy, result.file.accuracy) == (4, 0.75, 0.75)
     assert (result.right_to_wrong, result.wrong_to_right, result.agreement) == (1, 1, 0.5)
     assert result.drop_pp == 0.0
     assert result.max_shift == pytest.approx(0.5)
@@ -90,9 +94,9 @@ def test_a_float_file_may_not_change_an_answer():
 def test_a_float_file_may_change_a_tie_by_rounding():
     labels = np.array([1], np.uint8)
     tie = np.array([0.500004], np.float32), np.array([0.499997], np.float32)
-    assert compare(*tie, labels, 0.5, "float32", Policy()).verdict == PASS
+    assert judged(*tie, labels, "float32").verdict == PASS
     step = np.array([0.50004], np.float32), np.array([0.49997], np.float32)
-    assert compare(*step, labels, 0.5, "float32", Policy()).verdict == FAIL
+    assert judged(*step, labels, "float32").verdict == FAIL
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -0.1, 1.5])
@@ -100,12 +104,12 @@ def test_what_is_no_probability_is_refused(broken):
     reference, answers, labels = paired(10, 0, 0)
     answers[3] = broken
     with pytest.raises(ValueError, match="not a number from 0 to 1"):
-        compare(reference, answers, labels, 0.5, "int8", Policy())
+        judged(reference, answers, labels)
 
 
 def test_lengths_must_pair_up():
     reference, answers, labels = paired(10, 0, 0)
     with pytest.raises(ValueError, match="do not pair up"):
-        compare(reference, answers[:5], labels, 0.5, "int8", Policy())
+        judged(reference, answers[:5], labels)
     with pytest.raises(ValueError, match="do not pair up"):
-        compare(reference[:0], answers[:0], labels[:0], 0.5, "int8", Policy())
+        judged(reference[:0], answers[:0], labels[:0])

@@ -66,7 +66,7 @@ def _show(manifests: list[Manifest], out: Path, as_json: bool) -> None:
             click.echo(" ".join(to_json(manifest).split("\n")))
         return
     rows = [
-        (str(out / manifest.spec.name / record.file), f"{record.size_bytes:,}", f"{record.parity.accuracy:.4f}",
+        (str(out / manifest.spec.name / record.file), f"{record.size_bytes:,}", f"{record.parity.file.accuracy:.4f}",
          f"{record.parity.drop_pp:+.2f}", record.parity.verdict)
         for manifest in manifests
         for record in manifest.files

@@ -124,7 +124,15 @@ def measure(path: Path, reference: Reference, policy: Policy, engine: str = AUTO
             )
         answers = classifier.probabilities(reference.images)
         try:
-            parity = compare(reference.probabilities, answers, reference.labels, spec.threshold, spec.precision, policy)
+            parity = compare(
+                reference.probabilities,
+                answers,
+                reference.labels,
+                reference.slices,
+                spec.threshold,
+                spec.precision,
+                policy,
+            )
         except ValueError as error:
             raise ModelError(f"{path}: {error}.") from error
         return classifier.engine.name, parity

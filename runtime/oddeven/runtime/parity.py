@@ -6,7 +6,8 @@ Everything is computed from paired answers: both models on the same labelled pic
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
@@ -16,27 +17,99 @@ PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 
 Probabilities = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
+Slices = npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Tie:
+    """Where a file of real weights may change an answer: by rounding, at the threshold, and nowhere else.
+
+    Attributes:
+        margin: the reference's probability is nearer than this to the threshold.
+        step: and moved by no more than this.
+    """
+
+    margin: float
+    step: float
+
+
+# A float32 sum differs by the order of its terms only. A float16 weight is off by 2**-11 of itself at most, so a logit
+# whose terms add up to A in absolute value is off by A * 2**-11 a layer, and a probability near one half by a quarter
+# of that. Near the threshold A is at most 24 for the shipped models; A = 32 and 4 layers give 2**-6.
+TIES: Mapping[str, Tie] = {
+    "float32": Tie(margin=1e-4, step=1e-5),
+    "float16": Tie(margin=2**-6, step=2**-6),
+}
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What a quantized file is allowed.
+    """What a file is allowed.
 
     Attributes:
         max_drop_pp: largest observed drop in accuracy, in percentage points.
         max_upper_pp: largest upper confidence limit of the drop, in percentage points.
         min_agreement: least share of pictures with the same answer, 0 to 1.
         confidence: of the interval, 0 to 1.
-        tie_margin, tie_step: a float32 file may change an answer only where the reference's probability is nearer
-            than `tie_margin` to the threshold and moved by no more than `tie_step`.
+        ties: by precision, for files that must answer alike; any other precision falls under the limits above.
     """
 
     max_drop_pp: float = 0.10
     max_upper_pp: float = 0.30
     min_agreement: float = 0.998
     confidence: float = 0.95
-    tie_margin: float = 1e-4
-    tie_step: float = 1e-5
+    ties: Mapping[str, Tie] = field(default_factory=lambda: TIES)
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no file could be held to (ValueError)."""
+        if not 0.0 < self.confidence < 1.0:
+            raise ValueError(f"the confidence {self.confidence} must lie between 0 and 1.")
+        if not 0.0 <= self.min_agreement <= 1.0:
+            raise ValueError(f"the least agreement {self.min_agreement} must be a share from 0 to 1.")
+        if not 0.0 <= self.max_drop_pp <= self.max_upper_pp:
+            raise ValueError(
+                f"the allowed drop, {self.max_drop_pp} pp, must lie between 0 and its allowed upper limit, "
+                f"{self.max_upper_pp} pp."
+            )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good one model's probabilities are.
+
+    Attributes:
+        accuracy: 0 to 1.
+        auc: area under the ROC curve, 0 to 1; None where only one label occurs.
+        log_loss: mean negative log-likelihood in nats, probabilities clipped to 1e-7 from 0 and 1 as Keras does.
+        calibration_error: expected calibration error, 0 to 1.
+    """
+
+    accuracy: float
+    auc: float | None
+    log_loss: float
+    calibration_error: float
+
+
+@dataclass(frozen=True)
+class SliceParity:
+    """The comparison over one group of pictures; fields as in `Parity`."""
+
+    name: str
+    count: int
+    reference_accuracy: float
+    accuracy: float
+    drop_pp: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """A picture whose answer changed: its position in the reference, its label, and both probabilities."""
+
+    position: int
+    label: int
+    reference: float
+    answer: float
 
 
 @dataclass(frozen=True)
@@ -45,25 +118,33 @@ class Parity:
 
     Attributes:
         count: pictures compared.
-        reference_accuracy, accuracy: 0 to 1.
-        drop_pp: reference minus file, percentage points; `drop_low_pp` to `drop_high_pp` is its interval.
+        reference, file: each model's own scores.
+        drop_pp: accuracy of the reference minus the file's, percentage points; `drop_low_pp` to `drop_high_pp` is its
+            interval.
+        mcnemar_p: exact two-sided p value of the hypothesis that both are equally accurate.
         agreement: share of equal answers, 0 to 1.
         right_to_wrong, wrong_to_right: pictures whose answer changed, by what became of it.
-        max_shift: largest absolute difference in probability.
+        max_shift, mean_shift: absolute difference in probability.
+        slices: the same per group of pictures.
+        changes: the pictures whose answer changed, the nearest to the threshold first.
         verdict: PASS, FAIL or INCONCLUSIVE.
         reason: one sentence that says why.
     """
 
     count: int
-    reference_accuracy: float
-    accuracy: float
+    reference: Scores
+    file: Scores
     drop_pp: float
     drop_low_pp: float
     drop_high_pp: float
+    mcnemar_p: float
     agreement: float
     right_to_wrong: int
     wrong_to_right: int
     max_shift: float
+    mean_shift: float
+    slices: tuple[SliceParity, ...]
+    changes: tuple[Change, ...]
     verdict: str
     reason: str
 
@@ -72,6 +153,7 @@ def compare(
     reference: Probabilities,
     answers: Probabilities,
     labels: Labels,
+    slices: Slices,
     threshold: float,
     precision: str,
     policy: Policy,
@@ -81,14 +163,15 @@ def compare(
     Args:
         reference, answers: float32 (N,), 0 to 1.
         labels: uint8 (N,), 0 or 1.
+        slices: str (N,), the group each picture is reported under.
         threshold: strictly above it the answer is label 1.
-        precision: of the file; `float32` must answer alike, anything else within the policy.
+        precision: of the file; one in `policy.ties` must answer alike, any other within the policy's limits.
         policy: what is allowed.
 
     Raises:
         ValueError: the lengths differ, there is no picture, or a probability is not a number from 0 to 1.
     """
-    if not len(reference) == len(answers) == len(labels) or not len(labels):
+    if not len(reference) == len(answers) == len(labels) == len(slices) or not len(labels):
         raise ValueError(f"{len(reference)} reference, {len(answers)} answers and {len(labels)} labels do not pair up")
     for values in (reference, answers):
         if not (np.isfinite(values).all() and values.min() >= 0.0 and values.max() <= 1.0):
@@ -98,27 +181,97 @@ def compare(
     lost, won = int((reference_right & ~right).sum()), int((~reference_right & right).sum())
     low, high = drop_interval(lost, won, len(truth), policy.confidence)
     shift = np.abs(reference - answers)
-    excused = (np.abs(reference - threshold) < policy.tie_margin) & (shift <= policy.tie_step)
-    unexcused = int(((reference_right != right) & ~excused).sum())
     drop_pp, agreement = 100.0 * (lost - won) / len(truth), 1.0 - (lost + won) / len(truth)
-    if precision == "float32":
-        verdict, reason = _judge_float(unexcused)
+    changed = np.flatnonzero(reference_right != right)
+    if tie := policy.ties.get(precision):
+        margin = np.abs(reference[changed] - threshold)
+        excused = (margin < tie.margin) & (shift[changed] <= tie.step)
+        verdict, reason = _judge_alike(int((~excused).sum()), int(excused.sum()))
     else:
         verdict, reason = _judge(drop_pp, 100 * low, 100 * high, agreement, len(truth), policy)
     return Parity(
         count=len(truth),
-        reference_accuracy=float(reference_right.mean()),
-        accuracy=float(right.mean()),
+        reference=scores(reference, labels, threshold),
+        file=scores(answers, labels, threshold),
         drop_pp=drop_pp,
         drop_low_pp=100 * low,
         drop_high_pp=100 * high,
+        mcnemar_p=mcnemar(lost, won),
         agreement=agreement,
         right_to_wrong=lost,
         wrong_to_right=won,
         max_shift=float(shift.max()),
+        mean_shift=float(shift.mean()),
+        slices=tuple(_slice(name, slices == name, reference_right, right) for name in np.unique(slices)),
+        changes=tuple(
+            Change(int(i), int(labels[i]), float(reference[i]), float(answers[i]))
+            for i in sorted(changed, key=lambda i: abs(float(reference[i]) - threshold))
+        ),
         verdict=verdict,
         reason=reason,
     )
+
+
+def _slice(
+    name: np.str_, members: npt.NDArray[np.bool_], reference_right: npt.NDArray[np.bool_], right: npt.NDArray[np.bool_]
+) -> SliceParity:
+    before, after = reference_right[members], right[members]
+    return SliceParity(
+        name=str(name),
+        count=int(members.sum()),
+        reference_accuracy=float(before.mean()),
+        accuracy=float(after.mean()),
+        drop_pp=100.0 * float(before.mean() - after.mean()),
+        agreement=float((before == after).mean()),
+    )
+
+
+def scores(p: Probabilities, labels: Labels, threshold: float) -> Scores:
+    """How good the probabilities `p` of label 1 are for `labels`; shapes (N,)."""
+    truth = labels.astype(bool)
+    p_true = np.clip(np.where(truth, p, 1.0 - p).astype(np.float64), 1e-7, 1.0)
+    return Scores(
+        accuracy=float(((p > threshold) == truth).mean()),
+        auc=auc(p, labels),
+        log_loss=float(-np.log(p_true).mean()),
+        calibration_error=calibration_error(p, labels),
+    )
+
+
+def auc(p: Probabilities, labels: Labels) -> float | None:
+    """Area under the ROC curve: the share of (1, 0) pairs that `p` puts in order, ties counting half.
+
+    Computed from the rank sum of Mann and Whitney (1947). None where only one label occurs.
+    """
+    truth = labels.astype(bool)
+    ones, zeros = int(truth.sum()), int((~truth).sum())
+    if not ones or not zeros:
+        return None
+    _, inverse, counts = np.unique(p, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(counts) - (counts - 1) / 2.0
+    rank_sum = float(mean_rank[inverse][truth].sum())
+    return (rank_sum - ones * (ones + 1) / 2.0) / (ones * zeros)
+
+
+def calibration_error(p: Probabilities, labels: Labels, bins: int = 15) -> float:
+    """Expected calibration error: over equal bins of `p`, the mean distance of mean `p` from the share of label 1.
+
+    Source: Naeini, Cooper and Hauskrecht (2015), Obtaining well calibrated probabilities using Bayesian binning.
+    """
+    member = np.minimum((p.astype(np.float64) * bins).astype(int), bins - 1)
+    said = np.bincount(member, weights=p, minlength=bins)
+    happened = np.bincount(member, weights=labels, minlength=bins)
+    return float(np.abs(said - happened).sum() / len(p))
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """Exact two-sided p value of McNemar's test (1947): under equal accuracy, `lost` is binomial(lost + won, 1/2)."""
+    changed = lost + won
+    tail = term = 1
+    for k in range(1, min(lost, won) + 1):
+        term = term * (changed - k + 1) // k
+        tail += term
+    return min(1.0, float(2 * tail / 2**changed))
 
 
 def drop_interval(lost: int, won: int, count: int, confidence: float) -> tuple[float, float]:
@@ -146,9 +299,12 @@ def drop_interval(lost: int, won: int, count: int, confidence: float) -> tuple[f
     return max(-1.0, centre - half), min(1.0, centre + half)
 
 
-def _judge_float(unexcused: int) -> tuple[str, str]:
-    if unexcused:
-        return FAIL, f"A float file must answer as its reference does; {unexcused} answers differ."
+def _judge_alike(differing: int, excused: int) -> tuple[str, str]:
+    """The verdict on a file that must answer as its reference does."""
+    if differing:
+        return FAIL, f"A float file must answer as its reference does; {differing} answers differ."
+    if excused:
+        return PASS, f"Every answer is the reference's but {excused} at the threshold, by rounding."
     return PASS, "Every answer is the reference's."
 
 

@@ -94,7 +94,7 @@ def _smallest(artifacts: Path) -> Path:
 
     folders = artifact.find([artifacts])
     manifests = {folder: artifact.load_manifest(folder) for folder in folders}
-    best = max(manifests, key=lambda folder: manifests[folder].files[0].parity.reference_accuracy)
+    best = max(manifests, key=lambda folder: manifests[folder].files[0].parity.reference.accuracy)
     return best / min(manifests[best].files, key=lambda record: record.size_bytes).file
 
 
@@ -108,8 +108,8 @@ def _summarise(artifacts: Path) -> None:
         for record in manifest.files:
             parity = record.parity
             rows.append((
-                manifest.spec.name, record.format, f"{record.size_bytes:,}", f"{parity.reference_accuracy:.4f}",
-                f"{parity.accuracy:.4f}", f"{parity.drop_pp:+.2f}", f"{parity.agreement:.2%}", parity.verdict,
+                manifest.spec.name, record.format, f"{record.size_bytes:,}", f"{parity.reference.accuracy:.4f}",
+                f"{parity.file.accuracy:.4f}", f"{parity.drop_pp:+.2f}", f"{parity.agreement:.2%}", parity.verdict,
             ))  # fmt: skip
     header = ("model", "format", "bytes", "Keras accuracy", "accuracy", "drop pp", "agreement", "verdict")
     click.echo("\n" + render(header, rows) + "\n")

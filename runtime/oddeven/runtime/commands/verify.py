@@ -51,8 +51,8 @@ def command(context: click.Context, artifacts: tuple[Path, ...], engine: str, as
 def cells(parity: Parity) -> tuple[str, ...]:
     """A comparison as the cells of a table row, behind file, engine and size."""
     return (
-        f"{parity.reference_accuracy:.4f}",
-        f"{parity.accuracy:.4f}",
+        f"{parity.reference.accuracy:.4f}",
+        f"{parity.file.accuracy:.4f}",
         f"{parity.drop_pp:+.2f}",
         f"{parity.drop_low_pp:+.2f} to {parity.drop_high_pp:+.2f}",
         f"{parity.agreement:.2%}",

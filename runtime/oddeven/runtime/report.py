@@ -1,0 +1,69 @@
+"""What a run over exported files found, as data: for `parity.json`, and for the pages people read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from oddeven.runtime.parity import Parity, Policy
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How far quantization moved one layer's output.
+
+    Attributes:
+        error: root mean square difference from the float activations, over their own root mean square.
+    """
+
+    layer: str
+    error: float
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """One exported file.
+
+    Attributes:
+        model, labels: of its spec.
+        file: its path below the report's folder.
+        format, precision: as in the manifest.
+        engine: that ran it.
+        size_bytes: of the whole file.
+        latency_us: median time of one picture on one thread, on the machine that made the report.
+        parity: how it compares with its reference.
+        layers: the worst layers first, where it failed and they could be measured.
+        advice: what to try next, where it failed.
+    """
+
+    model: str
+    labels: tuple[str, str]
+    file: str
+    format: str
+    precision: str
+    engine: str
+    size_bytes: int
+    latency_us: float
+    parity: Parity
+    layers: tuple[LayerError, ...] = ()
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All files of one run.
+
+    Attributes:
+        machine: CPU and cores, for the latencies.
+        versions: of the packages that took part, by name.
+        seconds: wall time of the run after imports.
+        peak_memory_mb: largest resident size of the process.
+    """
+
+    policy: Policy
+    machine: str
+    versions: Mapping[str, str]
+    seconds: float
+    peak_memory_mb: float
+    files: tuple[FileReport, ...]
+    schema_version: int = 1
