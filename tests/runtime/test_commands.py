@@ -76,7 +76,7 @@ def test_verify_passes_what_export_made(run, exported):
     done = run("verify", exported.parent, "--json")
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(results) == 4
+    assert len(results) == 8
     assert {result["verdict"] for result in results} == {"PASS"}
     assert {result["engine"] for result in results} == {"litert", "onnxruntime"}
     assert all(result["count"] == 10_000 for result in results)

@@ -2,76 +2,156 @@
 
 from __future__ import annotations
 
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from oddeven.export.calibration import DEFAULT_SIZE
-from oddeven.export.formats import FORMATS
-from oddeven.runtime.artifact import Manifest
+from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.runtime.attachment import read_spec
 from oddeven.runtime.errors import ModelError, choose, missing_package
-from oddeven.runtime.files import writable_folder
-from oddeven.runtime.parity import PASS, Policy
+from oddeven.runtime.files import writable_folder, write
+from oddeven.runtime.latency import machine
+from oddeven.runtime.parity import PASS
+from oddeven.runtime.policy import load, policy_options
 from oddeven.runtime.quiet import quiet
+from oddeven.runtime.recommendation import recommend
+from oddeven.runtime.reference import Reference
+from oddeven.runtime.report import Report
+from oddeven.runtime.report_html import to_html
+from oddeven.runtime.report_markdown import to_markdown
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.table import render
 from oddeven.train import dataset as datasets
+
+KIB = 1024
 
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL.keras...")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("artifacts"), show_default=True)
+@click.option("--format", "formats", multiple=True, help=f"Any of {', '.join(FORMATS)}; repeatable.")
 @click.option(
-    "--format", "formats", multiple=True, help=f"Any of {', '.join(FORMATS)}; may be repeated. [default: all]"
+    "--io",
+    "ends",
+    type=click.Choice(["uint8", "float32"]),
+    default="uint8",
+    show_default=True,
+    help="What a full integer TFLite file takes and gives.",
 )
+@click.option("--reduce-range", is_flag=True, help="7-bit ONNX weights, for x86 CPUs without VNNI.")
+@click.option("--from-logits", is_flag=True, help="The models end in a logit; append the sigmoid.")
 @click.option("--calibration-size", type=click.IntRange(min=1), default=DEFAULT_SIZE, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print the manifests as JSON, one a line.")
+@click.option("--calibration-seed", type=click.IntRange(min=0), default=0, show_default=True)
+@policy_options
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     models: tuple[Path, ...],
     out: Path,
     formats: tuple[str, ...],
+    ends: str,
+    reduce_range: bool,
+    from_logits: bool,
     calibration_size: int,
+    calibration_seed: int,
     as_json: bool,
+    policy_file: Path | None,
+    **settings: float | None,
 ) -> None:
     """Export Keras models to OUT/<model>/ in every format, and prove each file on the test pictures.
 
-    Exit code 1 where a file did not pass.
+    Writes OUT/parity.json, parity.md and report.html. Without --format it makes all but int16x8, which no TFLite
+    engine runs fast. Exit code 1 unless every file passes.
     """
-    chosen = tuple(dict.fromkeys(choose("format", name, FORMATS) for name in formats or FORMATS))
-    for path in models:
-        if not path.is_file():
-            raise ModelError(f"There is no file {path}.")
+    chosen = tuple(dict.fromkeys(choose("format", name, FORMATS) for name in formats or DEFAULTS))
+    policy = load(policy_file, **settings)
+    specs = [_name(path) for path in models]
     writable_folder(out)
     _import_converters()
-    from oddeven.export.export import export
+    from oddeven.export.export import Settings, export
 
-    manifests = []
-    for path in models:
-        spec = read_spec(path)
-        data = datasets.load(spec.provenance.dataset if spec else "mnist")
-        name = spec.name if spec else path.stem
-        note = lambda step, name=name: click.echo(f"{name}: {step}", err=True)  # noqa: E731
-        manifests.append(export(path, data, chosen, out / name, Policy(), calibration_size, note))
-    _show(manifests, out, as_json)
-    passed = all(record.parity.verdict == PASS for manifest in manifests for record in manifest.files)
-    context.exit(0 if passed else 1)
+    wanted = Settings(chosen, policy, calibration_size, calibration_seed, ends == "float32", reduce_range, from_logits)
+    start = time.perf_counter()
+    exported = []
+    with _progress(len(models) * len(chosen)) as step:
+        for path, (name, dataset) in zip(models, specs, strict=True):
+            exported.append(export(path, datasets.load(dataset), wanted, out / name, step, _warn))
+    report = Report(
+        policy=policy,
+        machine=machine(),
+        versions=exported[0].manifest.versions,
+        seconds=time.perf_counter() - start,
+        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB,
+        files=tuple(file for done in exported for file in done.files),
+    )
+    _write(report, {done.manifest.spec.name: done.reference for done in exported}, out)
+    click.echo(to_json(report) if as_json else _table(report, out), nl=not as_json)
+    context.exit(0 if all(file.parity.verdict == PASS for file in report.files) else 1)
 
 
-def _show(manifests: list[Manifest], out: Path, as_json: bool) -> None:
-    if as_json:
-        for manifest in manifests:
-            click.echo(" ".join(to_json(manifest).split("\n")))
+def _name(path: Path) -> tuple[str, str]:
+    """Name and dataset of the model in `path`, from its spec, before anything heavy is imported.
+
+    Raises:
+        ModelError: there is no such file, or it carries no spec.
+    """
+    if not path.is_file():
+        raise ModelError(f"There is no file {path}.")
+    spec = read_spec(path)
+    if spec is None:
+        raise ModelError(f"{path} carries no ModelSpec, or is damaged; make one with: oddeven train")
+    return spec.name, spec.provenance.dataset
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A function that is told what begins: a progress bar on a terminal, a line each elsewhere; both on stderr."""
+    if not sys.stderr.isatty():
+        yield lambda item: click.echo(item, err=True)
         return
+    begun = 0
+    with click.progressbar(length=total, file=sys.stderr, item_show_func=lambda item: item or "") as bar:
+
+        def step(item: str) -> None:
+            nonlocal begun
+            bar.update(min(begun, 1), item)
+            begun += 1
+
+        yield step
+        bar.update(1)
+
+
+def _warn(text: str) -> None:
+    click.secho(f"warning: {text}", fg="yellow", err=True)
+
+
+def _write(report: Report, references: dict[str, Reference], out: Path) -> None:
+    """The report in its three forms."""
+    write(out / "parity.json", to_json(report))
+    write(out / "parity.md", to_markdown(report))
+    write(out / "report.html", to_html(report, references))
+
+
+def _table(report: Report, out: Path) -> str:
+    """The report as a terminal shows it."""
     rows = [
-        (str(out / manifest.spec.name / record.file), f"{record.size_bytes:,}", f"{record.parity.file.accuracy:.4f}",
-         f"{record.parity.drop_pp:+.2f}", record.parity.verdict)
-        for manifest in manifests
-        for record in manifest.files
+        (out / file.file, f"{file.size_bytes:,}", f"{file.parity.file.accuracy:.4f}", f"{file.parity.drop_pp:+.2f}",
+         f"{file.parity.agreement:.2%}", f"{file.latency_us:.1f}", file.parity.verdict)
+        for file in report.files
     ]  # fmt: skip
-    click.echo(render(("file", "bytes", "accuracy", "drop pp", "verdict"), rows))
+    header = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
+    reasons = [
+        f"{out / f.file}: {f.parity.verdict}. {f.parity.reason}" for f in report.files if f.parity.verdict != PASS
+    ]
+    return "\n".join([render(header, rows), "", *reasons, *recommend(report.files), f"Report: {out / 'report.html'}"])
 
 
 def _import_converters() -> None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from oddeven.export import keras_model
-from oddeven.export.calibration import draw
-from oddeven.export.formats import FORMATS
+from oddeven.export import calibration, keras_model
+from oddeven.export.formats import DEFAULTS, FORMATS, Format, Source
 from oddeven.runtime import artifact, reference
 from oddeven.runtime.artifact import FileRecord, Manifest
-from oddeven.runtime.engines import open_engine
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import sha256, write
+from oddeven.runtime.latency import median_us
 from oddeven.runtime.parity import Policy
 from oddeven.runtime.reference import Reference
+from oddeven.runtime.report import FileReport
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Pixels
@@ -29,55 +31,88 @@ BATCH = 1000
 MAKERS = ("oddeven", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How to export.
+
+    Attributes:
+        formats: names in `FORMATS`.
+        policy: what each file is judged by.
+        calibration_size, calibration_seed: of the draw of training pictures that set the quantized ranges.
+        float_io, reduce_range: as in `Source`.
+        from_logits: the model ends in a logit; append the sigmoid.
+    """
+
+    formats: tuple[str, ...] = DEFAULTS
+    policy: Policy = field(default_factory=Policy)
+    calibration_size: int = calibration.DEFAULT_SIZE
+    calibration_seed: int = 0
+    float_io: bool = False
+    reduce_range: bool = False
+    from_logits: bool = False
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished artifact folder, the reference in it, and what there is to report of each file."""
+
+    manifest: Manifest
+    reference: Reference
+    files: tuple[FileReport, ...]
+
+
 def export(
     path: Path,
     dataset: Dataset,
-    formats: tuple[str, ...],
+    settings: Settings,
     out: Path,
-    policy: Policy,
-    calibration_size: int,
-    note: Callable[[str], None],
-) -> Manifest:
-    """Write the Keras model at `path` into the folder `out` in each of `formats`, the manifest last.
+    step: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> Exported:
+    """Write the Keras model at `path` into the folder `out` in each format, the manifest last.
+
+    Equal models, data, settings and package versions give equal bytes.
 
     Args:
         path: a `.keras` file with a spec.
         dataset: the one it was trained on; training pictures calibrate, test pictures prove.
-        formats: names in `FORMATS`.
+        settings: formats and options.
         out: the artifact folder.
-        policy: what each file is judged by.
-        calibration_size: how many training pictures set the quantized ranges.
-        note: told each format as it begins.
+        step: told each file as it begins.
+        warn: told each doubt about the calibration pictures.
 
     Raises:
         ModelError: the file cannot be read or converted.
-        DataError: the dataset is not the one the model was trained on.
+        DataError: the dataset is not the one the model was trained on, or the calibration pictures are unfit.
         OutputError: a file cannot be written.
     """
-    model, spec = keras_model.load(path)
+    import keras
+
+    keras.backend.clear_session()  # layer names, and so the bytes, would follow from what was loaded before
+    model, spec = keras_model.load(path, settings.from_logits)
     if spec.provenance.dataset_sha256 != dataset.sha256:
         raise DataError(f"{path} was trained on another {spec.provenance.dataset} than the one at hand.")
     truth = _reference(model, spec, dataset)
     reference.save(truth, out / reference.FILE)
-    pictures, calibration = draw(dataset, calibration_size)
-    records = []
-    for name in formats:
+    pictures, record = calibration.draw(dataset, settings.calibration_size, settings.calibration_seed)
+    for warning in calibration.lint(pictures, record, dataset):
+        warn(warning)
+    source = Source(model, spec, _real(pictures, spec), settings.float_io, settings.reduce_range)
+    made = []
+    for name in settings.formats:
         row = FORMATS[name]
-        note(name)
-        file_spec = dataclasses.replace(
-            spec, precision=row.precision, calibration=calibration if row.calibrated else None
-        )
-        content = row.converter()(model, file_spec, _real(pictures, spec))
-        write(out / row.file_name(spec.name), content)
-        records.append(_record(name, out / row.file_name(spec.name), truth, policy))
+        step(row.file_name(spec.name))
+        file_spec = dataclasses.replace(spec, precision=row.precision, calibration=record if row.calibrated else None)
+        write(out / row.file_name(spec.name), row.converter()(dataclasses.replace(source, spec=file_spec)))
+        made.append(_prove(name, row, out, file_spec, truth, settings.policy))
     manifest = Manifest(
         spec=spec,
         reference_sha256=sha256((out / reference.FILE).read_bytes()),
         versions={package: version(package) for package in MAKERS},
-        files=tuple(records),
+        files=tuple(record for record, _ in made),
     )
     write(out / artifact.MANIFEST, to_json(manifest))
-    return manifest
+    return Exported(manifest, truth, tuple(report for _, report in made))
 
 
 def _reference(model: Any, spec: ModelSpec, dataset: Dataset) -> Reference:
@@ -93,11 +128,35 @@ def _real(pixels: Pixels, spec: ModelSpec) -> Any:
     return pixels.astype(np.float32) * span + np.float32(spec.input.low)
 
 
-def _record(name: str, path: Path, truth: Reference, policy: Policy) -> FileRecord:
-    """The manifest's line for a file that has just been written, parity included."""
-    engine = open_engine(path)
-    source, sink = engine.input, engine.output
-    engine.close()
-    _, parity = artifact.measure(path, truth, policy)
+def _prove(
+    name: str, row: Format, out: Path, spec: ModelSpec, truth: Reference, policy: Policy
+) -> tuple[FileRecord, FileReport]:
+    """Open a file that has just been written, compare and time it: the manifest's line and the report's."""
+    path = out / row.file_name(spec.name)
     content = path.read_bytes()
-    return FileRecord(path.name, name, FORMATS[name].precision, len(content), sha256(content), source, sink, parity)
+    with Classifier.load(path) as classifier:
+        engine = classifier.engine
+        parity = artifact.measure(classifier, truth, policy)
+        latency_us = median_us(engine, classifier.encode(truth.images[:1]))
+        record = FileRecord(
+            file=path.name,
+            format=name,
+            precision=row.precision,
+            size_bytes=len(content),
+            sha256=sha256(content),
+            input=engine.input,
+            output=engine.output,
+            parity=parity,
+        )
+        report = FileReport(
+            model=spec.name,
+            labels=spec.labels,
+            file=f"{out.name}/{path.name}",
+            format=name,
+            precision=row.precision,
+            engine=engine.name,
+            size_bytes=len(content),
+            latency_us=latency_us,
+            parity=parity,
+        )
+    return record, report

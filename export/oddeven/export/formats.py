@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,28 +13,44 @@ import numpy.typing as npt
 from oddeven.runtime.spec import ModelSpec
 
 
-class Convert(Protocol):
-    """A converter: the Keras model as the bytes of a model file that carries `spec`."""
+@dataclass(frozen=True)
+class Source:
+    """What every converter is given; each takes of it what its format needs.
 
-    def __call__(self, model: Any, spec: ModelSpec, calibration: npt.NDArray[np.float32]) -> bytes:
-        """Convert.
+    Attributes:
+        model: a Keras model, float32 (N, H, W, C) to the probability of label 1, float32 (N, 1).
+        spec: goes into the file.
+        calibration: real-valued training pictures, float32 (N, H, W, C), to set quantized ranges with.
+        float_io: keep float32 at both ends of a full integer file.
+        reduce_range: quantize weights to 7 bits, for x86 CPUs without VNNI, whose 8-bit sums saturate.
+    """
 
-        Args:
-            model: a Keras model, float32 (N, H, W, C) to the probability of label 1, float32 (N, 1).
-            spec: goes into the file.
-            calibration: real-valued training pictures, float32 (N, H, W, C), to set quantized ranges with.
-        """
-        ...
+    model: Any
+    spec: ModelSpec
+    calibration: npt.NDArray[np.float32]
+    float_io: bool = False
+    reduce_range: bool = False
+
+
+Convert = Callable[[Source], bytes]
 
 
 @dataclass(frozen=True)
 class Format:
-    """A row: the module that holds `convert`, the file suffix, the precision, whether it is calibrated."""
+    """A row.
+
+    Attributes:
+        module: holds `convert`, a `Convert` that gives the bytes of a model file with its spec inside.
+        suffix, precision: of the file's name.
+        calibrated: whether it looks at the calibration pictures.
+        default: whether it is made when no format is asked for.
+    """
 
     module: str
     suffix: str
     precision: str
     calibrated: bool = False
+    default: bool = True
 
     def file_name(self, model: str) -> str:
         """`<model>.<precision><suffix>`."""
@@ -45,9 +61,16 @@ class Format:
         return cast(Convert, importlib.import_module(self.module).convert)
 
 
+# int16x8 is made on request only: TFLite runs it on reference kernels, 20 to 90 times slower than int8.
 FORMATS: Mapping[str, Format] = {
     "tflite-float32": Format("oddeven.export.tflite_float32", ".tflite", "float32"),
+    "tflite-float16": Format("oddeven.export.tflite_float16", ".tflite", "float16"),
+    "tflite-dynamic": Format("oddeven.export.tflite_dynamic", ".tflite", "dynamic"),
     "tflite-int8": Format("oddeven.export.tflite_int8", ".tflite", "int8", calibrated=True),
+    "tflite-int16x8": Format("oddeven.export.tflite_int16x8", ".tflite", "int16x8", calibrated=True, default=False),
     "onnx-float32": Format("oddeven.export.onnx_float32", ".onnx", "float32"),
+    "onnx-float16": Format("oddeven.export.onnx_float16", ".onnx", "float16"),
+    "onnx-dynamic": Format("oddeven.export.onnx_dynamic", ".onnx", "dynamic"),
     "onnx-int8": Format("oddeven.export.onnx_int8", ".onnx", "int8", calibrated=True),
 }
+DEFAULTS = tuple(name for name, row in FORMATS.items() if row.default)

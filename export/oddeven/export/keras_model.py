@@ -1,36 +1,185 @@
-"""Reading a `.keras` file and the ModelSpec inside it."""
+"""Reading a `.keras` file and the ModelSpec inside it, and bringing its last layer to one probability."""
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from oddeven.runtime.attachment import read_spec
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.spec import ModelSpec
 
+HEAD = "oddeven_probability"  # collides with no layer of the file's own
+DIFFERENCE = np.array([[-1.0], [1.0]])  # (z0, z1) @ DIFFERENCE = z1 - z0
+# What zipfile, zlib and h5py raise for damaged bytes; then what Keras raises besides for a bad config.json.
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
+REFUSAL = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
+SAFE = "only safe models are read: Keras's own layers, no Python code, no custom classes or functions"
 
-def load(path: Path) -> tuple[Any, ModelSpec]:
+
+def load(path: Path, from_logits: bool = False) -> tuple[Any, ModelSpec]:
     """The Keras model in `path` and its spec. Only safe files are read: none with code or pickles inside.
 
+    A softmax of two units becomes one sigmoid: softmax(z)[1] = 1 / (1 + exp(z0 - z1)) = sigmoid(z1 - z0). A last
+    Dense(2) of weights W and biases b becomes Dense(1) of W[:, 1] - W[:, 0] and b[1] - b[0], which quantizes
+    better than a softmax. So the probability is that of column 1, `spec.labels[1]`.
+
+    Args:
+        path: a `.keras` file with a spec.
+        from_logits: the model answers logits, one (of label 1) or two; it gets the sigmoid that it lacks.
+
+    Returns:
+        A functional model, float32 (N, H, W, C) in, float32 (N, 1) out: the probability of label 1.
+
     Raises:
-        ModelError: the file is missing, damaged, unsafe, carries no spec, or is not a two-class image model.
+        ModelError: the file is missing, damaged, unsafe, carries no spec, is not a two-class image model, or
+            answers something else than `from_logits` says.
     """
-    if not path.is_file() or path.suffix != ".keras":
+    spec = _spec(path)
+    model = _one_to_one(_read(path), path)
+    _check_input(model, spec, path)
+    model = _to_probability(model, from_logits, path)
+    if model.outputs[0].dtype != "float32":
+        raise ModelError(f"{path} answers {model.outputs[0].dtype}, expected float32; give its last layer that dtype.")
+    return model, spec
+
+
+def _spec(path: Path) -> ModelSpec:
+    """The spec in the archive, once it is known that there is an archive, and of Keras."""
+    if not path.is_file():
+        raise ModelError(f"There is no file {path}; make one with: oddeven train")
+    if path.suffix != ".keras":
         raise ModelError(f"{path} is not a .keras file; make one with: oddeven train")
-    spec = read_spec(path)
+    try:
+        spec = read_spec(path)
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.namelist()
+    except (*DAMAGE, *REFUSAL) as error:
+        size = f"{path.stat().st_size:,} bytes"
+        raise ModelError(f"{path} is empty, cut short or damaged ({size}: {_reason(error)}); make it anew.") from error
+    if "config.json" not in entries:
+        raise ModelError(f"{path} is a ZIP archive but no Keras model: it has no config.json.")
     if spec is None:
-        raise ModelError(f"{path} carries no ModelSpec (or is damaged); train it with oddeven train.")
+        raise ModelError(f"{path} carries no ModelSpec; train it with oddeven train.")
+    return spec
+
+
+def _read(path: Path) -> Any:
+    """Whatever Keras has saved in `path`, its safe mode on."""
     import keras
+    import tensorflow as tf
 
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"Keras cannot load {path}: {reason:.200}") from error
-    if tuple(model.input_shape[1:]) != spec.input.shape or tuple(model.output_shape[1:]) != (1,):
-        raise ModelError(
-            f"{path}: expected {spec.input.shape} in and (1,) out as its spec says, "
-            f"got {model.input_shape[1:]} in and {model.output_shape[1:]} out."
-        )
-    return model, spec
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except DAMAGE as error:
+        raise ModelError(f"{path} is damaged ({_reason(error)}); make it anew.") from error
+    except (*REFUSAL, tf.errors.OpError) as error:
+        raise ModelError(f"Keras cannot build {path} ({_reason(error)}); {SAFE}.") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of the innermost message, on one line; Keras wraps messages in whole configurations."""
+    inner = " ".join(str(error).rsplit("Exception encountered: ", 1)[-1].split())
+    return (inner.split(". ")[0].rstrip(".") or type(error).__name__)[:160]
+
+
+def _one_to_one(model: Any, path: Path) -> Any:
+    """`model` as a functional one that takes a tensor and gives a tensor, whatever it was built from."""
+    import keras
+
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if not isinstance(model, keras.Model) or not inputs or not outputs:
+        raise ModelError(f"{path} holds a {type(model).__name__} with no input of its own; give it a keras.Input.")
+    output_names = keras.Model(inputs, outputs).output_names
+    for kind, names in (("inputs", [tensor.name for tensor in inputs]), ("outputs", output_names)):
+        if len(names) != 1:
+            raise ModelError(f"{path} has {len(names)} {kind} ({', '.join(names)}); expected one.")
+    if any(weight.dtype == "int8" for weight in model.weights):
+        raise ModelError(f"{path} has been quantized by Keras already; expected float weights, export quantizes them.")
+    return keras.Model(inputs[0], outputs[0], name=model.name)
+
+
+def _check_input(model: Any, spec: ModelSpec, path: Path) -> None:
+    """Refuse a model that does not take float32 pictures of the spec's shape, any number at a time."""
+    (batch, *shape), dtype = model.input_shape, model.inputs[0].dtype
+    expected = f"expected pictures of shape {spec.input.shape} as its spec says"
+    if len(shape) == 1:
+        raise ModelError(f"{path} takes flat rows of {shape[0]} numbers, {expected}; begin it with a Flatten layer.")
+    if tuple(shape) != spec.input.shape:
+        raise ModelError(f"{path} takes pictures of shape {tuple(shape)}, {expected}; correct one of the two.")
+    if batch is not None or dtype != "float32":
+        came = f"{dtype}, {batch or 'any number'} at a time"
+        raise ModelError(f"{path} takes pictures as {came}; expected float32, any number at a time.")
+
+
+def _to_probability(model: Any, from_logits: bool, path: Path) -> Any:
+    """`model` as one whose output is (None, 1), the probability of label 1. See `load`."""
+    import keras
+
+    shape, activation = tuple(model.output_shape[1:]), _activation(model)
+    if from_logits and activation != "linear":
+        raise ModelError(f"{path} ends in {activation}, so it does not answer logits; leave out --from-logits.")
+    if activation == "linear" and shape in {(1,), (2,)} and not from_logits:
+        raise ModelError(f"{path} ends in linear, so it answers no probability; add a sigmoid or pass --from-logits.")
+    match shape, activation:
+        case (1,), "sigmoid":
+            return model
+        case (1,), "linear":
+            probability = keras.layers.Activation("sigmoid", name=HEAD, dtype="float32")(model.outputs[0])
+            return keras.Model(model.inputs[0], probability, name=model.name)
+        case (2,), "softmax" | "linear":
+            return _one_sigmoid(model, path)
+    expected = "expected shape (1,) with sigmoid, or (2,) with softmax"
+    raise ModelError(f"{path} answers shape {shape} with {activation}; {expected}.")
+
+
+def _made_by(tensor: Any) -> tuple[Any, Any]:
+    """The layer or operation that gives `tensor`, and the tensor that it takes at that place in the model."""
+    operation, node, _ = tensor._keras_history
+    return operation, operation._inbound_nodes[node].input_tensors[0]
+
+
+def _activation(model: Any) -> str:
+    """The name of the function that `model` ends in, as Keras spells it; of other last layers, their class."""
+    import keras
+
+    last, _ = _made_by(model.outputs[0])
+    if isinstance(last, keras.Model):
+        return _activation(last)
+    function, kind = getattr(last, "activation", None), type(last).__name__
+    if function is not None:
+        return str(getattr(function, "__name__", type(function).__name__))
+    if kind == "Softmax" and last.axis not in {-1, 1}:
+        return f"softmax over axis {last.axis}"
+    return {"Softmax": "softmax", "Sigmoid": "sigmoid"}.get(kind, kind)
+
+
+def _one_sigmoid(model: Any, path: Path) -> Any:
+    """`model`, two logits or a softmax of them, as sigmoid(z1 - z0), inside its last Dense where there is one."""
+    import keras
+
+    last, source = _made_by(model.outputs[0])
+    weighted = bool(getattr(last, "weights", []))
+    if isinstance(last, keras.Model) or (weighted and not isinstance(last, keras.layers.Dense)):
+        raise ModelError(f"{path} ends in a {type(last).__name__} of two units; expected a Dense or Softmax layer.")
+    kernel, bias = DIFFERENCE, np.zeros(1)
+    dense, features = (last, source) if weighted else _made_by(source)
+    if isinstance(dense, keras.layers.Dense) and (weighted or dense.activation is keras.activations.linear):
+        source, kernel = features, _real(dense.kernel) @ DIFFERENCE
+        bias = _real(dense.bias) @ DIFFERENCE if dense.use_bias else bias
+    head = keras.layers.Dense(1, activation="sigmoid", name=HEAD, dtype="float32")
+    probability = head(source)
+    head.set_weights([kernel, bias])
+    return keras.Model(model.inputs[0], probability, name=model.name)
+
+
+def _real(variable: Any) -> npt.NDArray[np.float64]:
+    """Its value, in float64 so that a difference of weights is rounded once."""
+    import keras
+
+    return np.asarray(keras.ops.convert_to_tensor(variable), np.float64)

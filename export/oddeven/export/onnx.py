@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import warnings
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, cast
 
+from oddeven.export.formats import Source
 from oddeven.runtime.attachment import ONNX_KEY
 from oddeven.runtime.quiet import quiet
 from oddeven.runtime.schema import to_json
@@ -17,26 +19,37 @@ from oddeven.runtime.spec import ModelSpec
 OPSET = 17
 
 
-def graph(model: Any) -> Any:
-    """The Keras `model` as a float32 `onnx.ModelProto`: `image` (N, H, W, C) in, `probability` (N, 1) out.
+def graph(source: Source) -> Any:
+    """The Keras model as a float32 `onnx.ModelProto`: `image` (N, H, W, C) in, `probability` (N, 1) out.
 
     `from_keras` does not know Keras 3's Sequential models, so a traced function stands for the model.
     """
     import tensorflow as tf
 
-    with warnings.catch_warnings():
+    model = source.model
+    with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         import tf2onnx
 
         signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
         traced = tf.function(lambda image: {"probability": model(image, training=False)}, input_signature=signature)
-        with quiet():
-            proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
+        proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
     return proto
 
 
+def prepare(source: Source, scratch: Path) -> Path:
+    """The float graph in a file of the folder `scratch`, optimised as onnxruntime wants it before quantizing."""
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    plain, prepared = scratch / "float.onnx", scratch / "prepared.onnx"
+    onnx.save(graph(source), plain)
+    quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+    return prepared
+
+
 def to_bytes(proto: Any, spec: ModelSpec) -> bytes:
-    """`proto` with `spec` and its maker in its metadata, checked and serialised.
+    """`proto` with `spec`, its maker and the standard image properties in its metadata, checked and serialised.
 
     Raises:
         onnx.checker.ValidationError: the graph is not valid ONNX, which is a defect of ours.
@@ -45,6 +58,16 @@ def to_bytes(proto: Any, spec: ModelSpec) -> bytes:
 
     proto.producer_name, proto.producer_version = "oddeven", version("oddeven")
     proto.graph.name = spec.name
-    onnx.helper.set_model_props(proto, {ONNX_KEY: to_json(spec)})
+    properties = {ONNX_KEY: to_json(spec), **_image_properties(spec)}
+    onnx.helper.set_model_props(proto, properties)
     onnx.checker.check_model(proto, full_check=True)
     return cast(bytes, proto.SerializeToString(deterministic=True))
+
+
+def _image_properties(spec: ModelSpec) -> dict[str, str]:
+    """ONNX's standard metadata for image models, where one of its values says what the spec says."""
+    ranges = {(0.0, 1.0): "Normalized_0_1", (-1.0, 1.0): "Normalized_1_1", (0.0, 255.0): "NominalRange_0_255"}
+    properties = {"Image.BitmapPixelFormat": "Gray8" if spec.input.channels == 1 else "Rgb8"}
+    if name := ranges.get((spec.input.low, spec.input.high)):
+        properties["Image.NominalPixelRange"] = name
+    return properties

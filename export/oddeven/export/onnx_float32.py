@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
+from oddeven.export.formats import Source
 from oddeven.export.onnx import graph, to_bytes
-from oddeven.runtime.spec import ModelSpec
 
 
-def convert(model: Any, spec: ModelSpec, calibration: npt.NDArray[np.float32]) -> bytes:
-    """As `oddeven.export.formats.Convert`; the calibration pictures are not used."""
-    return to_bytes(graph(model), spec)
+def convert(source: Source) -> bytes:
+    """The model as it is."""
+    return to_bytes(graph(source), source.spec)

@@ -1,33 +1,64 @@
-"""What all TFLite formats share: TensorFlow's converter over a signature with stable names."""
+"""What all TFLite formats share: one signature with stable names, TensorFlow's converter, the spec attached."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.export.formats import Source
 from oddeven.runtime.attachment import attach_to_tflite
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.quiet import quiet
-from oddeven.runtime.spec import ModelSpec
+
+SIGNATURE = "serving_default"
 
 
-def converter(model: Any) -> Any:
-    """A `tf.lite.TFLiteConverter` for `model`, set to nothing but float32."""
-    import tensorflow as tf
+def to_tflite(source: Source, configure: Callable[[Any], None] = lambda converter: None) -> bytes:
+    """The model as a flatbuffer, `image` to `probability`, its spec behind it.
 
-    return tf.lite.TFLiteConverter.from_keras_model(model)
+    The traced function is saved without the Keras layers' own bookkeeping, so equal models give equal bytes.
 
-
-def to_bytes(configured: Any, spec: ModelSpec) -> bytes:
-    """Run the `configured` converter and attach `spec`.
+    Args:
+        source: the model and its spec.
+        configure: sets the options of the `tf.lite.TFLiteConverter`; as it comes it makes float32.
 
     Raises:
         ModelError: TensorFlow cannot convert the model.
     """
+    import tensorflow as tf
     from tensorflow.lite.python.convert import ConverterError
 
+    model = source.model
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
+    traced = tf.function(lambda image: {"probability": model(image, training=False)}, input_signature=signature)
+    holder = tf.Module()
+    holder.weights = [weight.value for weight in model.weights]
     try:
-        with quiet():
-            flatbuffer = configured.convert()
+        with tempfile.TemporaryDirectory() as folder, quiet():
+            tf.saved_model.save(holder, folder, signatures={SIGNATURE: traced.get_concrete_function()})
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+            configure(converter)
+            return attach_to_tflite(converter.convert(), source.spec)
     except ConverterError as error:
-        raise ModelError(f"TensorFlow cannot convert {spec.name} to TFLite: {error!s:.200}") from error
-    return attach_to_tflite(flatbuffer, spec)
+        reason = " ".join(str(error).split())
+        raise ModelError(f"TensorFlow cannot convert {source.spec.name} to TFLite: {reason:.200}") from error
+
+
+def representative(source: Source) -> Callable[[], Iterator[list[npt.NDArray[np.float32]]]]:
+    """The calibration pictures as TensorFlow's converter asks for them, one at a time.
+
+    The whole value range comes first, so that pixel 0 and pixel 255 are exactly representable.
+    """
+    pictures, spec = source.calibration, source.spec.input
+    ends = np.resize(np.array([spec.low, spec.high], np.float32), pictures[:1].shape)
+
+    def one_by_one() -> Iterator[list[npt.NDArray[np.float32]]]:
+        yield [ends]
+        for start in range(len(pictures)):
+            yield [pictures[start : start + 1]]
+
+    return one_by_one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from oddeven.runtime import reference as references
@@ -106,36 +106,46 @@ def verify(folder: Path, policy: Policy, engine: str = AUTO) -> Iterator[tuple[F
     for record in manifest.files:
         path = folder / record.file
         _matches(path, record.sha256)
-        yield record, *measure(path, reference, policy, engine)
+        with Classifier.load(path, engine) as classifier:
+            _same_model(path, classifier.spec, manifest.spec)
+            yield record, classifier.engine.name, measure(classifier, reference, policy)
 
 
-def measure(path: Path, reference: Reference, policy: Policy, engine: str = AUTO) -> tuple[str, Parity]:
-    """Run the model file `path` over the reference's pictures; gives the engine's name and the comparison.
+def measure(classifier: Classifier, reference: Reference, policy: Policy) -> Parity:
+    """Run an open model over the reference's pictures and compare.
 
     Raises:
-        ModelError: the file is damaged or does not take the reference's pictures.
-        MissingPackageError: no engine for the file is installed.
+        ModelError: the model does not take the reference's pictures, or answers with no probabilities.
     """
-    with Classifier.load(path, engine) as classifier:
-        spec = classifier.spec
-        if spec.input.shape != reference.images.shape[1:]:
+    spec = classifier.spec
+    if spec.input.shape != reference.images.shape[1:]:
+        raise ModelError(
+            f"{spec.name} takes {spec.input.shape} pictures; the reference's are {reference.images.shape[1:]}."
+        )
+    try:
+        return compare(
+            reference.probabilities,
+            classifier.probabilities(reference.images),
+            reference.labels,
+            reference.slices,
+            spec.threshold,
+            spec.precision,
+            policy,
+        )
+    except ValueError as error:
+        raise ModelError(f"{spec.name}, {spec.precision}: {error}.") from error
+
+
+def _same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
+    """Refuse a file that carries the spec of another model, of swapped labels or of another input."""
+    alike = replace(found, precision=expected.precision, calibration=expected.calibration)
+    for field in fields(ModelSpec):
+        ours, theirs = getattr(alike, field.name), getattr(expected, field.name)
+        if ours != theirs:
             raise ModelError(
-                f"{path} takes {spec.input.shape} pictures; the reference's are {reference.images.shape[1:]}."
+                f"{path} carries the spec of another model: its {field.name} is {ours!r:.80}, the manifest's "
+                f"{theirs!r:.80}; export the model again."
             )
-        answers = classifier.probabilities(reference.images)
-        try:
-            parity = compare(
-                reference.probabilities,
-                answers,
-                reference.labels,
-                reference.slices,
-                spec.threshold,
-                spec.precision,
-                policy,
-            )
-        except ValueError as error:
-            raise ModelError(f"{path}: {error}.") from error
-        return classifier.engine.name, parity
 
 
 def _matches(path: Path, expected: str) -> None:

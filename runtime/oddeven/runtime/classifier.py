@@ -40,11 +40,17 @@ class Prediction:
 
 
 class Classifier:
-    """An open model that answers for pictures. Close it, or use it in a `with` statement."""
+    """An open model that answers for pictures. Close it, or use it in a `with` statement.
+
+    Attributes:
+        engine: what runs it.
+        spec: what it answers and what picture it wants.
+        encode: from pixels, uint8 (N, *spec.input.shape), to the input tensor's dtype.
+    """
 
     def __init__(self, engine: Engine, spec: ModelSpec) -> None:
         self.engine, self.spec = engine, spec
-        self._encode = encoder(engine.input, spec.input)
+        self.encode = encoder(engine.input, spec.input)
 
     @classmethod
     def load(
@@ -96,7 +102,7 @@ class Classifier:
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """Probability of label 1, float32 (N,), for pixels that are ready: uint8 (N, *spec.input.shape)."""
         starts = range(0, len(pixels), BATCH)
-        answers = [self.engine.run(self._encode(pixels[start : start + BATCH])) for start in starts]
+        answers = [self.engine.run(self.encode(pixels[start : start + BATCH])) for start in starts]
         return np.concatenate(answers) if answers else np.empty(0, np.float32)
 
     def prepare(self, picture: Picture) -> Pixels:

@@ -183,7 +183,16 @@ def compare(
     shift = np.abs(reference - answers)
     drop_pp, agreement = 100.0 * (lost - won) / len(truth), 1.0 - (lost + won) / len(truth)
     changed = np.flatnonzero(reference_right != right)
-    if tie := policy.ties.get(precision):
+    before, after = scores(reference, labels, threshold), scores(answers, labels, threshold)
+    if before.auc is not None and before.auc < 0.5:
+        verdict, reason = (
+            FAIL,
+            (
+                f"The reference itself ranks the labels the wrong way round (AUC {before.auc:.3f}); "
+                "look for swapped labels or another preprocessing."
+            ),
+        )
+    elif tie := policy.ties.get(precision):
         margin = np.abs(reference[changed] - threshold)
         excused = (margin < tie.margin) & (shift[changed] <= tie.step)
         verdict, reason = _judge_alike(int((~excused).sum()), int(excused.sum()))
@@ -191,8 +200,8 @@ def compare(
         verdict, reason = _judge(drop_pp, 100 * low, 100 * high, agreement, len(truth), policy)
     return Parity(
         count=len(truth),
-        reference=scores(reference, labels, threshold),
-        file=scores(answers, labels, threshold),
+        reference=before,
+        file=after,
         drop_pp=drop_pp,
         drop_low_pp=100 * low,
         drop_high_pp=100 * high,

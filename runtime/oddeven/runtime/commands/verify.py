@@ -9,19 +9,29 @@ from pathlib import Path
 import click
 
 from oddeven.runtime.engines import AUTO, ENGINES
-from oddeven.runtime.parity import PASS, Parity, Policy
+from oddeven.runtime.parity import PASS, Parity
+from oddeven.runtime.policy import load, policy_options
 from oddeven.runtime.table import render
 
-HEADER = ("file", "engine", "bytes", "reference", "accuracy", "drop pp", "95 % interval", "agreement",
+HEADER = ("file", "engine", "bytes", "reference", "accuracy", "drop pp", "interval", "agreement",
           "lost", "won", "verdict")  # fmt: skip
 
 
 @click.command()
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
+@policy_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
 @click.pass_context
-def command(context: click.Context, artifacts: tuple[Path, ...], engine: str, as_json: bool) -> None:
+def command(
+    context: click.Context,
+    /,
+    artifacts: tuple[Path, ...],
+    engine: str,
+    as_json: bool,
+    policy_file: Path | None,
+    **settings: float | None,
+) -> None:
     """Check that every file in the artifact folders still answers as its Keras model did.
 
     Needs no TensorFlow. ARTIFACTS are folders made by `oddeven export`, or folders of them. `lost` and `won` count
@@ -29,10 +39,11 @@ def command(context: click.Context, artifacts: tuple[Path, ...], engine: str, as
     """
     from oddeven.runtime import artifact
 
+    allowed = load(policy_file, **settings)
     rows: list[tuple[object, ...]] = []
     results: list[tuple[Path, Parity]] = []
     for folder in artifact.find(list(artifacts)):
-        for record, engine_name, parity in artifact.verify(folder, Policy(), engine):
+        for record, engine_name, parity in artifact.verify(folder, allowed, engine):
             path = folder / record.file
             click.echo(f"{path}: {parity.verdict}", err=True)
             results.append((path, parity))

@@ -1,0 +1,83 @@
+"""Where a parity policy comes from: the command line over `[tool.oddeven.parity]` of a TOML file over the defaults."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from oddeven.runtime.errors import UsageError
+from oddeven.runtime.parity import Policy
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TABLE = "[tool.oddeven.parity]"
+SETTINGS = ("max_drop_pp", "max_upper_pp", "min_agreement", "confidence")
+PROJECT = Path("pyproject.toml")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def policy_options(command: Command) -> Command:
+    """Give a click command the options that `load` takes."""
+    options = (
+        click.option("--max-drop", "max_drop_pp", type=float, help="Largest drop in accuracy, in pp.  [default: 0.10]"),
+        click.option("--max-upper", "max_upper_pp", type=float, help="Largest upper limit of it.  [default: 0.30]"),
+        click.option("--min-agreement", type=float, help="Least share of equal answers.  [default: 0.998]"),
+        click.option("--confidence", type=float, help="Of the drop's interval.  [default: 0.95]"),
+        click.option(
+            "--policy",
+            "policy_file",
+            type=click.Path(path_type=Path),
+            help=f"TOML file with {TABLE}.  [default: ./{PROJECT} where it has one]",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def load(policy_file: Path | None, **given: float | None) -> Policy:
+    """The policy that the command line and a TOML file add up to.
+
+    Args:
+        policy_file: None looks at `pyproject.toml` in the working folder.
+        given: settings by their name in `Policy`; None where the command line says nothing.
+
+    Raises:
+        UsageError: the file cannot be read, or a setting is unknown, not a number or out of range.
+    """
+    table = _read(policy_file or PROJECT, required=policy_file is not None)
+    settings = {**table, **{key: value for key, value in given.items() if value is not None}}
+    try:
+        return replace(Policy(), **settings)
+    except ValueError as error:
+        raise UsageError(f"The parity policy cannot be: {error}") from error
+
+
+def _read(path: Path, required: bool) -> dict[str, Any]:
+    """The settings in the table of the TOML file `path`."""
+    if not required and not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"Cannot read the policy in {path}: {error}.") from error
+    table = content.get("tool", {}).get("oddeven", {}).get("parity")
+    if table is None:
+        if required:
+            raise UsageError(f"{path} has no table {TABLE}.")
+        return {}
+    for key, value in table.items():
+        if key not in SETTINGS:
+            raise UsageError(f"{path}: {TABLE} has no setting {key!r}; known are {', '.join(SETTINGS)}.")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UsageError(f"{path}: {key} in {TABLE} must be a number, got {value!r}.")
+    return {key: float(value) for key, value in table.items()}

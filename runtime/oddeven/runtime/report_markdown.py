@@ -1,0 +1,79 @@
+"""The report as Markdown, for a pull request or a terminal; and the words that the HTML page shows as well."""
+
+from __future__ import annotations
+
+import re
+
+from oddeven.runtime.parity import FAIL, INCONCLUSIVE, PASS
+from oddeven.runtime.recommendation import float32_of, recommend
+from oddeven.runtime.report import Report
+from oddeven.runtime.table import render
+
+HEADER = ("model", "format", "bytes", "ratio", "accuracy", "drop pp (interval)", "agreement", "latency us", "verdict")
+
+
+def to_markdown(report: Report) -> str:
+    """The whole report but its pictures: summary, what did not pass, recommendations, policy, machine and versions."""
+    rows = [[_plain(cell) for cell in row] for row in summary(report)]
+    failed = [
+        f"- {_plain(file.file)}: {file.parity.verdict}. {_plain(f'{file.parity.reason} {file.advice}')}"
+        for file in report.files
+        if file.parity.verdict != PASS
+    ]
+    parts = [
+        f"# Parity report: {overall(report)}\n",
+        render(HEADER, rows, markdown=True) + "\n",
+        *(["## Files that do not pass\n", *failed, ""] if failed else []),
+        "## Recommendation\n",
+        *(f"- {_plain(line)}" for line in recommend(report.files)),
+        "\n## Policy and machine\n",
+        *(f"- {_plain(name)}: {_plain(value)}" for name, value in facts(report)),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def overall(report: Report) -> str:
+    """The worst verdict of all files; INCONCLUSIVE where there is none."""
+    verdicts = {file.parity.verdict for file in report.files} or {INCONCLUSIVE}
+    return next(verdict for verdict in (FAIL, INCONCLUSIVE, PASS) if verdict in verdicts)
+
+
+def summary(report: Report) -> list[tuple[str, ...]]:
+    """A row a file, as `HEADER`; the ratio is of bytes to those of the float32 file of the same model and kind."""
+    rows: list[tuple[str, ...]] = []
+    for file in report.files:
+        parity, whole = file.parity, float32_of(file, report.files)
+        rows.append((
+            file.model, file.format, f"{file.size_bytes:,}",
+            f"{file.size_bytes / whole.size_bytes:.2f}" if whole else "-", f"{parity.file.accuracy:.4f}",
+            f"{parity.drop_pp:+.2f} ({parity.drop_low_pp:+.2f} to {parity.drop_high_pp:+.2f})",
+            f"{parity.agreement:.2%}", f"{file.latency_us:.1f}", parity.verdict,
+        ))  # fmt: skip
+    return rows
+
+
+def facts(report: Report) -> list[tuple[str, str]]:
+    """What the verdicts rest on, by name: the policy, the machine, the versions, and what the run took."""
+    policy = report.policy
+    ties = [
+        (f"{precision} files may change an answer", f"where the reference is within {tie.margin:g} of the threshold "
+         f"and the probability moves by at most {tie.step:g}")
+        for precision, tie in policy.ties.items()
+    ]  # fmt: skip
+    limits = (
+        f"drop at most {policy.max_drop_pp:.2f} pp, its upper limit at {100 * policy.confidence:g}% confidence at most "
+        f"{policy.max_upper_pp:.2f} pp, agreement at least {policy.min_agreement:.2%}"
+    )
+    return [
+        ("Quantized files pass with", limits),
+        *ties,
+        ("Machine", report.machine),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
+        ("Time", f"{report.seconds:.1f} s"),
+        ("Peak memory", f"{report.peak_memory_mb:.0f} MB"),
+    ]
+
+
+def _plain(text: str) -> str:
+    """`text` on one line, its Markdown signs escaped; a single underscore inside a word is none."""
+    return re.sub(r"[\\|<*`\[]", r"\\\g<0>", " ".join(text.split()))

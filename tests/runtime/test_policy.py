@@ -1,0 +1,53 @@
+"""A policy from the command line, from TOML, and from neither."""
+
+from __future__ import annotations
+
+import pytest
+
+from oddeven.runtime.errors import UsageError
+from oddeven.runtime.parity import Policy
+from oddeven.runtime.policy import load
+
+
+def toml(tmp_path, text):
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_path):
+    path = toml(tmp_path, "[tool.oddeven.parity]\nmax_drop_pp = 0.05\nmin_agreement = 1\n")
+    policy = load(path, max_drop_pp=0.2, confidence=None)
+    assert (policy.max_drop_pp, policy.min_agreement, policy.confidence) == (0.2, 1.0, 0.95)
+
+
+def test_pyproject_in_the_working_folder_is_read_where_it_has_the_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load(None) == Policy()
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    assert load(None) == Policy()
+    (tmp_path / "pyproject.toml").write_text("[tool.oddeven.parity]\nconfidence = 0.99\n")
+    assert load(None).confidence == 0.99
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "has no table"),
+        ("[tool.oddeven.parity", "Cannot read the policy"),
+        ("[tool.oddeven.parity]\nmax_drop = 1\n", "no setting 'max_drop'; known are max_drop_pp"),
+        ("[tool.oddeven.parity]\nmax_drop_pp = 'much'\n", "must be a number, got 'much'"),
+        ("[tool.oddeven.parity]\nmax_drop_pp = true\n", "must be a number, got True"),
+        ("[tool.oddeven.parity]\nmin_agreement = 99.8\n", "must be a share from 0 to 1"),
+        ("[tool.oddeven.parity]\nmax_drop_pp = 0.5\n", "must lie between 0 and its allowed upper limit"),
+    ],
+)
+def test_what_is_no_policy_is_refused(tmp_path, text, says):
+    with pytest.raises(UsageError) as caught:
+        load(toml(tmp_path, text))
+    assert says in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"absent\.toml"):
+        load(tmp_path / "absent.toml")
