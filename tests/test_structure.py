@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PLAIN_DATA = {"attachment", "errors", "files", "quiet", "spec", "table"}
+PLAIN_DATA = {"attachment", "errors", "files", "operating_point", "quiet", "spec", "table"}
 HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "rich", "scipy")
 
 

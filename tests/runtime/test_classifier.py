@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oddeven.runtime.classifier import DEFAULT_MODEL, Classifier, bundled
+from oddeven.runtime.catalogue import DEFAULT_MODEL, bundled
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import DataError, ModelError, UsageError
 
 

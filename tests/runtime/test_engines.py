@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oddeven.runtime import engines
-from oddeven.runtime.classifier import bundled
+from oddeven.runtime.catalogue import bundled
 from oddeven.runtime.engines import ENGINES, installed, open_engine, select
 from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError
 

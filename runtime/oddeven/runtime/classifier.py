@@ -11,14 +11,13 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from oddeven.runtime.catalogue import DEFAULT_MODEL, locate
 from oddeven.runtime.engines import AUTO, Engine, open_engine
-from oddeven.runtime.errors import DataError, ModelError, UsageError
+from oddeven.runtime.errors import DataError, ModelError
 from oddeven.runtime.image import prepare, read
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Pixels, encoder
 
-MODELS = Path(__file__).parent / "models"
-DEFAULT_MODEL = "deep_cnn"
 BATCH = 250
 
 Picture = str | Path | bytes | Pixels
@@ -63,7 +62,7 @@ class Classifier:
         """Open a bundled model by its name, or a model file by its path.
 
         Args:
-            model: a name in `bundled()`, or a path.
+            model: a name in `catalogue.bundled()`, or a path.
             engine: a name in `oddeven.runtime.engines.ENGINES`, or `auto` for the first installed one that fits.
             threads: for the engine's arithmetic.
             spec: for a file that carries none.
@@ -134,25 +133,6 @@ class Classifier:
         scores = dict(zip(self.spec.labels, (1.0 - p, p), strict=True))
         label = self.spec.labels[int(p > self.spec.threshold)]
         return Prediction(label, scores[label], scores)
-
-
-def bundled() -> dict[str, Path]:
-    """The models inside this package, by name."""
-    return {path.name.split(".")[0]: path for path in sorted(MODELS.glob("*.tflite"))}
-
-
-def locate(model: str | Path) -> Path:
-    """The file that `model`, a bundled name or a path, means.
-
-    Raises:
-        UsageError: there is neither.
-    """
-    known = bundled()
-    if str(model) in known:
-        return known[str(model)]
-    if Path(model).is_file():
-        return Path(model)
-    raise UsageError(f"There is neither a bundled model nor a file {str(model)!r}; bundled are {', '.join(known)}.")
 
 
 def _checked(pixels: Pixels, channels: int) -> Pixels:

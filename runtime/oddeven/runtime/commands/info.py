@@ -25,7 +25,7 @@ def command(model: str | None, as_json: bool) -> None:
 
 def _about_here() -> dict[str, object]:
     """Versions, engines, and the bundled models."""
-    from oddeven.runtime.classifier import bundled
+    from oddeven.runtime.catalogue import bundled
 
     engines = {name: "installed" if installed(name) else row.install for name, row in ENGINES.items()}
     return {
@@ -39,7 +39,7 @@ def _about_here() -> dict[str, object]:
 
 def _about_model(model: str) -> dict[str, object]:
     """The file, its tensors and its spec."""
-    from oddeven.runtime.classifier import locate
+    from oddeven.runtime.catalogue import locate
 
     path = locate(model)
     content = path.read_bytes()

@@ -34,7 +34,8 @@ def command(
 
     A picture that cannot be read is named on stderr, the others are answered, and the exit code is 5.
     """
-    from oddeven.runtime.classifier import DEFAULT_MODEL, Classifier
+    from oddeven.runtime.catalogue import DEFAULT_MODEL
+    from oddeven.runtime.classifier import Classifier
 
     rows, bad = [], 0
     with Classifier.load(model or DEFAULT_MODEL, engine, threads) as classifier:
