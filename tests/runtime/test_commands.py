@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+from conftest import SHIPPED
 from PIL import Image
 
 
@@ -156,9 +157,8 @@ def test_a_missing_extra_names_the_pip_line(tmp_path):
     (tmp_path / "tensorflow" / "__init__.py").write_text("raise ImportError('hidden by the test')")
     for command, line in (
         (["train", "mlp"], "pip install 'oddeven[train]'"),
-        (["export", str(tmp_path / "a.keras")], "pip install 'oddeven[export]'"),
+        (["export", str(SHIPPED / "cnn.keras")], "pip install 'oddeven[export]'"),
     ):
-        (tmp_path / "a.keras").write_bytes(b"")
         done = subprocess.run(
             [sys.executable, "-m", "oddeven.runtime", *command, "--out", str(tmp_path / "out")],
             capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
