@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from oddeven.runtime.latency import machine
+from oddeven.runtime.machine import machine
 from oddeven.runtime.table import render
 from oddeven.train import plots
 

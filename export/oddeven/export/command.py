@@ -16,7 +16,7 @@ from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.runtime.attachment import read_spec
 from oddeven.runtime.errors import ModelError, choose, missing_package
 from oddeven.runtime.files import writable_folder, write
-from oddeven.runtime.latency import machine
+from oddeven.runtime.machine import machine
 from oddeven.runtime.parity import PASS
 from oddeven.runtime.policy import load, policy_options
 from oddeven.runtime.quiet import quiet

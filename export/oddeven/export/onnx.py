@@ -8,10 +8,10 @@ from __future__ import annotations
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from oddeven.export.formats import Source
-from oddeven.runtime.attachment import ONNX_KEY
+from oddeven.runtime.attachment import ONNX_KEY, seal_onnx
 from oddeven.runtime.quiet import quiet
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import ModelSpec
@@ -61,7 +61,7 @@ def to_bytes(proto: Any, spec: ModelSpec) -> bytes:
     properties = {ONNX_KEY: to_json(spec), **_image_properties(spec)}
     onnx.helper.set_model_props(proto, properties)
     onnx.checker.check_model(proto, full_check=True)
-    return cast(bytes, proto.SerializeToString(deterministic=True))
+    return seal_onnx(proto.SerializeToString(deterministic=True))
 
 
 def _image_properties(spec: ModelSpec) -> dict[str, str]:

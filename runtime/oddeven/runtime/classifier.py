@@ -2,54 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.catalogue import DEFAULT_MODEL, locate
-from oddeven.runtime.engines import AUTO, Engine, open_engine
-from oddeven.runtime.errors import DataError, ModelError
+from oddeven.runtime.engines import AUTO, Engine, closed, open_engine
+from oddeven.runtime.errors import BlankError, DataError, ModelError, UsageError
 from oddeven.runtime.image import prepare, read
+from oddeven.runtime.parallel import chunks_of, in_order
+from oddeven.runtime.ready import all_plain, checked, plain
 from oddeven.runtime.spec import ModelSpec
-from oddeven.runtime.tensor import Pixels, encoder
+from oddeven.runtime.tensor import Array, Pixels, decode, encoder
 
-BATCH = 250
+UNCERTAIN = "uncertain"
+CHUNK_BYTES = 256 * 28 * 28  # above it a larger batch is no faster on any engine
+Q_ANSWERS = np.arange(256, dtype=np.uint8)
 
 Picture = str | Path | bytes | Pixels
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """An answer.
 
     Attributes:
-        label: the more likely of the two, by the model's threshold.
-        probability: the model's probability of `label`, 0 to 1.
-        scores: the probability of each label; they add up to 1.
+        label: the more likely of the two, by the model's threshold; `UNCERTAIN` where there is a reason not to say.
+        probability: the model's probability of the more likely label, 0 to 1; 0 for a blank picture.
+        scores: the probability of each label; they add up to 1. Empty for a blank picture.
+        reason: why the answer is uncertain, or "".
     """
 
     label: str
     probability: float
-    scores: dict[str, float]
+    scores: Mapping[str, float]
+    reason: str = ""
 
 
 class Classifier:
     """An open model that answers for pictures. Close it, or use it in a `with` statement.
 
+    Threads may share one: a call that finds all its engines busy opens another.
+
     Attributes:
-        engine: what runs it.
+        engine: the first one; what runs the model.
         spec: what it answers and what picture it wants.
         encode: from pixels, uint8 (N, *spec.input.shape), to the input tensor's dtype.
     """
 
-    def __init__(self, engine: Engine, spec: ModelSpec) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        spec: ModelSpec,
+        another: Callable[[], Engine],
+        invert: str = "auto",
+        min_confidence: float = 0.0,
+    ) -> None:
         self.engine, self.spec = engine, spec
         self.encode = encoder(engine.input, spec.input)
+        self._idle, self._another = [engine], another
+        self._invert, self._min_confidence = invert, min_confidence
+        shape = spec.input.shape
+        self._one = (1, *shape)
+        self._chunk = max(1, CHUNK_BYTES // max(784, int(np.prod(shape))))
+        as_it_is = invert != "yes" and spec.input.polarity != "dark-on-light"
+        self._shapes = {shape, shape[: 2 + (shape[2] > 1)]} if as_it_is else set()
+        self._answers: list[Prediction] = []
+        if engine.output.dtype == "uint8":
+            self._answers = [self._answer(p) for p in decode(Q_ANSWERS, engine.output).tolist()]
 
     @classmethod
     def load(
@@ -58,67 +84,112 @@ class Classifier:
         engine: str = AUTO,
         threads: int = 1,
         spec: ModelSpec | None = None,
+        preprocess: str = "auto",
+        invert: str = "auto",
+        threshold: float | None = None,
+        min_confidence: float = 0.0,
     ) -> Classifier:
         """Open a bundled model by its name, or a model file by its path.
 
         Args:
             model: a name in `catalogue.bundled()`, or a path.
             engine: a name in `oddeven.runtime.engines.ENGINES`, or `auto` for the first installed one that fits.
-            threads: for the engine's arithmetic.
+            threads: for the arithmetic of one picture; more than one helps only where a picture takes longer than
+                about 0.1 ms. `predict_batch` uses all cores in any case.
             spec: for a file that carries none.
+            preprocess: a name in `image.PREPROCESSINGS` instead of the spec's.
+            invert: `yes`, `no`, or `auto` to look at the picture where the spec's polarity matters.
+            threshold: instead of the spec's.
+            min_confidence: an answer with a lower probability is `UNCERTAIN`; 0 to 1.
 
         Raises:
-            UsageError: neither a bundled model nor a file has that name, or the engine does not fit.
+            UsageError: neither a bundled model nor a file has that name, the engine does not fit, or an option is out
+                of range.
             MissingPackageError: no engine for that file is installed.
             ModelError: the file is damaged, or carries no spec and none is given.
         """
-        opened = open_engine(locate(model), engine, threads)
+        path = locate(model)
+        opened = open_engine(path, engine, threads)
         found = opened.spec or spec
         if found is None:
             raise ModelError(
                 f"{model} carries no ModelSpec, so its labels are unknown; give one, or export it with oddeven export."
             )
-        return cls(opened, found)
+        view = found.input if preprocess == "auto" else replace(found.input, preprocessing=preprocess)
+        try:
+            found = replace(found, input=view, threshold=found.threshold if threshold is None else threshold)
+        except ValueError as error:
+            raise UsageError(f"Not possible: {error}") from error
+        return cls(opened, found, lambda: open_engine(path, opened.name), invert, min_confidence)
 
     def predict(self, picture: Picture) -> Prediction:
         """The answer for one picture: a path, a file's bytes, or decoded pixels, uint8 (H, W) or (H, W, C).
 
+        A blank picture is `UNCERTAIN`.
+
         Raises:
             DataError: the picture cannot be read, or is not uint8 pixels.
         """
-        return self._answer(float(self.probabilities(self.prepare(picture)[np.newaxis])[0]))
+        if isinstance(picture, np.ndarray) and picture.shape in self._shapes and plain(picture):
+            pixels = picture.reshape(self._one)
+        else:
+            try:
+                pixels = self.prepare(picture)[np.newaxis]
+            except BlankError as error:
+                return _blank(error)
+        q_answer = self._run(pixels)
+        if self._answers:
+            q: int = q_answer.item()
+            return self._answers[q]
+        return self._answer(float(decode(q_answer, self.engine.output)[0]))
 
-    def predict_batch(self, pictures: Iterable[Picture]) -> Iterator[Prediction]:
-        """The answers for many pictures, in order, as they come; memory stays at one batch.
+    @overload
+    def predict_batch(self, pictures: Iterable[Picture]) -> Iterator[Prediction]: ...
+    @overload
+    def predict_batch(
+        self, pictures: Iterable[Picture], errors: Literal["return"]
+    ) -> Iterator[Prediction | DataError]: ...
+    def predict_batch(
+        self, pictures: Iterable[Picture], errors: Literal["raise", "return"] = "raise"
+    ) -> Iterator[Prediction | DataError]:
+        """The answers for many pictures, in order, as they come.
+
+        Chunks are decoded and answered side by side, one a core; memory stays at a few chunks.
+
+        Args:
+            pictures: as `predict` takes them; an array of ready ones, uint8 (N, H, W) or (N, H, W, C), is fastest.
+            errors: `raise`, or `return` to give the `DataError` of a bad picture in its place.
 
         Raises:
             DataError: as `predict`.
         """
-        remaining = iter(pictures)
-        while chunk := [self.prepare(picture) for picture in islice(remaining, BATCH)]:
-            yield from (self._answer(float(p)) for p in self.probabilities(np.stack(chunk)))
+        work = partial(self._answer_chunk, strict=errors == "raise")
+        return chain.from_iterable(in_order(work, chunks_of(pictures, self._chunk)))
 
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """Probability of label 1, float32 (N,), for pixels that are ready: uint8 (N, *spec.input.shape)."""
-        starts = range(0, len(pixels), BATCH)
-        answers = [self.engine.run(self.encode(pixels[start : start + BATCH])) for start in starts]
-        return np.concatenate(answers) if answers else np.empty(0, np.float32)
+        parts = in_order(self._run, chunks_of(pixels, self._chunk))
+        return np.concatenate([np.empty(0, np.float32), *(decode(part, self.engine.output) for part in parts)])
 
     def prepare(self, picture: Picture) -> Pixels:
         """`picture` as the model sees it: uint8 of `spec.input.shape`.
 
         Raises:
+            BlankError: there is nothing to look at.
             DataError: as `predict`.
         """
+        view = self.spec.input
         if isinstance(picture, np.ndarray):
-            pixels = _checked(picture, self.spec.input.channels)
+            pixels = checked(picture, view.channels)
         else:
-            pixels = read(picture if isinstance(picture, bytes) else Path(picture), self.spec.input.channels)
-        return prepare(pixels, self.spec.input)
+            pixels = read(picture if isinstance(picture, bytes) else Path(picture), view.channels)
+        return prepare(pixels, view, self._invert)
 
     def close(self) -> None:
-        """Free the model."""
-        self.engine.close()
+        """Free the model; what is asked afterwards is a `UsageError`."""
+        self._another = _closed
+        while self._idle:
+            self._idle.pop().close()
 
     def __enter__(self) -> Classifier:
         return self
@@ -128,19 +199,70 @@ class Classifier:
     ) -> None:
         self.close()
 
+    def _run(self, pixels: Pixels) -> Array:
+        """The output tensor for ready pixels, from an engine that nobody else uses meanwhile."""
+        try:
+            engine = self._idle.pop()
+        except IndexError:
+            engine = self._another()
+        q_answers = engine.invoke(self.encode(pixels))
+        self._idle.append(engine)
+        return q_answers
+
+    def _answer_chunk(self, chunk: Any, strict: bool) -> list[Prediction | DataError]:
+        """The answers for a few pictures; unless `strict`, the error of a bad one stands in its place."""
+        ready = self._stacked(chunk)
+        if ready is not None:
+            return self._answers_for(ready)
+        pixels: list[Pixels] = []
+        outcomes: list[Prediction | DataError | None] = []
+        for picture in chunk:
+            try:
+                pixels.append(self.prepare(picture))
+                outcomes.append(None)
+            except BlankError as error:
+                outcomes.append(_blank(error))
+            except DataError as error:
+                if strict:
+                    raise
+                outcomes.append(error)
+        answers = iter(self._answers_for(np.stack(pixels)) if pixels else ())
+        return [next(answers) if outcome is None else outcome for outcome in outcomes]
+
+    def _stacked(self, chunk: Any) -> Pixels | None:
+        """The pictures as one array, uint8 (N, *spec.input.shape), where they need no preprocessing."""
+        if isinstance(chunk, np.ndarray):
+            stacked = chunk
+        else:
+            if not all(isinstance(p, np.ndarray) and p.shape in self._shapes for p in chunk):
+                return None
+            stacked = np.concatenate([p.reshape(self._one) for p in chunk])
+        if stacked.shape[1:] not in self._shapes or stacked.dtype != np.uint8:
+            return None
+        stacked = stacked.reshape(-1, *self.spec.input.shape)
+        return stacked if all_plain(stacked) else None
+
+    def _answers_for(self, pixels: Pixels) -> list[Prediction | DataError]:
+        """The answers for ready pixels."""
+        q_answers = self._run(pixels)
+        if self._answers:
+            return [self._answers[q] for q in q_answers.ravel().tolist()]
+        return [self._answer(p) for p in decode(q_answers, self.engine.output).tolist()]
+
     def _answer(self, p: float) -> Prediction:
         """The answer for probability `p` of label 1."""
-        scores = dict(zip(self.spec.labels, (1.0 - p, p), strict=True))
+        scores = MappingProxyType(dict(zip(self.spec.labels, (1.0 - p, p), strict=True)))
         label = self.spec.labels[int(p > self.spec.threshold)]
-        return Prediction(label, scores[label], scores)
+        sure = scores[label]
+        if sure < self._min_confidence:
+            reason = f"{sure:.2f} for {label} is under the asked confidence, {self._min_confidence:.2f}."
+            return Prediction(UNCERTAIN, sure, scores, reason)
+        return Prediction(label, sure, scores)
 
 
-def _checked(pixels: Pixels, channels: int) -> Pixels:
-    """Decoded pixels with their channel dimension, refused where they are anything else."""
-    if pixels.ndim == 2:
-        pixels = pixels[..., np.newaxis]
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != channels or not pixels.size:
-        raise DataError(
-            f"Expected uint8 pixels (height, width, {channels}) from 0 to 255, got {pixels.dtype} {pixels.shape}."
-        )
-    return pixels
+def _blank(error: BlankError) -> Prediction:
+    return Prediction(UNCERTAIN, 0.0, MappingProxyType({}), str(error))
+
+
+def _closed() -> Engine:
+    raise closed()

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "predict": ("oddeven.runtime.commands.predict", "Answer for pictures."),
     "pipeline": ("oddeven.runtime.commands.pipeline", "Train, export, verify and predict, in one go."),
+    "bench": ("oddeven.runtime.commands.bench", "Measure a model on this machine."),
     "info": ("oddeven.runtime.commands.info", "Show what a model file is, or what is installed here."),
 }
 INTERRUPTED = 130

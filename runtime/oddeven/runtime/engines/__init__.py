@@ -36,6 +36,13 @@ class Engine(Protocol):
     output: TensorInfo
     spec: ModelSpec | None
 
+    def invoke(self, batch: Array) -> Array:
+        """The output tensor, (N, 1), real or quantized, for `batch`, (N, H, W, C) in the input's dtype.
+
+        One call at a time.
+        """
+        ...
+
     def run(self, batch: Array) -> npt.NDArray[np.float32]:
         """Probability of label 1, float32 (N,), for `batch`, (N, H, W, C) in the input's dtype."""
         ...
@@ -65,6 +72,11 @@ ENGINES: Mapping[str, EngineRow] = {
     ),
 }
 AUTO = "auto"
+
+
+def closed() -> UsageError:
+    """The error for an engine that is used after it was closed."""
+    return UsageError("The model is closed; load it again.")
 
 
 def installed(name: str) -> bool:

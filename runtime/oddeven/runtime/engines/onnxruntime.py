@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.attachment import ONNX_KEY
-from oddeven.runtime.engines import Engine
+from oddeven.runtime.attachment import ONNX_KEY, check_onnx
+from oddeven.runtime.engines import Engine, closed
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
@@ -33,9 +33,15 @@ class OnnxEngine:
         text = session.get_modelmeta().custom_metadata_map.get(ONNX_KEY)
         self.spec = None if text is None else from_json(ModelSpec, text, f"{path}: metadata {ONNX_KEY!r}")
 
+    def invoke(self, batch: Array) -> Array:
+        """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
+        if self._session is None:
+            raise closed()
+        return cast(Array, self._session.run([self.output.name], {self.input.name: batch})[0])
+
     def run(self, batch: Array) -> npt.NDArray[np.float32]:
         """Probability of label 1, float32 (N,), for `batch`, (N, H, W, C) in the input's dtype."""
-        return decode(self._session.run([self.output.name], {self.input.name: batch})[0], self.output)
+        return decode(self.invoke(batch), self.output)
 
     def close(self) -> None:
         """Free the session."""
@@ -51,6 +57,7 @@ def open_model(path: Path, threads: int) -> Engine:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
+    check_onnx(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = ERRORS_ONLY

@@ -1,0 +1,233 @@
+"""What the runtime adds to its engines, and what the alternatives cost; writes docs/runtime.md.
+
+    python benchmarks/runtime.py [--artifacts FOLDER]
+
+All contenders of a table run in turn within one process, so that whatever else the machine does slows them alike.
+About five minutes. OpenVINO takes part where it is installed; the artifacts come from `oddeven export
+train/models/*.keras`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.machine import machine
+from oddeven.runtime.parallel import FILES
+from oddeven.runtime.table import render
+from oddeven.train import dataset
+
+ROOT = Path(__file__).parents[1]
+MODELS = ("mlp", "cnn", "deep_cnn")
+PACKAGES = ("numpy", "pillow", "ai-edge-litert", "onnxruntime", "openvino", "tensorflow")
+TURNS, CALLS = 40, 100
+BATCHES = (1, 8, 32, 64, 128, 256, 512, 1024)
+
+Call = Callable[[], object]
+
+
+def alternate(contenders: Mapping[str, Call], turns: int, calls: int) -> dict[str, np.ndarray]:
+    """Microseconds of each single call, (turns * calls,), the contenders taking turns."""
+    times: dict[str, list[int]] = {name: [] for name in contenders}
+    for call in contenders.values():
+        call()
+    for _ in range(turns):
+        for name, call in contenders.items():
+            for _ in range(calls):
+                start = time.perf_counter_ns()
+                call()
+                times[name].append(time.perf_counter_ns() - start)
+    return {name: np.array(values) / 1000.0 for name, values in times.items()}
+
+
+def one_picture(artifacts: Path, images: np.ndarray) -> Iterator[tuple[object, ...]]:
+    """`Classifier.predict` against the bare interpreter, and other ways to answer for one ready picture."""
+    for model in MODELS:
+        contenders = dict(_contenders(artifacts, model, images[0]))
+        times = alternate(contenders, TURNS, CALLS)
+        base = np.percentile(times["LiteRT, bare"], 50)
+        for name, values in times.items():
+            p50, p90, p99 = np.percentile(values, (50, 90, 99))
+            yield model, name, f"{p50:.1f}", f"{p90:.1f}", f"{p99:.1f}", f"{p50 / base:.2f}"
+
+
+def _contenders(artifacts: Path, model: str, image: np.ndarray) -> Iterator[tuple[str, Call]]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    path = artifacts / model / f"{model}.int8.tflite"
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    source, sink = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    ready = image.reshape(1, 28, 28, 1)
+    real = ready / np.float32(255)
+
+    def bare() -> object:
+        interpreter.set_tensor(source, ready)
+        interpreter.invoke()
+        return interpreter.get_tensor(sink)
+
+    yield "LiteRT, bare", bare
+    classifier = Classifier.load(path)
+    yield "oddeven, int8 .tflite", lambda: classifier.predict(image)
+    onnx = Classifier.load(artifacts / model / f"{model}.int8.onnx")
+    yield "oddeven, int8 .onnx", lambda: onnx.predict(image)
+    try:
+        import openvino
+
+        compiled = openvino.compile_model(artifacts / model / f"{model}.int8.onnx", "CPU", {"INFERENCE_NUM_THREADS": 1})
+        yield "OpenVINO, int8 .onnx", lambda: compiled(real)
+    except ImportError:
+        pass
+    import keras
+
+    network = keras.saving.load_model(ROOT / "train" / "models" / f"{model}.keras")
+    yield "Keras, model(x)", lambda: network(real, training=False)
+
+
+def many_pictures(artifacts: Path, images: np.ndarray) -> Iterator[tuple[object, ...]]:
+    """`predict_batch` on an array against the best of plain loops over one interpreter."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    ready = images[..., np.newaxis]
+    for model in MODELS:
+        path = artifacts / model / f"{model}.int8.tflite"
+        loops = {}
+        for threads in (1, 2):
+            for size in BATCHES:
+                interpreter = Interpreter(model_path=str(path), num_threads=threads)
+                loops[f"batch {size}, threads {threads}"] = _loop(interpreter, ready, size)
+        with Classifier.load(path) as classifier:
+            ours = {"ours": lambda c=classifier: sum(1 for _ in c.predict_batch(images))}
+            times = {name: float(np.min(t)) for name, t in alternate({**loops, **ours}, 3, 1).items()}
+        mine = times.pop("ours") / len(images)
+        best = min(times, key=lambda name: times[name])
+        yield model, f"{mine:.2f}", f"{times[best] / len(images):.2f}", best, f"{mine * len(images) / times[best]:.2f}"
+
+
+def _loop(interpreter: Any, ready: np.ndarray, size: int) -> Call:
+    source, sink = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    interpreter.resize_tensor_input(source, (size, 28, 28, 1))
+    interpreter.allocate_tensors()
+
+    def loop() -> None:
+        for start in range(0, len(ready) - size + 1, size):
+            interpreter.set_tensor(source, ready[start : start + size])
+            interpreter.invoke()
+            interpreter.get_tensor(sink)
+
+    return loop
+
+
+HAND_WRITTEN = """
+import sys, numpy as np
+from PIL import Image
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+pixels = np.asarray(Image.open(sys.argv[2]).convert("L").resize((28, 28)))[None, ..., None]
+interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+interpreter.invoke()
+q = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0, 0]
+print("odd" if q > 128 else "even", q / 256)
+"""
+
+
+def whole_process(artifacts: Path, images: np.ndarray, folder: Path) -> Iterator[tuple[object, ...]]:
+    """`oddeven predict one.png` against a script written by hand, start to end, and their peak memory."""
+    picture, script = folder / "one.png", folder / "script.py"
+    Image.fromarray(images[0]).save(picture)
+    script.write_text(HAND_WRITTEN)
+    path = artifacts / "mlp" / "mlp.int8.tflite"
+    commands = {
+        "script by hand": [sys.executable, str(script), str(path), str(picture)],
+        "oddeven predict": [
+            str(Path(sys.executable).with_name("oddeven")),
+            "predict",
+            str(picture),
+            "--model",
+            str(path),
+        ],
+    }
+    peaks: dict[str, list[float]] = {name: [] for name in commands}
+    calls = {name: lambda n=name: peaks[n].append(_peak_mb(commands[n])) for name in commands}
+    times = alternate(calls, 20, 1)
+    base = np.median(times["script by hand"])
+    for name, values in times.items():
+        ms = np.median(values)
+        yield name, f"{ms / 1000:.0f}", f"{ms / base:.2f}", f"{np.median(peaks[name]):.1f}"
+
+
+def _peak_mb(command: list[str]) -> float:
+    """Run `command`; the largest resident size of that process, in MB."""
+    code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True); "
+    code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    done = subprocess.run([sys.executable, "-S", "-c", code, *command], check=True, capture_output=True, text=True)
+    return int(done.stdout) / 1024
+
+
+def folder_of_files(artifacts: Path, images: np.ndarray, folder: Path) -> Iterator[tuple[object, ...]]:
+    """`predict_batch` on 10,000 PNG files against a plain loop of `predict`."""
+    paths = [folder / f"{number}.png" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    for model in MODELS:
+        with Classifier.load(artifacts / model / f"{model}.int8.tflite") as classifier:
+            contenders = {
+                "loop": lambda c=classifier: [c.predict(path) for path in paths],
+                "ours": lambda c=classifier: sum(1 for _ in c.predict_batch(paths)),
+            }
+            times = {name: float(np.min(t)) / len(paths) for name, t in alternate(contenders, 3, 1).items()}
+        yield model, f"{times['loop']:.0f}", f"{times['ours']:.0f}", f"{times['loop'] / times['ours']:.2f}"
+
+
+def page(artifacts: Path) -> str:
+    """docs/runtime.md as text."""
+    images = dataset.load("mnist").test.images[..., 0]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        tables = [
+            ("One ready picture", "`Classifier.predict` on a 28x28 uint8 array, one thread, microseconds.",
+             ("model", "contender", "p50", "p90", "p99", "of bare p50"), one_picture(artifacts, images)),
+            ("10,000 ready pictures", "`Classifier.predict_batch` on an array, microseconds a picture, against "
+             "the best plain loop over one interpreter.",
+             ("model", "ours", "best loop", "which one", "ratio"), many_pictures(artifacts, images)),
+            ("One file, whole process", "From the shell and back, with the int8 mlp.",
+             ("contender", "ms", "ratio", "peak MB"), whole_process(artifacts, images, folder)),
+            ("A folder of 10,000 PNG files", f"Decoded in chunks of {FILES} on all cores, microseconds a file.",
+             ("model", "plain loop", "predict_batch", "times as fast"), folder_of_files(artifacts, images, folder)),
+        ]  # fmt: skip
+        parts = [
+            f"## {title}\n\n{text}\n\n{render(head, list(rows), markdown=True)}\n" for title, text, head, rows in tables
+        ]
+    intro = (
+        "# What the runtime costs\n\nMade by `python benchmarks/runtime.py`. The contenders of a table take turns in "
+        f"one run.\n\nMachine: {machine()}. Python {sys.version.split()[0]}, {', '.join(_versions())}.\n\n"
+    )
+    return intro + "\n".join(parts)
+
+
+def _versions() -> Iterator[str]:
+    for name in PACKAGES:
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:
+            continue
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--artifacts", type=Path, default=ROOT / "artifacts")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "runtime.md")
+    options = parser.parse_args()
+    options.out.write_text(page(options.artifacts))

@@ -1,0 +1,80 @@
+"""`oddeven bench`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from oddeven.runtime.bench import Cost, bench
+from oddeven.runtime.catalogue import DEFAULT_MODEL
+from oddeven.runtime.engines import AUTO, ENGINES
+from oddeven.runtime.machine import here
+from oddeven.runtime.table import render
+
+HEADER = ("file", "engine", "bytes", "p50 us", "p90 us", "p99 us", "first us", "load ms", "import ms", "peak MB",
+          "windows")  # fmt: skip
+
+
+@click.command()
+@click.argument("model", default=DEFAULT_MODEL)
+@click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Of answers, a file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(model: str, engine: str, threads: int, seconds: float, as_json: bool) -> None:
+    """Measure MODEL on this machine: a bundled name, a file, or an artifact folder with all its files.
+
+    One ready picture at a time, in five windows; a window that something else slowed is marked and left out.
+    """
+    verdicts = _verdicts(model)
+    costs = []
+    for path in verdicts:
+        click.echo(f"{path} ...", err=True)
+        costs.append(bench(path, engine, threads, seconds))
+    machine = here()
+    if as_json:
+        facts = {"machine": dataclasses.asdict(machine), "files": [dataclasses.asdict(cost) for cost in costs]}
+        click.echo(json.dumps(facts))
+        return
+    click.echo(render(HEADER, [_row(cost) for cost in costs]))
+    click.echo("\n" + ", ".join(f"{key}: {value}" for key, value in dataclasses.asdict(machine).items() if value))
+    click.echo(_fastest(costs, verdicts))
+
+
+def _verdicts(model: str) -> Mapping[Path, str]:
+    """The files to measure, and what the gate said of each when it was exported; "" for a file alone."""
+    from oddeven.runtime import artifact
+    from oddeven.runtime.catalogue import locate
+
+    if not Path(model).is_dir():
+        return {locate(model): ""}
+    return {
+        folder / record.file: record.parity.verdict
+        for folder in artifact.find([Path(model)])
+        for record in artifact.load_manifest(folder).files
+    }
+
+
+def _row(cost: Cost) -> tuple[str, ...]:
+    latency = cost.latency
+    polluted = f"{len(latency.polluted)} of {len(latency.windows_us)} polluted" if latency.polluted else "clean"
+    times = (latency.p50_us, latency.p90_us, latency.p99_us, cost.first_us, cost.load_ms, cost.import_ms)
+    return (
+        cost.file, cost.engine, f"{cost.size_bytes:,}", *(f"{t:.1f}" for t in times), f"{cost.peak_memory_mb:.1f}",
+        polluted,
+    )  # fmt: skip
+
+
+def _fastest(costs: list[Cost], verdicts: Mapping[Path, str]) -> str:
+    """Which file is the fastest here of those that passed the gate."""
+    if len(costs) == 1:
+        return "One file measured; give an artifact folder to compare its files."
+    passing = [cost for cost in costs if verdicts[Path(cost.file)] == "PASS"]
+    if not passing:
+        return "No file here passed the gate when it was exported."
+    best = min(passing, key=lambda cost: cost.latency.p50_us)
+    return f"Fastest here of the {len(passing)} that passed the gate: {best.file}, {best.latency.p50_us:.1f} us."
