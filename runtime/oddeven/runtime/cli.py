@@ -6,6 +6,7 @@ Parse, call, print: what a command does lives elsewhere. Results go to stdout, n
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Mapping
 from typing import cast
@@ -23,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "predict": ("oddeven.runtime.commands.predict", "Answer for pictures."),
     "pipeline": ("oddeven.runtime.commands.pipeline", "Train, export, verify and predict, in one go."),
+    "selftest": ("oddeven.runtime.commands.selftest", "Check that models answer here as when they were made."),
     "bench": ("oddeven.runtime.commands.bench", "Measure a model on this machine."),
     "info": ("oddeven.runtime.commands.info", "Show what a model file is, or what is installed here."),
 }
@@ -60,6 +62,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every error we raise on purpose becomes one line on stderr and its exit code."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `oddeven predict ... | head` ends as quietly as any other command
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

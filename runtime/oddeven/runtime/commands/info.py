@@ -7,10 +7,12 @@ import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 
 from oddeven.runtime.engines import ENGINES, installed, open_engine
+from oddeven.runtime.errors import OddEvenError
 from oddeven.runtime.files import sha256
 
 
@@ -48,13 +50,23 @@ def _about_model(model: str) -> dict[str, object]:
         "file": str(path),
         "size_bytes": len(content),
         "sha256": sha256(content),
-        "engine": f"{engine.name} {engine.version}",
+        "engines": {name: _tried(path, name) for name, row in ENGINES.items() if row.suffix == path.suffix},
         "input": dataclasses.asdict(engine.input),
         "output": dataclasses.asdict(engine.output),
         "spec": dataclasses.asdict(engine.spec) if engine.spec else "none; the file says nothing of itself",
     }
     engine.close()
     return facts
+
+
+def _tried(path: Path, name: str) -> str:
+    """Whether an engine can load `path` here, by doing it."""
+    try:
+        engine = open_engine(path, name)
+    except OddEvenError as error:
+        return str(error)
+    engine.close()
+    return f"loads it, version {engine.version}"
 
 
 def _lines(facts: Mapping[str, object], indent: str = "") -> list[str]:

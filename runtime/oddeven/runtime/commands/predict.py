@@ -2,70 +2,152 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterator
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from oddeven.runtime.engines import AUTO, ENGINES
 from oddeven.runtime.errors import DataError
+from oddeven.runtime.sources import listed, named
 from oddeven.runtime.table import render
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+if TYPE_CHECKING:  # NumPy takes longer to import than --help may
+    from oddeven.runtime.classifier import Classifier, Picture, Prediction
+
+Answers = Iterator[tuple[str, "Prediction"]]
+SECONDS_OF_SILENCE = 1.0
 
 
 @click.command()
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", help="A bundled model's name or a model file.  [default: the most accurate bundled one]")
+@click.argument("images", nargs=-1, metavar="[PATH|-]...")
+@click.option("--files-from", metavar="FILE|-", help="Read more paths from a file or stdin, one a line.")
+@click.option("--model", help="A bundled model, a file or an artifact folder.  [default: the bundled deep_cnn]")
 @click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="For one picture.")
+@click.option("--threshold", type=float, help="Instead of the model's own.")
+@click.option("--min-confidence", type=click.FloatRange(0, 1), default=0.0, help="Less is answered as uncertain.")
+@click.option("--preprocess", default=AUTO, show_default=True, help="raw, squash, fit-shortest, fit-longest or mnist.")
+@click.option("--invert", type=click.Choice([AUTO, "yes", "no"]), default=AUTO, show_default=True)
+@click.option("--show", is_flag=True, help="Draw what the model sees, on stderr.")
+@click.option("--save-input", type=click.Path(path_type=Path), metavar="DIR", help="Write what the model sees as PNG.")
+@click.option("--json", "form", flag_value="json", help="Print one JSON object a picture.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.pass_context
 def command(
     context: click.Context,
-    images: tuple[Path, ...],
+    /,
+    images: tuple[str, ...],
+    files_from: str | None,
     model: str | None,
-    engine: str,
-    threads: int,
-    as_json: bool,
+    show: bool,
+    save_input: Path | None,
+    form: str | None,
+    **options: str | float | None,
 ) -> None:
-    """Answer for pictures: files, or folders with everything below them.
+    """Answer for pictures: files, globs, folders with everything below them, or - for one picture on stdin.
 
     A picture that cannot be read is named on stderr, the others are answered, and the exit code is 5.
     """
+    if not images and files_from is None:
+        raise click.UsageError("Missing argument '[PATH|-]...'.", context)
     from oddeven.runtime.catalogue import DEFAULT_MODEL
     from oddeven.runtime.classifier import Classifier
 
-    rows, bad = [], 0
-    with Classifier.load(model or DEFAULT_MODEL, engine, threads) as classifier:
-        for path in _files(images):
-            try:
-                answer = classifier.predict(path)
-            except DataError as error:
-                click.echo(f"oddeven: {path}: {error}", err=True)
-                bad += 1
-                continue
-            if as_json:
-                scores = {label: round(p, 6) for label, p in answer.scores.items()}
-                click.echo(json.dumps({"file": str(path), "label": answer.label, "scores": scores}))
-            rows.append((path, answer.label, f"{answer.probability:.4f}"))
-    if rows and not as_json:
-        click.echo(render(("file", "answer", "probability"), rows))
+    bad: list[str] = []
+    with Classifier.load(model or DEFAULT_MODEL, **options) as classifier:  # type: ignore[arg-type]
+        sources: Iterable[tuple[str, Picture]] = named(chain(images, listed(files_from) if files_from else ()))
+        if show or save_input:
+            sources = _looked_at(classifier, sources, show, save_input)
+        watched = sys.stderr.isatty() and (form is None or not sys.stdout.isatty())
+        _WRITERS[form](_counted(_good(classifier, sources, bad), watched), classifier.spec.labels)
     context.exit(DataError.exit_code if bad else 0)
 
 
-def _files(paths: tuple[Path, ...]) -> Iterator[Path]:
-    """The files meant by `paths`: each as it is, and a folder's pictures by name order.
+def _good(classifier: Classifier, sources: Iterable[tuple[str, Picture]], bad: list[str]) -> Answers:
+    """The answers that there are; a picture without one is named on stderr and put on the list `bad`."""
+    names: deque[str] = deque()
 
-    Raises:
-        DataError: a folder holds no picture.
-    """
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        found = sorted(child for child in path.rglob("*") if child.suffix.lower() in SUFFIXES)
-        if not found:
-            raise DataError(f"The folder {path} holds no picture ({', '.join(SUFFIXES)}).")
-        yield from found
+    def pictures() -> Iterator[Picture]:
+        for name, picture in sources:
+            names.append(name)
+            yield picture
+
+    for outcome in classifier.predict_batch(pictures(), errors="return"):
+        name = names.popleft()
+        if isinstance(outcome, DataError):
+            bad.append(name)
+            click.echo(f"oddeven: {name}: {outcome}", err=True)
+        else:
+            yield name, outcome
+
+
+def _looked_at(
+    classifier: Classifier, sources: Iterable[tuple[str, Picture]], show: bool, folder: Path | None
+) -> Iterator[tuple[str, Picture]]:
+    """The same sources; what the model will see of each is drawn, and saved as `folder/<number>-<name>.png`."""
+    from oddeven.runtime.preview import draw
+    from PIL import Image
+
+    from oddeven.runtime.files import replacing
+
+    for number, (name, picture) in enumerate(sources):
+        yield name, picture
+        try:
+            pixels = classifier.prepare(picture)
+        except DataError:
+            continue  # the answer says why
+        if show:
+            click.echo(f"{name}\n{draw(pixels)}", err=True)
+        if folder:
+            with replacing(folder / f"{number:04}-{Path(name).stem}.png") as partial:
+                Image.fromarray(pixels.squeeze()).save(partial)
+
+
+def _counted(answers: Answers, watched: bool) -> Answers:
+    """The same answers; where `watched`, work that takes longer than a moment says on stderr how far it is."""
+    start = shown = time.monotonic()
+    for count, answer in enumerate(answers):
+        now = time.monotonic()
+        if watched and now - shown > SECONDS_OF_SILENCE:
+            click.echo(f"\r{count:,} pictures, {count / (now - start):,.0f} a second", nl=False, err=True)
+            shown = now
+        yield answer
+    if shown > start:
+        click.echo(err=True)
+
+
+def _table(answers: Answers, labels: tuple[str, str]) -> None:
+    rows = [(name, answer.label, f"{answer.probability:.4f}", answer.reason) for name, answer in answers]
+    if rows:
+        width = 4 if any(row[3] for row in rows) else 3
+        click.echo(render(("file", "answer", "probability", "reason")[:width], [row[:width] for row in rows]))
+
+
+def _json(answers: Answers, labels: tuple[str, str]) -> None:
+    for name, answer in answers:
+        scores = {label: round(p, 6) for label, p in answer.scores.items()}
+        line = {"file": name, "label": answer.label, "probability": round(answer.probability, 6), "scores": scores}
+        click.echo(json.dumps({**line, "reason": answer.reason} if answer.reason else line))
+
+
+def _csv(answers: Answers, labels: tuple[str, str]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("file", "label", "probability", *labels, "reason"))
+    for name, answer in answers:
+        scores = [f"{answer.scores[label]:.6f}" if answer.scores else "" for label in labels]
+        writer.writerow((name, answer.label, f"{answer.probability:.6f}", *scores, answer.reason))
+
+
+_WRITERS: Mapping[str | None, Callable[[Answers, tuple[str, str]], None]] = {
+    None: _table,
+    "json": _json,
+    "csv": _csv,
+}

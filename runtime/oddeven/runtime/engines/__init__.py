@@ -25,16 +25,19 @@ class Engine(Protocol):
 
     Attributes:
         name: its row in `ENGINES`.
-        version: of the package behind it.
         input, output: the model's two tensors; the first dimension of each is the batch.
         spec: what the file says of itself, or None for a bare file.
     """
 
     name: str
-    version: str
     input: TensorInfo
     output: TensorInfo
     spec: ModelSpec | None
+
+    @property
+    def version(self) -> str:
+        """Of the package behind it."""
+        ...
 
     def invoke(self, batch: Array) -> Array:
         """The output tensor, (N, 1), real or quantized, for `batch`, (N, H, W, C) in the input's dtype.
@@ -82,6 +85,13 @@ def closed() -> UsageError:
 def installed(name: str) -> bool:
     """Whether the package behind the engine `name` can be imported here."""
     return importlib.util.find_spec(ENGINES[name].package) is not None
+
+
+def engine_version(name: str) -> str:
+    """The version of the installed package behind the engine `name`."""
+    from importlib.metadata import version  # slow to import, and rarely asked for
+
+    return version(ENGINES[name].package.replace("_", "-"))
 
 
 def select(path: Path, name: str = AUTO) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 
 from oddeven.runtime.engines import Engine
@@ -13,4 +12,4 @@ def open_model(path: Path, threads: int) -> Engine:
     """Open a `.tflite` file with LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
-    return open_interpreter("litert", version("ai-edge-litert"), Interpreter, path, threads)
+    return open_interpreter("litert", Interpreter, path, threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.attachment import ONNX_KEY, check_onnx
-from oddeven.runtime.engines import Engine, closed
+from oddeven.runtime.engines import Engine, closed, engine_version
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
@@ -26,12 +25,16 @@ class OnnxEngine:
     name = "onnxruntime"
 
     def __init__(self, session: Any, path: Path) -> None:
-        self.version = version("onnxruntime")
         self._session = session
         (source,), (sink,) = session.get_inputs(), session.get_outputs()
         self.input, self.output = _info(source), _info(sink)
         text = session.get_modelmeta().custom_metadata_map.get(ONNX_KEY)
         self.spec = None if text is None else from_json(ModelSpec, text, f"{path}: metadata {ONNX_KEY!r}")
+
+    @property
+    def version(self) -> str:
+        """Of the package."""
+        return engine_version(self.name)
 
     def invoke(self, batch: Array) -> Array:
         """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
@@ -68,7 +71,9 @@ def open_model(path: Path, threads: int) -> Engine:
         return OnnxEngine(session, path)
     except refusals as error:
         reason = " ".join(str(error).split())
-        raise ModelError(f"{path}: onnxruntime {version('onnxruntime')} cannot load it ({reason:.200}).") from error
+        raise ModelError(
+            f"{path}: onnxruntime {engine_version('onnxruntime')} cannot load it ({reason:.200})."
+        ) from error
 
 
 def _info(node: Any) -> TensorInfo:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.attachment import read_spec
-from oddeven.runtime.engines import closed
+from oddeven.runtime.engines import closed, engine_version
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.quiet import quiet
 from oddeven.runtime.spec import ModelSpec
@@ -22,8 +22,8 @@ CLOSED = -1  # no batch has that size, so a closed engine costs an open one noth
 class TFLiteEngine:
     """One allocated interpreter; it is resized when the batch size changes, so keep batches of one size."""
 
-    def __init__(self, name: str, version: str, interpreter: Any, spec: ModelSpec | None) -> None:
-        self.name, self.version, self.spec = name, version, spec
+    def __init__(self, name: str, interpreter: Any, spec: ModelSpec | None) -> None:
+        self.name, self.spec = name, spec
         self._interpreter = interpreter
         (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
         # The signature's names are what the exporter chose; the tensors' own are the converter's.
@@ -31,6 +31,11 @@ class TFLiteEngine:
         self.input, self.output = _info(source, names.get("inputs")), _info(sink, names.get("outputs"))
         self._source, self._sink = source["index"], sink["index"]
         self._batch_size = int(source["shape"][0])
+
+    @property
+    def version(self) -> str:
+        """Of the package."""
+        return engine_version(self.name)
 
     def invoke(self, batch: Array) -> Array:
         """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
@@ -55,7 +60,7 @@ class TFLiteEngine:
         self._interpreter, self._batch_size = None, CLOSED
 
 
-def open_interpreter(name: str, version: str, interpreter_class: Any, path: Path, threads: int) -> TFLiteEngine:
+def open_interpreter(name: str, interpreter_class: Any, path: Path, threads: int) -> TFLiteEngine:
     """Open `path` with either package's `Interpreter`.
 
     Raises:
@@ -66,11 +71,11 @@ def open_interpreter(name: str, version: str, interpreter_class: Any, path: Path
         with quiet():
             interpreter = interpreter_class(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
-        return TFLiteEngine(name, version, interpreter, spec)
+        return TFLiteEngine(name, interpreter, spec)
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         advice = f" Take the {' or '.join(SURE)} file of this model." if spec and spec.precision not in SURE else ""
-        raise ModelError(f"{path}: {name} {version} cannot load it ({reason:.200}).{advice}") from error
+        raise ModelError(f"{path}: {name} {engine_version(name)} cannot load it ({reason:.200}).{advice}") from error
 
 
 def _info(details: Any, names: list[str] | None) -> TensorInfo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 
 from oddeven.runtime.engines import Engine
@@ -13,4 +12,4 @@ def open_model(path: Path, threads: int) -> Engine:
     """Open a `.tflite` file with tflite-runtime."""
     from tflite_runtime.interpreter import Interpreter
 
-    return open_interpreter("tflite-runtime", version("tflite-runtime"), Interpreter, path, threads)
+    return open_interpreter("tflite-runtime", Interpreter, path, threads)

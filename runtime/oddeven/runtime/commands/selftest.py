@@ -1,0 +1,62 @@
+"""`oddeven selftest`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from oddeven.runtime.catalogue import bundled, locate
+from oddeven.runtime.engines import AUTO, ENGINES, installed
+from oddeven.runtime.errors import ModelError
+from oddeven.runtime.table import render
+
+HEADER = ("file", "engine", "off by", "allowed", "result")
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL|FOLDER]...")
+@click.option("--engine", default=AUTO, help=f"One of {', '.join(ENGINES)}.  [default: each that is installed]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file and engine.")
+@click.pass_context
+def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_json: bool) -> None:
+    """Check that models answer here as they did when they were made: the bundled ones, or MODELs.
+
+    Exit code 1 unless every file does, on every engine.
+    """
+    from oddeven.runtime.selftest import check
+
+    outcomes = [
+        check(path, name)
+        for model in models or bundled()
+        for path in _files(model)
+        for name in ([engine] if engine != AUTO else _engines(path))
+    ]
+    for outcome in outcomes:
+        if as_json:
+            click.echo(json.dumps(dataclasses.asdict(outcome) | {"passed": outcome.passed}))
+    if not as_json:
+        rows = [(o.file, o.engine, f"{o.largest:.6f}", f"{o.allowed:.6f}", "ok" if o.passed else "WRONG")
+                for o in outcomes]  # fmt: skip
+        click.echo(render(HEADER, rows))
+    context.exit(0 if all(outcome.passed for outcome in outcomes) else 1)
+
+
+def _files(model: str) -> Iterator[Path]:
+    """The model files that `model` stands for, a folder for all that an engine installed here reads."""
+    if not Path(model).is_dir():
+        yield locate(model)
+        return
+    readable = {row.suffix for name, row in ENGINES.items() if installed(name)}
+    found = sorted(path for path in Path(model).rglob("*") if path.suffix in readable)
+    if not found:
+        raise ModelError(f"{model} holds no model file that an engine installed here reads.")
+    yield from found
+
+
+def _engines(path: Path) -> list[str]:
+    """The installed engines that read `path`; where there is none, the choice that says so."""
+    return [name for name, row in ENGINES.items() if row.suffix == path.suffix and installed(name)] or [AUTO]

@@ -1,0 +1,111 @@
+"""Golden answers: a few pictures and what each model file answered when it was made, to check a device with."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.errors import ModelError
+from oddeven.runtime.files import replacing
+from oddeven.runtime.reference import Reference
+from oddeven.runtime.tensor import Pixels
+
+SUFFIX = ".selftest.npz"
+EACH = 4  # pictures of a label: as many at random places as near the threshold, where arithmetic shows first
+IMAGES = "images"
+# How far another engine or CPU may be off. Eight bits: one step of the output. Quantized on the fly: one step in each
+# of three layers. Float: as the gate allows at the threshold.
+TOLERANCES: Mapping[str, float] = {
+    "int8": 1 / 255, "int16x8": 1 / 255, "dynamic": 3 / 255, "float16": 2**-6, "float32": 1e-5,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What a model's files must answer.
+
+    Attributes:
+        images: uint8 (N, H, W, C).
+        answers: probability of label 1, float32 (N,), by the name of the model file.
+    """
+
+    images: Pixels
+    answers: Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far an engine is off the golden answers, and how far it may be."""
+
+    file: str
+    engine: str
+    largest: float
+    allowed: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is within what is allowed."""
+        return self.largest <= self.allowed
+
+
+def choose(reference: Reference, threshold: float) -> Pixels:
+    """Up to `EACH` pictures of each label nearest to the threshold, and the first `EACH` of each label."""
+    chosen: list[int] = []
+    for label in (0, 1):
+        own = np.flatnonzero(reference.labels == label)
+        nearest = own[np.argsort(np.abs(reference.probabilities[own] - threshold), kind="stable")]
+        chosen += [*nearest[:EACH].tolist(), *own[:EACH].tolist()]
+    return reference.images[sorted(set(chosen))]
+
+
+def path_for(model: Path) -> Path:
+    """Where the golden answers of the model file `model` lie: beside it."""
+    return model.with_name(model.name.split(".")[0] + SUFFIX)
+
+
+def save(golden: Golden, path: Path) -> None:
+    """Write `golden` as a compressed `.npz`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with replacing(path) as partial, partial.open("wb") as file:
+        arrays: dict[str, Any] = {IMAGES: golden.images, **golden.answers}
+        np.savez_compressed(file, **arrays)
+
+
+def load(path: Path) -> Golden:
+    """Read what `save` wrote; pickled arrays are refused.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            answers = {name: file[name] for name in file.files if name != IMAGES}
+            return Golden(file[IMAGES], answers)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} holds no golden answers ({error}); export the model again.") from error
+
+
+def check(model: Path, engine: str) -> Outcome:
+    """Let `engine` answer for the golden pictures with the file `model`.
+
+    Raises:
+        MissingPackageError: the engine is not installed.
+        ModelError: the file cannot be loaded, or there are no golden answers for it.
+    """
+    golden = load(path_for(model))
+    if model.name not in golden.answers:
+        raise ModelError(f"{path_for(model)} knows nothing of {model.name}; export the model again.")
+    with Classifier.load(model, engine) as classifier:
+        off = np.abs(classifier.probabilities(golden.images) - golden.answers[model.name])
+        name, allowed = classifier.engine.name, TOLERANCES[classifier.spec.precision]
+    return Outcome(str(model), name, float(off.max()), allowed * (1 + 1e-5))
