@@ -47,6 +47,10 @@ class DataError(OddEvenError):
     exit_code = 5
 
 
+class BlankError(DataError):
+    """A picture with nothing on it, so that any answer would be made up."""
+
+
 class OutputError(OddEvenError):
     """A result that could not be written."""
 
