@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from oddeven.runtime.errors import DataError
@@ -48,6 +47,8 @@ def read(source: Path | bytes, channels: int) -> Pixels:
     try:
         with _quiet():
             opened = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+            if opened.format == "TIFF":  # which reads its tags while it decodes
+                opened.load()
         with opened:
             opened.draft(MODES[channels], (ENOUGH_SIDE, ENOUGH_SIDE))
             opened.load()
@@ -76,17 +77,18 @@ def _quiet() -> Iterator[None]:
 def _to_pixels(image: Image.Image, channels: int) -> Pixels:
     """Any Pillow image as uint8 (H, W, channels)."""
     if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_to_8_bit(np.asarray(image, dtype=np.float64), image.mode))
+        image = Image.fromarray(_to_8_bit(image))
     if image.has_transparency_data:
         image = _opaque(image.convert("RGBA"))
     pixels = np.array(image.convert(MODES[channels]))
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
-def _to_8_bit(wide: npt.NDArray[np.float64], mode: str) -> Pixels:
+def _to_8_bit(image: Image.Image) -> Pixels:
     """Grey of more than 8 bits: integers of 16 bits, or real values, whose greatest is white."""
-    wide = np.nan_to_num(wide, posinf=0.0, neginf=0.0)
-    top = 65535.0 if mode.startswith("I") else max(float(wide.max()), 1.0)
+    with np.errstate(invalid="ignore"):  # a file may hold any bits as a real value
+        wide = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
+    top = 65535.0 if image.mode.startswith("I") else max(float(wide.max()), 1.0)
     return np.clip(wide * (255.0 / top), 0, 255).astype(np.uint8)
 
 

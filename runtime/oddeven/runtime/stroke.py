@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -92,6 +93,7 @@ def _flat(grey: Floats) -> Floats:
     return cast("Floats", grey - ((a + b * x + d * x * x) + y * (c + f * x) + e * y * y))
 
 
+@lru_cache(maxsize=8)  # the camera's next picture has the same shape
 def _terms(height: int, width: int) -> Floats:
     """1, x, y, x^2, y^2, xy of every pixel: (6, height * width), coordinates from -1 to 1."""
     y, x = (grid.ravel() for grid in np.meshgrid(_axis(height), _axis(width), indexing="ij"))
