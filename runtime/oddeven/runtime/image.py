@@ -13,13 +13,13 @@ from PIL import Image, ImageOps
 from oddeven.runtime import stroke
 from oddeven.runtime.errors import BlankError, DataError, choose
 from oddeven.runtime.picture import read
+from oddeven.runtime.ready import plain
 from oddeven.runtime.spec import InputSpec
 from oddeven.runtime.tensor import Pixels
 
 __all__ = ["INVERSIONS", "PREPROCESSINGS", "prepare", "read"]
 
 INVERSIONS = ("auto", "yes", "no")
-DARK = 64
 STROKE_PART = 20 / 28  # of the picture's shorter side: what MNIST's strokes fill
 
 
@@ -88,7 +88,7 @@ def mnist(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixels:
     wanted = spec.polarity != "dark-on-light"
     light = None if invert == "auto" else wanted == (invert == "no")
     ready = pixels.shape == spec.shape
-    if ready and wanted and light is not False and _plainly_light_on_dark(pixels):
+    if ready and wanted and light is not False and plain(pixels):
         return pixels
     found = stroke.find(pixels[..., 0] if pixels.shape[-1] == 1 else np.asarray(_to_image(pixels).convert("L")), light)
     if ready:
@@ -118,13 +118,6 @@ def _toned(pixels: Pixels, spec: InputSpec, invert: str) -> Pixels:
         light_border = np.median(_border(pixels)) > 127.5
         invert = "yes" if light_border == (spec.polarity == "light-on-dark") else "no"
     return 255 - pixels if invert == "yes" else pixels
-
-
-def _plainly_light_on_dark(pixels: Pixels) -> bool:
-    """Whether all corners are dark and some pixel is not: enough to know a ready picture, in well under 1 us."""
-    data, row = pixels.tobytes(), pixels.shape[1] * pixels.shape[2]
-    # `isascii` says that no byte is above 127, some thirty times as fast as NumPy's `max`.
-    return not data.isascii() and max(data[0], data[row - 1], data[-row], data[-1]) < DARK
 
 
 def _centred(ink: stroke.Floats, spec: InputSpec) -> Pixels:
