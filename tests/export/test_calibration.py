@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 import time
 
@@ -114,8 +115,8 @@ def test_inverted_pictures_are_named_with_the_means(given, raw, data):
 @pytest.mark.parametrize(("mean", "warned"), [(100, False), (155, False), (162, True)])
 def test_brighter_pictures_are_not_called_inverted(mean, warned, given, raw, data):
     # Training's mean is 33 and its inverse 222; twice as near to the inverse begins at 33 + 189 * 2 / 3 = 159.
-    lifted = np.clip(given.astype(int) + 127, 0, 255)
-    brighter = np.round(lifted - lifted.mean() + mean).clip(0, 255)
+    faint = given // 2
+    brighter = np.round(faint - faint.mean() + mean).clip(0, 255)
     brighter[:, 0, 0] = np.arange(300)[:, None] % 2 * 255  # black and white are in it, so its range is training's
     shifted = brighter.astype(np.uint8)
     assert abs(shifted.mean() - mean) < 2
@@ -189,10 +190,14 @@ def test_several_warnings_come_together(given, data):
 
 def test_60000_pictures_take_no_more_than_a_few_passes_over_them(raw, data):
     images = raw["x_train"][..., None]
-    start = time.perf_counter()
+    start = time.process_time()
+    for image in images:
+        hashlib.sha256(image.tobytes()).digest()
+    one_pass = time.process_time() - start
+    start = time.process_time()
     assert lint(images, record(60_000, 30_508), data) == []
-    # 0.12 s measured; comparing each picture with each of the 10,000 would take minutes.
-    assert time.perf_counter() - start < 3
+    # Twice that measured; comparing each picture with each of the 10,000 would take thousands of times as long.
+    assert time.process_time() - start < 50 * one_pass
 
 
 def numbers_of(images, numbers):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import sha256
-from oddeven.runtime.spec import Calibration
+from oddeven.runtime.spec import Calibration, InputSpec
 from oddeven.runtime.tensor import Pixels
 from oddeven.train.dataset import Dataset, Split
 
@@ -40,6 +40,12 @@ def draw(dataset: Dataset, size: int = DEFAULT_SIZE, seed: int = 0) -> tuple[Pix
     images = train.images[random.permutation(np.concatenate(chosen))]
     source = f"{dataset.name} training split"
     return images, Calibration(source, sha256(images.tobytes()), size, counts, seed)
+
+
+def real(pixels: Pixels, taken: InputSpec) -> npt.NDArray[np.float32]:
+    """uint8 `pixels` as the real values that a model which takes `taken` was trained on."""
+    span = np.float32((taken.high - taken.low) / 255.0)
+    return pixels.astype(np.float32) * span + np.float32(taken.low)
 
 
 def halves(dataset: Dataset, size: int, seed: int) -> tuple[Pixels, Pixels]:

@@ -17,12 +17,12 @@ from oddeven.runtime.attachment import read_spec
 from oddeven.runtime.errors import ModelError, choose, missing_package
 from oddeven.runtime.files import writable_folder, write
 from oddeven.runtime.machine import machine
-from oddeven.runtime.parity import PASS
+from oddeven.runtime.parity import PASS, Policy
 from oddeven.runtime.policy import load, policy_options
 from oddeven.runtime.quiet import quiet
 from oddeven.runtime.recommendation import recommend
 from oddeven.runtime.reference import Reference
-from oddeven.runtime.report import Report
+from oddeven.runtime.report import Report, Stability
 from oddeven.runtime.report_html import to_html
 from oddeven.runtime.report_markdown import to_markdown
 from oddeven.runtime.schema import to_json
@@ -48,6 +48,7 @@ KIB = 1024
 @click.option("--from-logits", is_flag=True, help="The models end in a logit; append the sigmoid.")
 @click.option("--calibration-size", type=click.IntRange(min=1), default=DEFAULT_SIZE, show_default=True)
 @click.option("--calibration-seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--calibration-check", is_flag=True, help="Quantize from two other draws as well, and compare.")
 @policy_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
@@ -62,6 +63,7 @@ def command(
     from_logits: bool,
     calibration_size: int,
     calibration_seed: int,
+    calibration_check: bool,
     as_json: bool,
     policy_file: Path | None,
     **settings: float | None,
@@ -78,10 +80,14 @@ def command(
     _import_converters()
     from oddeven.export.export import Settings, export
 
-    wanted = Settings(chosen, policy, calibration_size, calibration_seed, ends == "float32", reduce_range, from_logits)
+    wanted = Settings(
+        chosen, policy, calibration_size, calibration_seed, ends == "float32", reduce_range, from_logits,
+        calibration_check,
+    )  # fmt: skip
+    checked = sum(FORMATS[name].calibrated for name in chosen) if calibration_check else 0
     start = time.perf_counter()
     exported = []
-    with _progress(len(models) * len(chosen)) as step:
+    with _progress(len(models) * (len(chosen) + checked)) as step:
         for path, (name, dataset) in zip(models, specs, strict=True):
             exported.append(export(path, datasets.load(dataset), wanted, out / name, step, _warn))
     report = Report(
@@ -91,7 +97,9 @@ def command(
         seconds=time.perf_counter() - start,
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB,
         files=tuple(file for done in exported for file in done.files),
+        stability=tuple(found for done in exported for found in done.stability),
     )
+    _say(report.stability, policy)
     _write(report, {done.manifest.spec.name: done.reference for done in exported}, out)
     click.echo(to_json(report) if as_json else _table(report, out), nl=not as_json)
     context.exit(0 if all(file.parity.verdict == PASS for file in report.files) else 1)
@@ -131,6 +139,15 @@ def _progress(total: int) -> Iterator[Callable[[str], None]]:
 
 def _warn(text: str) -> None:
     click.secho(f"warning: {text}", fg="yellow", err=True)
+
+
+def _say(found: tuple[Stability, ...], policy: Policy) -> None:
+    """What the calibration check found; a warning where other pictures change more answers than a file may."""
+    for stability in found:
+        if 1 - stability.differing / stability.count < policy.min_agreement:
+            _warn(f"{stability}; raise --calibration-size.")
+        else:
+            click.echo(f"{stability}.", err=True)
 
 
 def _write(report: Report, references: dict[str, Reference], out: Path) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from oddeven.export import calibration, keras_model
+from oddeven.export import calibration, keras_model, layer_error, stability
 from oddeven.export.formats import DEFAULTS, FORMATS, Format, Source
 from oddeven.runtime import artifact, reference
 from oddeven.runtime.artifact import FileRecord, Manifest
@@ -19,12 +17,11 @@ from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import sha256, write
 from oddeven.runtime.latency import median_us
-from oddeven.runtime.parity import Policy
+from oddeven.runtime.parity import PASS, Policy
 from oddeven.runtime.reference import Reference
-from oddeven.runtime.report import FileReport
+from oddeven.runtime.report import FileReport, Stability
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import ModelSpec
-from oddeven.runtime.tensor import Pixels
 from oddeven.train.dataset import Dataset
 
 BATCH = 1000
@@ -41,6 +38,7 @@ class Settings:
         calibration_size, calibration_seed: of the draw of training pictures that set the quantized ranges.
         float_io, reduce_range: as in `Source`.
         from_logits: the model ends in a logit; append the sigmoid.
+        calibration_check: quantize from two more draws as well, and compare.
     """
 
     formats: tuple[str, ...] = DEFAULTS
@@ -50,6 +48,7 @@ class Settings:
     float_io: bool = False
     reduce_range: bool = False
     from_logits: bool = False
+    calibration_check: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ class Exported:
     manifest: Manifest
     reference: Reference
     files: tuple[FileReport, ...]
+    stability: tuple[Stability, ...]
 
 
 def export(
@@ -97,35 +97,43 @@ def export(
     pictures, record = calibration.draw(dataset, settings.calibration_size, settings.calibration_seed)
     for warning in calibration.lint(pictures, record, dataset):
         warn(warning)
-    source = Source(model, spec, _real(pictures, spec), settings.float_io, settings.reduce_range)
+    source = Source(model, spec, calibration.real(pictures, spec.input), settings.float_io, settings.reduce_range)
     made = []
     for name in settings.formats:
         row = FORMATS[name]
         step(row.file_name(spec.name))
         file_spec = dataclasses.replace(spec, precision=row.precision, calibration=record if row.calibrated else None)
-        write(out / row.file_name(spec.name), row.converter()(dataclasses.replace(source, spec=file_spec)))
-        made.append(_prove(name, row, out, file_spec, truth, settings.policy))
+        own = dataclasses.replace(source, spec=file_spec)
+        write(out / row.file_name(spec.name), row.converter()(own))
+        line, report = _prove(name, row, out, file_spec, truth, settings.policy)
+        if report.parity.verdict != PASS:
+            report = layer_error.explain(report, out / line.file, own, dataset.validation.images)
+        made.append((line, report))
     manifest = Manifest(
         spec=spec,
         reference_sha256=sha256((out / reference.FILE).read_bytes()),
         versions={package: version(package) for package in MAKERS},
-        files=tuple(record for record, _ in made),
+        files=tuple(line for line, _ in made),
     )
     write(out / artifact.MANIFEST, to_json(manifest))
-    return Exported(manifest, truth, tuple(report for _, report in made))
+    checked = tuple(_check(source, dataset, settings, step)) if settings.calibration_check else ()
+    return Exported(manifest, truth, tuple(report for _, report in made), checked)
+
+
+def _check(source: Source, dataset: Dataset, settings: Settings, step: Callable[[str], None]) -> Iterator[Stability]:
+    """How stable each calibrated format is against other calibration pictures."""
+    draws = calibration.halves(dataset, settings.calibration_size, settings.calibration_seed)
+    for name in settings.formats:
+        if FORMATS[name].calibrated:
+            step(f"{FORMATS[name].file_name(source.spec.name)} from other calibration pictures")
+            yield stability.check(source, name, draws, dataset.validation.images)
 
 
 def _reference(model: Any, spec: ModelSpec, dataset: Dataset) -> Reference:
     """What the Keras model answers on the test split."""
     test = dataset.test
-    probabilities = model.predict(_real(test.images, spec), batch_size=BATCH, verbose=0)[:, 0]
+    probabilities = model.predict(calibration.real(test.images, spec.input), batch_size=BATCH, verbose=0)[:, 0]
     return Reference(test.images, test.labels, test.slices, probabilities)
-
-
-def _real(pixels: Pixels, spec: ModelSpec) -> Any:
-    """Pixels as the real values the model was trained on, float32."""
-    span = np.float32((spec.input.high - spec.input.low) / 255.0)
-    return pixels.astype(np.float32) * span + np.float32(spec.input.low)
 
 
 def _prove(

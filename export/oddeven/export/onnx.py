@@ -5,6 +5,7 @@ tf2onnx is called here and nowhere else.
 
 from __future__ import annotations
 
+import re
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -30,11 +31,37 @@ def graph(source: Source) -> Any:
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         import tf2onnx
-
         signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
         traced = tf.function(lambda image: {"probability": model(image, training=False)}, input_signature=signature)
         proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
+    _renumber(proto.graph)
     return proto
+
+
+def _renumber(graph: Any) -> None:
+    """Number the names that tf2onnx made up (`Transpose__112:0`) from 1, in the order of the nodes.
+
+    It counts on from what was converted before, and in the order of Python's sets, so equal models would differ.
+    """
+    numbers: dict[str, int] = {}
+    constants = {tensor.name for tensor in graph.initializer}  # equal ones are merged under any of their names
+
+    def named(name: str) -> str:
+        if not (found := re.fullmatch(r"(.*)__(\d+)((?::\d+)?)", name)):
+            return name
+        number = numbers.setdefault(found[2], len(numbers) + 1)
+        return f"{'constant' if name in constants else found[1]}__{number}{found[3]}"
+
+    for node in graph.node:
+        node.name = named(node.name)
+        node.input[:], node.output[:] = map(named, node.input), map(named, node.output)
+    for field in (graph.initializer, graph.value_info):
+        for tensor in field:
+            tensor.name = named(tensor.name)
+        field.sort(key=lambda tensor: tensor.name)
+    graph.doc_string = ""
+    for tensor in (*graph.input, *graph.output):
+        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
 
 
 def prepare(source: Source, scratch: Path) -> Path:

@@ -50,6 +50,32 @@ class FileReport:
 
 
 @dataclass(frozen=True)
+class Stability:
+    """How far a file's answers follow from which pictures calibrated it: two disjoint draws, compared.
+
+    Attributes:
+        draw: pictures in each draw.
+        count: validation pictures that both files answered for.
+        differing: answers that differ.
+        max_shift: largest difference in probability.
+    """
+
+    model: str
+    format: str
+    draw: int
+    count: int
+    differing: int
+    max_shift: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model} {self.format}: calibrated on two disjoint draws of {self.draw} training pictures, "
+            f"{self.differing} of {self.count:,} validation answers differ, "
+            f"and probabilities by {self.max_shift:.3f} at most"
+        )
+
+
+@dataclass(frozen=True)
 class Report:
     """All files of one run.
 
@@ -58,6 +84,7 @@ class Report:
         versions: of the packages that took part, by name.
         seconds: wall time of the run after imports.
         peak_memory_mb: largest resident size of the process.
+        stability: of the calibrated files, where it was asked for.
     """
 
     policy: Policy
@@ -66,4 +93,5 @@ class Report:
     seconds: float
     peak_memory_mb: float
     files: tuple[FileReport, ...]
+    stability: tuple[Stability, ...] = ()
     schema_version: int = 1

@@ -67,6 +67,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
     return [
         ("Quantized files pass with", limits),
         *ties,
+        *(("Calibration check", f"{stability}.") for stability in report.stability),
         ("Machine", report.machine),
         ("Versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
         ("Time", f"{report.seconds:.1f} s"),

@@ -1,0 +1,146 @@
+"""All nine formats: reproducible to the byte, any batch size, stable names; and the options that change a file."""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib.metadata import version
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from conftest import SHIPPED
+
+from oddeven.export.export import Settings, export
+from oddeven.export.formats import FORMATS, Source
+from oddeven.runtime.attachment import read_spec
+from oddeven.runtime.engines import open_engine
+from oddeven.train import dataset
+
+TFLITE = [name for name, row in FORMATS.items() if row.suffix == ".tflite"]
+ONNX = [name for name, row in FORMATS.items() if row.suffix == ".onnx"]
+
+
+@pytest.fixture(scope="module")
+def few():
+    """The real task with 200 test pictures: parity takes no time, and the files are the same."""
+    data = dataset.load("mnist")
+    return dataclasses.replace(data, test=data.test.take(slice(200)))
+
+
+@pytest.fixture(scope="module")
+def made(few, tmp_path_factory):
+    """The folder of the shipped cnn in all formats, made in this process after another model."""
+    out = tmp_path_factory.mktemp("formats")
+    for name in ("mlp", "cnn"):
+        export(SHIPPED / f"{name}.keras", few, Settings(tuple(FORMATS)), out / name, lambda _: None, pytest.fail)
+    return out / "cnn"
+
+
+@pytest.fixture(scope="module")
+def convert(raw, tmp_path_factory):
+    """Write the shipped cnn in one format, with options of `Source`; the file's path."""
+    pictures = raw["x_train"][:200, ..., None] / np.float32(255)
+
+    def one(name, **options):
+        model, row = keras.saving.load_model(SHIPPED / "cnn.keras", compile=False), FORMATS[name]
+        spec = dataclasses.replace(read_spec(SHIPPED / "cnn.keras"), precision=row.precision)
+        path = tmp_path_factory.mktemp(name) / row.file_name("cnn")
+        path.write_bytes(row.converter()(Source(model, spec, pictures, **options)))
+        return path
+
+    return one
+
+
+def answers(path, pixels):
+    engine = open_engine(path)
+    result = engine.run(pixels if engine.input.dtype == "uint8" else pixels / np.float32(255))
+    engine.close()
+    return result
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_equal_models_give_equal_bytes_in_one_process_and_in_another(name, made, exported, few, tmp_path):
+    file, settings = FORMATS[name].file_name("cnn"), Settings((name,))
+    export(SHIPPED / "cnn.keras", few, settings, tmp_path, lambda _: None, pytest.fail)
+    assert (tmp_path / file).read_bytes() == (made / file).read_bytes()
+    if FORMATS[name].default:
+        assert (exported / file).read_bytes() == (made / file).read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_batch_of_any_size_is_answered_as_one_by_one(name, made, raw):
+    path, pixels = made / FORMATS[name].file_name("cnn"), raw["x_test"][:256, ..., None]
+    engine = open_engine(path)
+    assert engine.input.shape == (-1, 28, 28, 1)
+    assert engine.output.shape[0] == -1
+    batch = pixels if engine.input.dtype == "uint8" else pixels / np.float32(255)
+    singly = np.concatenate([engine.run(batch[i : i + 1]) for i in range(256)])
+    # Up, down and up again, since an interpreter that has been resized must be resized back.
+    for size in (7, 256, 1, 7):
+        # Sums of at most 801 products in another order: in float32, or in float16 of 2**-11 where the file computes
+        # in it. Quantized sums are exact integers; but a rounding step may tip, 1/256 of the probability.
+        limit = {"float32": 801 * 2**-24, "float16": 2**-8}.get(FORMATS[name].precision, 1.5 / 256)
+        np.testing.assert_allclose(engine.run(batch[:size]), singly[:size], rtol=0, atol=limit)
+    engine.close()
+    assert 0.3 < np.mean(singly > 0.5) < 0.7
+
+
+@pytest.mark.parametrize("name", TFLITE)
+def test_a_tflite_file_has_one_signature_with_stable_names(name, made):
+    interpreter = Interpreter(str(made / FORMATS[name].file_name("cnn")))
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["probability"]}}
+    runner = interpreter.get_signature_runner("serving_default")
+    dtype = np.uint8 if name == "tflite-int8" else np.float32
+    (answer,) = runner(image=np.zeros((1, 28, 28, 1), dtype)).values()
+    assert (answer.shape, answer.dtype) == ((1, 1), dtype)
+
+
+@pytest.mark.parametrize("name", ONNX)
+def test_an_onnx_file_says_who_made_it_and_what_picture_it_wants(name, made):
+    model = onnx.load(made / FORMATS[name].file_name("cnn"))
+    onnx.checker.check_model(model, full_check=True)
+    assert (model.producer_name, model.producer_version) == ("oddeven", version("oddeven"))
+    assert {row.domain: row.version for row in model.opset_import}[""] == 17
+    assert model.graph.name == "cnn"
+    properties = {row.key: row.value for row in model.metadata_props}
+    assert set(properties) == {"oddeven", "Image.BitmapPixelFormat", "Image.NominalPixelRange"}
+    assert properties["Image.BitmapPixelFormat"] == "Gray8"
+    assert properties["Image.NominalPixelRange"] == "Normalized_0_1"
+    (image,), (probability,) = model.graph.input, model.graph.output
+    for info, name_, rest in ((image, "image", [28, 28, 1]), (probability, "probability", [1])):
+        batch, *sizes = info.type.tensor_type.shape.dim
+        assert (info.name, [size.dim_value for size in sizes]) == (name_, rest)
+        assert batch.dim_param
+        assert info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+
+def test_int16x8_has_float_ends_16_bit_activations_and_nearly_floats_answers(made, raw):
+    interpreter = Interpreter(str(made / "cnn.int16x8.tflite"))
+    kinds = {np.dtype(tensor["dtype"]).name for tensor in interpreter.get_tensor_details()}
+    assert {"int16", "int8"} <= kinds
+    pixels = raw["x_test"][:200, ..., None]
+    exact, fine, coarse = (answers(made / f"cnn.{p}.tflite", pixels) for p in ("float32", "int16x8", "int8"))
+    # Its weights are int8's, so only the activations' error is gone.
+    assert np.abs(fine - exact).mean() < np.abs(coarse - exact).mean()
+    np.testing.assert_array_equal(fine > 0.5, exact > 0.5)
+
+
+def test_float_ends_are_the_only_difference_they_make(convert, raw):
+    inside, outside = convert("tflite-int8"), convert("tflite-int8", float_io=True)
+    engine = open_engine(outside)
+    assert (engine.input.dtype, engine.output.dtype) == ("float32", "float32")
+    engine.close()
+    pixels = raw["x_test"][:200, ..., None]
+    # The same integers inside; the probability comes out in steps of 1/256 either way.
+    np.testing.assert_array_equal(answers(inside, pixels), answers(outside, pixels))
+
+
+def test_reduced_range_keeps_weights_within_7_bits(convert):
+    whole, reduced = (onnx.load(convert("onnx-int8", reduce_range=flag)) for flag in (False, True))
+    for model, largest in ((whole, 127), (reduced, 64)):
+        arrays = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
+        weights = [np.abs(array.astype(int)).max() for array in arrays if array.dtype == np.int8 and array.ndim > 1]
+        assert len(weights) == 4
+        assert max(weights) == largest
