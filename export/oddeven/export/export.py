@@ -16,7 +16,6 @@ from oddeven.export.formats import DEFAULTS, FORMATS, Format, Source
 from oddeven.runtime import artifact, reference
 from oddeven.runtime.artifact import FileRecord, Manifest
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import sha256, write
 from oddeven.runtime.latency import median_us
 from oddeven.runtime.parity import Policy
@@ -38,14 +37,15 @@ class Settings:
     Attributes:
         formats: names in `FORMATS`.
         policy: what each file is judged by.
-        calibration_size, calibration_seed: of the draw of training pictures that set the quantized ranges.
+        calibration_size, calibration_seed: of the draw of training pictures that set the quantized ranges; without a
+            size `calibration.DEFAULT_SIZE` of them, or all where there are fewer.
         float_io, reduce_range: as in `Source`.
         from_logits: the model ends in a logit; append the sigmoid.
     """
 
     formats: tuple[str, ...] = DEFAULTS
     policy: Policy = field(default_factory=Policy)
-    calibration_size: int = calibration.DEFAULT_SIZE
+    calibration_size: int | None = None
     calibration_seed: int = 0
     float_io: bool = False
     reduce_range: bool = False
@@ -83,18 +83,17 @@ def export(
 
     Raises:
         ModelError: the file cannot be read or converted.
-        DataError: the dataset is not the one the model was trained on, or the calibration pictures are unfit.
+        DataError: the calibration pictures are unfit.
         OutputError: a file cannot be written.
     """
     import keras
 
     keras.backend.clear_session()  # layer names, and so the bytes, would follow from what was loaded before
     model, spec = keras_model.load(path, settings.from_logits)
-    if spec.provenance.dataset_sha256 != dataset.sha256:
-        raise DataError(f"{path} was trained on another {spec.provenance.dataset} than the one at hand.")
     truth = _reference(model, spec, dataset)
     reference.save(truth, out / reference.FILE)
-    pictures, record = calibration.draw(dataset, settings.calibration_size, settings.calibration_seed)
+    size = settings.calibration_size or min(calibration.DEFAULT_SIZE, len(dataset.train))
+    pictures, record = calibration.draw(dataset, size, settings.calibration_seed)
     for warning in calibration.lint(pictures, record, dataset):
         warn(warning)
     source = Source(model, spec, _real(pictures, spec), settings.float_io, settings.reduce_range)
@@ -118,8 +117,11 @@ def export(
 def _reference(model: Any, spec: ModelSpec, dataset: Dataset) -> Reference:
     """What the Keras model answers on the test split."""
     test = dataset.test
-    probabilities = model.predict(_real(test.images, spec), batch_size=BATCH, verbose=0)[:, 0]
-    return Reference(test.images, test.labels, test.slices, probabilities)
+    parts = [
+        model.predict(_real(test.images[start : start + BATCH], spec), batch_size=BATCH, verbose=0)[:, 0]
+        for start in range(0, len(test), BATCH)
+    ]
+    return Reference(test.images, test.labels, test.slices, np.concatenate(parts))
 
 
 def _real(pixels: Pixels, spec: ModelSpec) -> Any:

@@ -92,8 +92,31 @@ def mnist(pixels: Pixels, spec: InputSpec) -> Pixels:
     return _centred(_cropped(grey), spec)[..., np.newaxis]
 
 
+def fit_shortest(pixels: Pixels, spec: InputSpec) -> Pixels:
+    """Scale so that the picture just covers the model's, and cut its middle out."""
+    scale = max(spec.height / pixels.shape[0], spec.width / pixels.shape[1])
+    height, width = (max(least, round(side * scale)) for least, side in zip(spec.shape, pixels.shape[:2], strict=False))
+    resized = _resize(pixels, height, width)
+    top, left = (height - spec.height) // 2, (width - spec.width) // 2
+    return resized[top : top + spec.height, left : left + spec.width]
+
+
+def fit_longest(pixels: Pixels, spec: InputSpec) -> Pixels:
+    """Scale so that the whole picture just lies within the model's, in its middle, on black."""
+    scale = min(spec.height / pixels.shape[0], spec.width / pixels.shape[1])
+    height, width = (
+        max(1, min(most, round(side * scale))) for most, side in zip(spec.shape, pixels.shape[:2], strict=False)
+    )
+    canvas = np.zeros(spec.shape, np.uint8)
+    top, left = (spec.height - height) // 2, (spec.width - width) // 2
+    canvas[top : top + height, left : left + width] = _resize(pixels, height, width)
+    return canvas
+
+
 PREPROCESSINGS: Mapping[str, Callable[[Pixels, InputSpec], Pixels]] = {
     "squash": squash,
+    "fit-shortest": fit_shortest,
+    "fit-longest": fit_longest,
     "mnist": mnist,
 }
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from oddeven.runtime.errors import UsageError, choose, missing_package
-from oddeven.runtime.files import writable_folder
+from oddeven.runtime.files import writable_folder, write
 from oddeven.runtime.quiet import quiet
+from oddeven.runtime.schema import to_json
 from oddeven.runtime.table import render
 from oddeven.train import dataset as datasets
-from oddeven.train.architectures import ARCHITECTURES
-from oddeven.train.dataset import DATASETS, Dataset
-from oddeven.train.recipes import RECIPES, Recipe
+from oddeven.train import options, pictures
+from oddeven.train.architectures import ARCHITECTURES, check_size
+from oddeven.train.dataset import DATASETS, SOURCE_FILE, Dataset, Source
+from oddeven.train.options import picture_options
+from oddeven.train.recipes import AUGMENTATIONS, RECIPES, augmented, scaled
 
 QUICK_COUNT = 2000
 
@@ -25,45 +29,98 @@ QUICK_COUNT = 2000
 @click.option("--recipe", "recipe_name", default="fast", show_default=True, help=f"One of {', '.join(RECIPES)}.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's own number.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option("--dataset", "dataset_name", default="mnist", show_default=True, help=f"One of {', '.join(DATASETS)}.")
+@click.option("--dataset", "dataset_name", help=f"One of {', '.join(DATASETS)}.  [default: mnist, without --data]")
+@picture_options
+@click.option(
+    "--augment",
+    type=click.Choice(list(AUGMENTATIONS)),
+    help="Distortion of training pictures; a photo may be mirrored, a stroke not.  [default: photo with --data]",
+)
+@click.option("--balance/--no-balance", default=None, help="Both labels count the same.  [default: with --data]")
+@click.option("--patience", type=click.IntRange(min=0), default=0, help="Stop so many epochs behind the best one.")
+@click.option("--threshold-by", type=click.Choice(["accuracy", "f1", "cost"]), help="Best on validation, not one half.")
+@click.option("--cost", metavar="FALSE_ALARM:MISS", help="For --threshold-by cost, such as 1:5.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--fresh", is_flag=True, help="Train again what is finished or was interrupted.")
 @click.option("--quick", is_flag=True, help=f"Smoke run: one epoch on {QUICK_COUNT} pictures. Not for use.")
+@click.option("--dry-run", is_flag=True, help="Say what would be read and trained, and roughly how long; do neither.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(
     architectures: tuple[str, ...],
     recipe_name: str,
     epochs: int | None,
     seed: int,
-    dataset_name: str,
+    dataset_name: str | None,
+    augment: str | None,
+    balance: bool | None,
+    patience: int,
+    threshold_by: str | None,
+    cost: str | None,
     out: Path,
     fresh: bool,
     quick: bool,
+    dry_run: bool,
     as_json: bool,
+    **picture_set: Any,
 ) -> None:
     """Train Keras models (all three by default) into OUT/<model>/<model>.keras.
 
     A run that was stopped goes on where it was when the same command is given again.
     """
-    names = [choose("architecture", name, ARCHITECTURES) for name in architectures or ARCHITECTURES]
+    names = [choose("architecture", name, ARCHITECTURES) for name in dict.fromkeys(architectures or ARCHITECTURES)]
     recipe = RECIPES[choose("recipe", recipe_name, RECIPES)]
     if quick and epochs is not None:
         raise UsageError("--quick is one epoch; leave out --epochs.")
-    writable_folder(out)
-    data = datasets.load(dataset_name)
+    source = options.source(**picture_set)
+    threshold = options.threshold(threshold_by, cost)
+    if not dry_run:
+        writable_folder(out)
+    data = _dataset(dataset_name, source, dry_run)
+    for name in names:
+        check_size(name, data.input.shape)
     if quick:
         click.secho("SMOKE RUN: one epoch on few pictures. The models are not fit for use.", fg="yellow", err=True)
-        data, epochs, recipe_name = _shortened(data), 1, f"{recipe_name} (quick)"
+        data, epochs = _shortened(data), 1
+    if source is not None:
+        balance = True if balance is None else balance
+        augment = augment or ("photo" if recipe.augmentation else "none")
+        recipe = scaled(recipe, len(data.train))
+    recipe = recipe if augment is None else augmented(recipe, augment)
+    changes = {
+        f"augment {augment}": augment,
+        f"batch {recipe.batch_size}": recipe.batch_size != RECIPES[recipe_name].batch_size,
+        "balanced": balance,
+        f"patience {patience}": patience,
+        f"threshold by {threshold_by} {cost or ''}".rstrip(): threshold_by,
+        "quick": quick,
+    }
+    described = ", ".join(change for change, made in changes.items() if made)
+    recipe_name += f" ({described})" if described else ""
     _import_keras()
     from oddeven.train import plots
     from oddeven.train.fit import Plan, train
 
+    lengths = {name: epochs or recipe.epochs_for(name) for name in names}
+    plans = [
+        Plan(name, recipe_name, recipe, data, seed, length, bool(balance), patience, threshold)
+        for name, length in lengths.items()
+    ]
+    if dry_run:
+        from oddeven.train import rehearsal
+
+        click.echo("" if source is None else f"{rehearsal.reading(source)}\n")
+        click.echo(rehearsal.table(plans))
+        return
     plots.samples(data.test, data.labels, out / "dataset.png")
     results = []
-    for name in dict.fromkeys(names):
-        click.echo(f"{name}: recipe {recipe_name}, {_epochs(recipe, name, epochs)} epochs, seed {seed}", err=True)
-        plan = Plan(name, recipe_name, recipe, data, seed, _epochs(recipe, name, epochs))
-        results.append(train(plan, writable_folder(out / name), fresh))
+    for plan in plans:
+        folder = writable_folder(out / plan.architecture)
+        click.echo(f"{plan.architecture}: recipe {recipe_name}, {plan.epochs} epochs, seed {seed}", err=True)
+        if source is None:
+            (folder / SOURCE_FILE).unlink(missing_ok=True)
+        else:
+            write(folder / SOURCE_FILE, to_json(source))
+        results.append(train(plan, folder, fresh))
     if len(results) > 1:
         plots.comparison({result.name: result.history for result in results}, out / "comparison.png")
     if as_json:
@@ -74,8 +131,17 @@ def command(
     click.echo(render(header, rows))
 
 
-def _epochs(recipe: Recipe, name: str, epochs: int | None) -> int:
-    return epochs or recipe.epochs_for(name)
+def _dataset(name: str | None, source: Source | None, dry_run: bool) -> Dataset:
+    """The dataset to train on, its doubts and labels told; on a dry run of a picture set, its outline."""
+    if source is None:
+        return datasets.load(name or "mnist")
+    if name is not None:
+        raise UsageError("--data is a dataset of its own; leave out --dataset.")
+    data = pictures.outline(source) if dry_run else pictures.load(source)
+    for text in data.warnings:
+        click.secho(f"warning: {text}", fg="yellow", err=True)
+    click.echo(f"label 0 is {data.labels[0]!r}, label 1 is {data.labels[1]!r}: --positive changes that", err=True)
+    return data
 
 
 def _shortened(data: Dataset) -> Dataset:
