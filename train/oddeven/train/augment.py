@@ -17,7 +17,7 @@ class Affine:
         shear: pixels of shift per pixel of distance from the centre, for both axes apart.
         shift_px: in pixels, for both axes apart.
         shift_share: of the picture's sides, in addition.
-        brightness: added to values from 0 to 1, which stay within.
+        brightness: natural logarithm of the gain of values from 0 to 1, which stay within.
         mirror: every other picture is mirrored, left to right.
         fill_mode: what is seen beyond the picture's edge, in TensorFlow's words.
     """
@@ -88,5 +88,5 @@ def _photographed(images: Any, bounds: Affine, seed: Any) -> Any:
     one_each = [tf.shape(images)[0], 1, 1, 1]
     if bounds.mirror:
         images = tf.where(tf.random.stateless_uniform(one_each, side) < 0.5, images[:, :, ::-1], images)
-    light = tf.random.stateless_uniform(one_each, light, -bounds.brightness, bounds.brightness)
-    return tf.clip_by_value(images + light, 0.0, 1.0)
+    gain = tf.exp(tf.random.stateless_uniform(one_each, light, -bounds.brightness, bounds.brightness))
+    return tf.clip_by_value(images * gain, 0.0, 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,8 +18,11 @@ from oddeven.train import dataset as datasets
 from oddeven.train import options, pictures
 from oddeven.train.architectures import ARCHITECTURES, check_size
 from oddeven.train.dataset import DATASETS, SOURCE_FILE, Dataset, Source
-from oddeven.train.options import picture_options
-from oddeven.train.recipes import AUGMENTATIONS, RECIPES, augmented, scaled
+from oddeven.train.options import picture_options, training_options
+from oddeven.train.recipes import RECIPES, augmented, scaled
+
+if TYPE_CHECKING:
+    from oddeven.train.fit import Trained
 
 QUICK_COUNT = 2000
 
@@ -31,15 +34,7 @@ QUICK_COUNT = 2000
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--dataset", "dataset_name", help=f"One of {', '.join(DATASETS)}.  [default: mnist, without --data]")
 @picture_options
-@click.option(
-    "--augment",
-    type=click.Choice(list(AUGMENTATIONS)),
-    help="Distortion of training pictures; a photo may be mirrored, a stroke not.  [default: photo with --data]",
-)
-@click.option("--balance/--no-balance", default=None, help="Both labels count the same.  [default: with --data]")
-@click.option("--patience", type=click.IntRange(min=0), default=0, help="Stop so many epochs behind the best one.")
-@click.option("--threshold-by", type=click.Choice(["accuracy", "f1", "cost"]), help="Best on validation, not one half.")
-@click.option("--cost", metavar="FALSE_ALARM:MISS", help="For --threshold-by cost, such as 1:5.")
+@training_options
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--fresh", is_flag=True, help="Train again what is finished or was interrupted.")
 @click.option("--quick", is_flag=True, help=f"Smoke run: one epoch on {QUICK_COUNT} pictures. Not for use.")
@@ -51,17 +46,12 @@ def command(
     epochs: int | None,
     seed: int,
     dataset_name: str | None,
-    augment: str | None,
-    balance: bool | None,
-    patience: int,
-    threshold_by: str | None,
-    cost: str | None,
     out: Path,
     fresh: bool,
     quick: bool,
     dry_run: bool,
     as_json: bool,
-    **picture_set: Any,
+    **chosen: Any,
 ) -> None:
     """Train Keras models (all three by default) into OUT/<model>/<model>.keras.
 
@@ -71,8 +61,7 @@ def command(
     recipe = RECIPES[choose("recipe", recipe_name, RECIPES)]
     if quick and epochs is not None:
         raise UsageError("--quick is one epoch; leave out --epochs.")
-    source = options.source(**picture_set)
-    threshold = options.threshold(threshold_by, cost)
+    source, choices = options.read(chosen)
     if not dry_run:
         writable_folder(out)
     data = _dataset(dataset_name, source, dry_run)
@@ -82,29 +71,18 @@ def command(
         click.secho("SMOKE RUN: one epoch on few pictures. The models are not fit for use.", fg="yellow", err=True)
         data, epochs = _shortened(data), 1
     if source is not None:
-        balance = True if balance is None else balance
-        augment = augment or ("photo" if recipe.augmentation else "none")
-        recipe = scaled(recipe, len(data.train))
-    recipe = recipe if augment is None else augmented(recipe, augment)
-    changes = {
-        f"augment {augment}": augment,
-        f"batch {recipe.batch_size}": recipe.batch_size != RECIPES[recipe_name].batch_size,
-        "balanced": balance,
-        f"patience {patience}": patience,
-        f"threshold by {threshold_by} {cost or ''}".rstrip(): threshold_by,
-        "quick": quick,
-    }
-    described = ", ".join(change for change, made in changes.items() if made)
-    recipe_name += f" ({described})" if described else ""
+        choices, recipe = choices.for_pictures(recipe), scaled(recipe, len(data.train))
+    recipe = recipe if choices.augment is None else augmented(recipe, choices.augment)
+    recipe_name += choices.described(recipe, RECIPES[recipe_name], quick)
     _import_keras()
     from oddeven.train import plots
     from oddeven.train.fit import Plan, train
 
-    lengths = {name: epochs or recipe.epochs_for(name) for name in names}
-    plans = [
-        Plan(name, recipe_name, recipe, data, seed, length, bool(balance), patience, threshold)
-        for name, length in lengths.items()
-    ]
+    plans = []
+    for name in names:
+        length = epochs or recipe.epochs_for(name)
+        plan = Plan(name, recipe_name, recipe, data, seed, length, bool(choices.balance), choices.patience)
+        plans.append(dataclasses.replace(plan, threshold=choices.threshold()))
     if dry_run:
         from oddeven.train import rehearsal
 
@@ -114,21 +92,30 @@ def command(
     plots.samples(data.test, data.labels, out / "dataset.png")
     results = []
     for plan in plans:
-        folder = writable_folder(out / plan.architecture)
         click.echo(f"{plan.architecture}: recipe {recipe_name}, {plan.epochs} epochs, seed {seed}", err=True)
-        if source is None:
-            (folder / SOURCE_FILE).unlink(missing_ok=True)
-        else:
-            write(folder / SOURCE_FILE, to_json(source))
+        folder = writable_folder(out / plan.architecture)
+        _record(source, folder / SOURCE_FILE)
         results.append(train(plan, folder, fresh))
     if len(results) > 1:
         plots.comparison({result.name: result.history for result in results}, out / "comparison.png")
+    click.echo(_listed(results, as_json))
+
+
+def _record(source: Source | None, path: Path) -> None:
+    """Leave beside a model what its pictures were, for export; or nothing where they have a name."""
+    if source is None:
+        path.unlink(missing_ok=True)
+    else:
+        write(path, to_json(source))
+
+
+def _listed(results: list[Trained], as_json: bool) -> str:
+    """The results as JSON, or as a table."""
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(r) | {"path": str(r.path)} for r in results]))
-        return
+        return json.dumps([dataclasses.asdict(r) | {"path": str(r.path)} for r in results])
     header = ("model", "test accuracy", "test loss", "seconds", "file")
     rows = [(r.name, f"{r.test_accuracy:.4f}", f"{r.test_loss:.4f}", f"{r.seconds:.0f}", str(r.path)) for r in results]
-    click.echo(render(header, rows))
+    return render(header, rows)
 
 
 def _dataset(name: str | None, source: Source | None, dry_run: bool) -> Dataset:

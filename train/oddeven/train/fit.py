@@ -38,7 +38,7 @@ class Plan:
     Attributes:
         recipe_name: of the recipe and, in brackets, of all that the fields below change.
         balanced: weigh the labels' pictures so that both count the same.
-        patience: stop after so many epochs without a lower validation loss and keep the best one's weights; 0 never.
+        patience: stop after so many epochs without a lower validation loss and keep the best one's weights.
         threshold: from validation probabilities and labels, (N,), to the threshold of the answer; None for one half.
     """
 
@@ -49,7 +49,7 @@ class Plan:
     seed: int
     epochs: int
     balanced: bool = False
-    patience: int = 0
+    patience: int | None = None
     threshold: Callable[[Scores, Labels], float] | None = None
 
     def provenance(self) -> Provenance:
@@ -151,7 +151,9 @@ def _class_weight(labels: Labels) -> dict[int, float]:
 def _exhausted(plan: Plan, history: History) -> bool:
     """Whether patience is at its end."""
     losses = history["val_loss"]
-    return bool(plan.patience and losses) and len(losses) - 1 - int(np.argmin(losses)) >= plan.patience
+    if plan.patience is None or not losses:
+        return False
+    return len(losses) - 1 - int(np.argmin(losses)) >= plan.patience
 
 
 def _best(plan: Plan, model: Any, path: Path) -> Any:

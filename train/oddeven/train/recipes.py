@@ -79,7 +79,7 @@ AUGMENTATIONS: Mapping[str, Affine | None] = {
     "photo": PHOTO,
 }
 STEPS_PER_EPOCH = 150
-LEAST_STEPS = 1000
+LEAST_STEPS = 3000
 LEAST_BATCH = 16
 
 
