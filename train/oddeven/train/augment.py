@@ -33,7 +33,7 @@ class Affine:
 
 
 PHOTO = Affine(
-    rotation_deg=8.0, log_scale=0.1, shear=0.05, shift_px=0.0, shift_share=0.05, brightness=0.1, mirror=True,
+    rotation_deg=4.0, log_scale=0.05, shear=0.03, shift_px=0.0, shift_share=0.05, brightness=0.1, mirror=True,
     fill_mode="REFLECT",
 )  # fmt: skip
 
