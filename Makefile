@@ -23,7 +23,7 @@ results: $(READY)
 models: results
 	cp build/recipes/best/seed0/*/*.keras train/models/
 	$(BIN)/oddeven export train/models/*.keras --format tflite-int8 --out build/models
-	cp build/models/*/*.tflite runtime/oddeven/runtime/models/
+	cp build/models/*/*.tflite build/models/*/*.selftest.npz runtime/oddeven/runtime/models/
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

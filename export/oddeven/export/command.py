@@ -26,6 +26,7 @@ from oddeven.runtime.report import Report, Stability
 from oddeven.runtime.report_html import to_html
 from oddeven.runtime.report_markdown import to_markdown
 from oddeven.runtime.schema import to_json
+from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.table import render
 from oddeven.train import dataset as datasets
 
@@ -46,7 +47,10 @@ KIB = 1024
 )
 @click.option("--reduce-range", is_flag=True, help="7-bit ONNX weights, for x86 CPUs without VNNI.")
 @click.option("--from-logits", is_flag=True, help="The models end in a logit; append the sigmoid.")
-@click.option("--calibration-size", type=click.IntRange(min=1), default=DEFAULT_SIZE, show_default=True)
+@click.option("--calibration-size", type=click.IntRange(min=1), help=f"[default: {DEFAULT_SIZE}, or all there are]")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Where the models' pictures lie, if not where they were trained on."
+)
 @click.option("--calibration-seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--calibration-check", is_flag=True, help="Quantize from two other draws as well, and compare.")
 @policy_options
@@ -61,9 +65,10 @@ def command(
     ends: str,
     reduce_range: bool,
     from_logits: bool,
-    calibration_size: int,
+    calibration_size: int | None,
     calibration_seed: int,
     calibration_check: bool,
+    data: Path | None,
     as_json: bool,
     policy_file: Path | None,
     **settings: float | None,
@@ -75,7 +80,7 @@ def command(
     """
     chosen = tuple(dict.fromkeys(choose("format", name, FORMATS) for name in formats or DEFAULTS))
     policy = load(policy_file, **settings)
-    specs = [_name(path) for path in models]
+    specs = [_spec(path) for path in models]
     writable_folder(out)
     _import_converters()
     from oddeven.export.export import Settings, export
@@ -88,8 +93,9 @@ def command(
     start = time.perf_counter()
     exported = []
     with _progress(len(models) * (len(chosen) + checked)) as step:
-        for path, (name, dataset) in zip(models, specs, strict=True):
-            exported.append(export(path, datasets.load(dataset), wanted, out / name, step, _warn))
+        for path, spec in zip(models, specs, strict=True):
+            dataset = datasets.trained_on(path, spec, data)
+            exported.append(export(path, dataset, wanted, out / spec.name, step, _warn))
     report = Report(
         policy=policy,
         machine=machine(),
@@ -105,8 +111,8 @@ def command(
     context.exit(0 if all(file.parity.verdict == PASS for file in report.files) else 1)
 
 
-def _name(path: Path) -> tuple[str, str]:
-    """Name and dataset of the model in `path`, from its spec, before anything heavy is imported.
+def _spec(path: Path) -> ModelSpec:
+    """The spec of the model in `path`, before anything heavy is imported.
 
     Raises:
         ModelError: there is no such file, or it carries no spec.
@@ -116,7 +122,7 @@ def _name(path: Path) -> tuple[str, str]:
     spec = read_spec(path)
     if spec is None:
         raise ModelError(f"{path} carries no ModelSpec, or is damaged; make one with: oddeven train")
-    return spec.name, spec.provenance.dataset
+    return spec
 
 
 @contextmanager

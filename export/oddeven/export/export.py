@@ -11,17 +11,18 @@ from typing import Any
 
 from oddeven.export import calibration, keras_model, layer_error, stability
 from oddeven.export.formats import DEFAULTS, FORMATS, Format, Source
-from oddeven.runtime import artifact, reference
+from oddeven.runtime import artifact, reference, selftest
 from oddeven.runtime.artifact import FileRecord, Manifest
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import sha256, write
 from oddeven.runtime.latency import median_us
 from oddeven.runtime.parity import PASS, Policy
 from oddeven.runtime.reference import Reference
 from oddeven.runtime.report import FileReport, Stability
 from oddeven.runtime.schema import to_json
+from oddeven.runtime.selftest import Golden
 from oddeven.runtime.spec import ModelSpec
+from oddeven.runtime.tensor import Pixels
 from oddeven.train.dataset import Dataset
 
 BATCH = 1000
@@ -35,7 +36,8 @@ class Settings:
     Attributes:
         formats: names in `FORMATS`.
         policy: what each file is judged by.
-        calibration_size, calibration_seed: of the draw of training pictures that set the quantized ranges.
+        calibration_size, calibration_seed: of the draw of training pictures that set the quantized ranges; without a
+            size `calibration.DEFAULT_SIZE` of them, or all where there are fewer.
         float_io, reduce_range: as in `Source`.
         from_logits: the model ends in a logit; append the sigmoid.
         calibration_check: quantize from two more draws as well, and compare.
@@ -43,7 +45,7 @@ class Settings:
 
     formats: tuple[str, ...] = DEFAULTS
     policy: Policy = field(default_factory=Policy)
-    calibration_size: int = calibration.DEFAULT_SIZE
+    calibration_size: int | None = None
     calibration_seed: int = 0
     float_io: bool = False
     reduce_range: bool = False
@@ -83,21 +85,20 @@ def export(
 
     Raises:
         ModelError: the file cannot be read or converted.
-        DataError: the dataset is not the one the model was trained on, or the calibration pictures are unfit.
+        DataError: the calibration pictures are unfit.
         OutputError: a file cannot be written.
     """
     import keras
 
     keras.backend.clear_session()  # layer names, and so the bytes, would follow from what was loaded before
     model, spec = keras_model.load(path, settings.from_logits)
-    if spec.provenance.dataset_sha256 != dataset.sha256:
-        raise DataError(f"{path} was trained on another {spec.provenance.dataset} than the one at hand.")
     truth = _reference(model, spec, dataset)
     reference.save(truth, out / reference.FILE)
-    pictures, record = calibration.draw(dataset, settings.calibration_size, settings.calibration_seed)
+    pictures, record = calibration.draw(dataset, _size(settings, dataset), settings.calibration_seed)
     for warning in calibration.lint(pictures, record, dataset):
         warn(warning)
     source = Source(model, spec, calibration.real(pictures, spec.input), settings.float_io, settings.reduce_range)
+    golden = Golden(selftest.choose(truth, spec.threshold), {})
     made = []
     for name in settings.formats:
         row = FORMATS[name]
@@ -106,12 +107,16 @@ def export(
         own = dataclasses.replace(source, spec=file_spec)
         write(out / row.file_name(spec.name), row.converter()(own))
         line, report = _prove(name, row, out, file_spec, truth, settings.policy)
+        golden.answers[line.file] = _answers(out / line.file, golden.images)
         if report.parity.verdict != PASS:
             report = layer_error.explain(report, out / line.file, own, dataset.validation.images)
         made.append((line, report))
+    answers = out / f"{spec.name}{selftest.SUFFIX}"
+    selftest.save(golden, answers)
     manifest = Manifest(
         spec=spec,
         reference_sha256=sha256((out / reference.FILE).read_bytes()),
+        selftest_sha256=sha256(answers.read_bytes()),
         versions={package: version(package) for package in MAKERS},
         files=tuple(line for line, _ in made),
     )
@@ -120,9 +125,14 @@ def export(
     return Exported(manifest, truth, tuple(report for _, report in made), checked)
 
 
+def _size(settings: Settings, dataset: Dataset) -> int:
+    """How many calibration pictures to draw."""
+    return settings.calibration_size or min(calibration.DEFAULT_SIZE, len(dataset.train))
+
+
 def _check(source: Source, dataset: Dataset, settings: Settings, step: Callable[[str], None]) -> Iterator[Stability]:
     """How stable each calibrated format is against other calibration pictures."""
-    draws = calibration.halves(dataset, settings.calibration_size, settings.calibration_seed)
+    draws = calibration.halves(dataset, _size(settings, dataset), settings.calibration_seed)
     for name in settings.formats:
         if FORMATS[name].calibrated:
             step(f"{FORMATS[name].file_name(source.spec.name)} from other calibration pictures")
@@ -132,8 +142,16 @@ def _check(source: Source, dataset: Dataset, settings: Settings, step: Callable[
 def _reference(model: Any, spec: ModelSpec, dataset: Dataset) -> Reference:
     """What the Keras model answers on the test split."""
     test = dataset.test
-    probabilities = model.predict(calibration.real(test.images, spec.input), batch_size=BATCH, verbose=0)[:, 0]
-    return Reference(test.images, test.labels, test.slices, probabilities)
+    parts = [
+        model.predict(calibration.real(test.images[start : start + BATCH], spec.input), batch_size=BATCH, verbose=0)
+        for start in range(0, len(test), BATCH)
+    ]
+    return Reference(test.images, test.labels, test.slices, np.concatenate(parts)[:, 0])
+
+
+def _answers(path: Path, images: Pixels) -> npt.NDArray[np.float32]:
+    with Classifier.load(path) as classifier:
+        return classifier.probabilities(images)
 
 
 def _prove(

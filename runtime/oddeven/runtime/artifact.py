@@ -49,12 +49,13 @@ class Manifest:
 
     Attributes:
         spec: of the Keras model that the files were made from.
-        reference_sha256: of `reference.npz`.
+        reference_sha256, selftest_sha256: of `reference.npz` and of the golden answers.
         versions: of the packages that made the files, by name.
     """
 
     spec: ModelSpec
     reference_sha256: str
+    selftest_sha256: str
     versions: dict[str, str]
     files: tuple[FileRecord, ...]
     schema_version: int = 1

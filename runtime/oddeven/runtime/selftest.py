@@ -37,7 +37,7 @@ class Golden:
     """
 
     images: Pixels
-    answers: Mapping[str, npt.NDArray[np.float32]]
+    answers: dict[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from oddeven.runtime.errors import choose
+from oddeven.runtime.errors import UsageError, choose
 
 
 def mlp(layers: Any) -> list[Any]:
@@ -50,17 +50,29 @@ ARCHITECTURES: Mapping[str, Callable[[Any], list[Any]]] = {
     "cnn": cnn,
     "deep_cnn": deep_cnn,
 }
+LEAST_SIDE: Mapping[str, int] = {"cnn": 10, "deep_cnn": 16}  # in pixels; below it a convolution has nothing left
 
 
 def build(name: str, input_shape: tuple[int, int, int]) -> Any:
     """An untrained Keras model: float32 (N, *input_shape) in, probability of label 1, float32 (N, 1), out.
 
     Raises:
-        UsageError: no architecture has that name.
+        UsageError: no architecture has that name, or the input is too small for it.
     """
     body = ARCHITECTURES[choose("architecture", name, ARCHITECTURES)]
+    check_size(name, input_shape)
     import keras
     from keras import layers
 
     head = layers.Dense(1, activation="sigmoid", name="probability")
     return keras.Sequential([keras.Input(input_shape, name="image"), *body(layers), head], name=name)
+
+
+def check_size(name: str, input_shape: tuple[int, int, int]) -> None:
+    """Refuse an input too small for the architecture (UsageError)."""
+    height, width, _ = input_shape
+    least = LEAST_SIDE.get(name, 1)
+    if min(height, width) < least:
+        raise UsageError(
+            f"Pictures of {height}x{width} are too small for {name}; give at least {least}x{least}, or another network."
+        )

@@ -1,4 +1,4 @@
-"""Random affine distortion, one draw a picture, as TensorFlow operations on a whole batch."""
+"""Random distortion, one draw a picture, as TensorFlow operations on a whole batch."""
 
 from __future__ import annotations
 
@@ -16,16 +16,30 @@ class Affine:
         log_scale: natural logarithm of the scale, for width and height apart.
         shear: pixels of shift per pixel of distance from the centre, for both axes apart.
         shift_px: in pixels, for both axes apart.
+        shift_share: of the picture's sides, in addition.
+        brightness: natural logarithm of the gain of values from 0 to 1, which stay within.
+        mirror: every other picture is mirrored, left to right.
+        fill_mode: what is seen beyond the picture's edge, in TensorFlow's words.
     """
 
     rotation_deg: float
     log_scale: float
     shear: float
     shift_px: float
+    shift_share: float = 0.0
+    brightness: float = 0.0
+    mirror: bool = False
+    fill_mode: str = "CONSTANT"
+
+
+PHOTO = Affine(
+    rotation_deg=4.0, log_scale=0.05, shear=0.03, shift_px=0.0, shift_share=0.05, brightness=0.1, mirror=True,
+    fill_mode="REFLECT",
+)  # fmt: skip
 
 
 def distort(images: Any, bounds: Affine, seed: Any) -> Any:
-    """Distorted copies, bilinearly interpolated, with zeros from outside the picture.
+    """Distorted copies, bilinearly interpolated.
 
     Args:
         images: float32 (N, height, width, channels).
@@ -47,7 +61,7 @@ def distort(images: Any, bounds: Affine, seed: Any) -> Any:
     (angle,) = uniform(1, math.radians(bounds.rotation_deg))
     scale_x, scale_y = (tf.exp(amount) for amount in uniform(2, bounds.log_scale))
     shear_x, shear_y = uniform(2, bounds.shear)
-    shift_x, shift_y = uniform(2, bounds.shift_px)
+    shift_x, shift_y = uniform(2, bounds.shift_px + bounds.shift_share * max(height, width))
     xx, xy = tf.cos(angle) * scale_x, (shear_x - tf.sin(angle)) * scale_x
     yx, yy = (shear_y + tf.sin(angle)) * scale_y, tf.cos(angle) * scale_y
     # Output pixel (x, y) is read from (xx x + xy y + x0, yx x + yy y + y0): the centre maps to itself, shifted.
@@ -55,11 +69,24 @@ def distort(images: Any, bounds: Affine, seed: Any) -> Any:
     x0 = centre_x - xx * centre_x - xy * centre_y + shift_x
     y0 = centre_y - yx * centre_x - yy * centre_y + shift_y
     zero = tf.zeros_like(angle)
-    return tf.raw_ops.ImageProjectiveTransformV3(
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=tf.stack([xx, xy, x0, yx, yy, y0, zero, zero], axis=1),
         output_shape=[height, width],
         fill_value=0.0,
         interpolation="BILINEAR",
-        fill_mode="CONSTANT",
+        fill_mode=bounds.fill_mode,
     )
+    return _photographed(moved, bounds, seed) if bounds.mirror or bounds.brightness else moved
+
+
+def _photographed(images: Any, bounds: Affine, seed: Any) -> Any:
+    """Mirrored and lit otherwise, where `bounds` say so; arguments as `distort`."""
+    import tensorflow as tf
+
+    side, light = tf.unstack(tf.random.split(tf.convert_to_tensor(seed) + 1, 2))
+    one_each = [tf.shape(images)[0], 1, 1, 1]
+    if bounds.mirror:
+        images = tf.where(tf.random.stateless_uniform(one_each, side) < 0.5, images[:, :, ::-1], images)
+    gain = tf.exp(tf.random.stateless_uniform(one_each, light, -bounds.brightness, bounds.brightness))
+    return tf.clip_by_value(images * gain, 0.0, 1.0)

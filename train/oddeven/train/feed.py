@@ -6,6 +6,7 @@ That is what lets a killed run go on where it stopped and still end where an unb
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from oddeven.runtime.spec import InputSpec
@@ -25,14 +26,13 @@ def feed(split: Split, spec: InputSpec, batch_size: int, augmentation: Affine | 
     """
     import tensorflow as tf
 
-    images = tf.constant(split.images)
-    labels = tf.constant(split.labels[:, None], tf.float32)
+    take = _taker(split, spec)
 
     def batch(epoch: Any, step: Any, chosen: Any) -> tuple[Any, Any]:
-        x = to_real(tf.cast(tf.gather(images, chosen), tf.float32), spec)
+        x, y = take(chosen)
         if augmentation is not None:
             x = distort(x, augmentation, tf.stack([_mix(seed, epoch), tf.cast(step, tf.int32)]))
-        return x, tf.gather(labels, chosen)
+        return x, y
 
     def one_epoch(epoch: Any) -> Any:
         key = tf.stack([_mix(seed, epoch), tf.constant(-1, tf.int32)])
@@ -46,6 +46,29 @@ def feed(split: Split, spec: InputSpec, batch_size: int, augmentation: Affine | 
 
     numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
     return numbers.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+
+
+def in_order(split: Split, spec: InputSpec, batch_size: int) -> Any:
+    """A tf.data.Dataset of the whole split once, as `feed` gives it, neither mixed nor distorted."""
+    import tensorflow as tf
+
+    numbers = tf.data.Dataset.range(len(split), output_type=tf.int32).batch(batch_size)
+    return numbers.map(_taker(split, spec), num_parallel_calls=2, deterministic=True).prefetch(1)
+
+
+def _taker(split: Split, spec: InputSpec) -> Callable[[Any], tuple[Any, Any]]:
+    """The function from numbers, int32 (B,), to those pictures and their labels; only they are read into memory."""
+    import tensorflow as tf
+
+    labels = tf.constant(split.labels[:, None], tf.float32)
+
+    def take(chosen: Any) -> tuple[Any, Any]:
+        pixels = tf.numpy_function(split.images.__getitem__, [chosen], tf.uint8)
+        return to_real(tf.cast(tf.ensure_shape(pixels, [None, *spec.shape]), tf.float32), spec), tf.gather(
+            labels, chosen
+        )
+
+    return take
 
 
 def to_real(pixels: Any, spec: InputSpec) -> Any:

@@ -5,32 +5,42 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from oddeven.runtime.attachment import attach_to_keras
 from oddeven.runtime.files import replacing, write
+from oddeven.runtime.operating_point import Labels, Scores
 from oddeven.runtime.spec import ModelSpec, Provenance
 from oddeven.train import checkpoint, plots
 from oddeven.train.architectures import build
 from oddeven.train.checkpoint import History
-from oddeven.train.dataset import Dataset, Split
-from oddeven.train.feed import feed, steps_per_epoch, to_real
+from oddeven.train.dataset import Dataset
+from oddeven.train.feed import feed, in_order, steps_per_epoch
 from oddeven.train.recipes import Recipe
 
 BATCH = 1000
+BEST = ".best.weights.h5"
+RESULTS = ("test_accuracy", "test_loss", "threshold")
 MEASURES = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds", "cpu_seconds")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One training run: which network, how, on what, from which seed."""
+    """One training run: which network, how, on what, from which seed.
+
+    Attributes:
+        recipe_name: of the recipe and, in brackets, of all that the fields below change.
+        balanced: weigh the labels' pictures so that both count the same.
+        patience: stop after so many epochs without a lower validation loss and keep the best one's weights.
+        threshold: from validation probabilities and labels, (N,), to the threshold of the answer; None for one half.
+    """
 
     architecture: str
     recipe_name: str
@@ -38,6 +48,9 @@ class Plan:
     dataset: Dataset
     seed: int
     epochs: int
+    balanced: bool = False
+    patience: int | None = None
+    threshold: Callable[[Scores, Labels], float] | None = None
 
     def provenance(self) -> Provenance:
         """What makes this run this run; a checkpoint or model with an equal one continues or is its result."""
@@ -60,6 +73,7 @@ class Trained:
         history: one value an epoch for `loss`, `accuracy`, `val_loss`, `val_accuracy`, `seconds` (wall) and
             `cpu_seconds` (all cores).
         test_accuracy, test_loss: on the test split.
+        threshold: above it the answer is label 1.
     """
 
     name: str
@@ -67,6 +81,7 @@ class Trained:
     history: History
     test_accuracy: float
     test_loss: float
+    threshold: float = 0.5
 
     @property
     def seconds(self) -> float:
@@ -85,7 +100,7 @@ def train(plan: Plan, folder: Path, fresh: bool = False) -> Trained:
         OutputError: a file cannot be written.
     """
     path = folder / f"{plan.architecture}.keras"
-    saved = folder / ".checkpoint.keras"
+    saved, best = folder / ".checkpoint.keras", folder / BEST
     run = plan.provenance()
     if fresh:
         saved.unlink(missing_ok=True)
@@ -94,6 +109,7 @@ def train(plan: Plan, folder: Path, fresh: bool = False) -> Trained:
         return finished
     trained = _finish(plan, *_fit(plan, saved, run), path, run)
     saved.unlink(missing_ok=True)
+    best.unlink(missing_ok=True)
     return trained
 
 
@@ -102,11 +118,13 @@ def _fit(plan: Plan, saved: Path, run: Provenance) -> tuple[Any, History]:
     import keras
 
     keras.utils.set_random_seed(plan.seed)
-    model = _compiled(plan)
+    model = compiled(plan)
     history = checkpoint.restore(saved, model, run) or {key: [] for key in MEASURES}
     done = len(history["loss"])
     if done:
         _note(f"{plan.architecture}: resuming behind epoch {done} of {plan.epochs}")
+    if _exhausted(plan, history):
+        return _best(plan, model, saved.with_name(BEST)), history
     data, recipe = plan.dataset, plan.recipe
     batches = feed(data.train, data.input, recipe.batch_size, recipe.augmentation, plan.seed, range(done, plan.epochs))
     with redirect_stdout(sys.stderr):  # Keras prints its progress to stdout, which is for results
@@ -116,20 +134,36 @@ def _fit(plan: Plan, saved: Path, run: Provenance) -> tuple[Any, History]:
             epochs=plan.epochs,
             steps_per_epoch=steps_per_epoch(len(data.train), recipe.batch_size),
             shuffle=False,
-            validation_data=(_real(data.validation, data), data.validation.labels[:, None]),
-            validation_batch_size=BATCH,
+            validation_data=in_order(data.validation, data.input, BATCH),
+            class_weight=_class_weight(data.train.labels) if plan.balanced else None,
             callbacks=[_bookkeeping(plan, model, history, saved, run)],
             verbose=1 if sys.stderr.isatty() else 2,
         )
-    return model, history
+    return _best(plan, model, saved.with_name(BEST)), history
 
 
-def _real(split: Split, data: Dataset) -> npt.NDArray[np.float32]:
-    """The pictures of a split as the model takes them, float32 (N, H, W, C)."""
-    return cast("npt.NDArray[np.float32]", to_real(split.images.astype(np.float32), data.input))
+def _class_weight(labels: Labels) -> dict[int, float]:
+    """For each label, what its pictures count; both labels together the same, and 1 on average."""
+    counts = np.bincount(labels, minlength=2)
+    return {label: len(labels) / (2 * int(count)) for label, count in enumerate(counts)}
 
 
-def _compiled(plan: Plan) -> Any:
+def _exhausted(plan: Plan, history: History) -> bool:
+    """Whether patience is at its end."""
+    losses = history["val_loss"]
+    if plan.patience is None or not losses:
+        return False
+    return len(losses) - 1 - int(np.argmin(losses)) >= plan.patience
+
+
+def _best(plan: Plan, model: Any, path: Path) -> Any:
+    """`model`, under patience with the weights of its best epoch."""
+    if plan.patience:
+        model.load_weights(path)
+    return model
+
+
+def compiled(plan: Plan) -> Any:
     """A fresh model with its optimizer; the one-cycle rate spans the whole run."""
     import keras
 
@@ -171,7 +205,12 @@ def _bookkeeping(plan: Plan, model: Any, history: History, saved: Path, run: Pro
         measures = {**logs, "seconds": wall, "cpu_seconds": cpu}
         for key, values in history.items():
             values.append(float(measures[key]))
+        # In this order: a run that is killed in between repeats the epoch and writes the same weights again.
+        if plan.patience and int(np.argmin(history["val_loss"])) == epoch:
+            with replacing(saved.with_name(BEST)) as partial:
+                model.save_weights(partial)
         checkpoint.save(saved, model, history, run)
+        model.stop_training = _exhausted(plan, history)
 
     return keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)
 
@@ -181,15 +220,21 @@ def _finish(plan: Plan, model: Any, history: History, path: Path, run: Provenanc
     import keras
 
     data = plan.dataset
-    probabilities = model.predict(_real(data.test, data), batch_size=BATCH, verbose=0)[:, 0]
+    known, probabilities = (
+        model.predict(in_order(split, data.input, BATCH), verbose=0)[:, 0] for split in (data.validation, data.test)
+    )
+    threshold = plan.threshold(known, data.validation.labels) if plan.threshold else 0.5
     labels = data.test.labels
     loss = float(keras.losses.BinaryCrossentropy()(labels[:, None], probabilities[:, None]))
-    accuracy = float(np.mean((probabilities > 0.5) == labels))
-    trained = Trained(plan.architecture, path, history, accuracy, loss)
+    accuracy = float(np.mean((probabilities > threshold) == labels))
+    trained = Trained(plan.architecture, path, history, accuracy, loss, threshold)
     plots.curves(history, plan.architecture, path.with_name("curves.png"))
-    plots.predictions(data, probabilities, path.with_name("predictions.png"))
-    _save_model(model, ModelSpec(plan.architecture, data.labels, data.input, run), path)
-    record = {"provenance": asdict(run), "history": history, "test_accuracy": accuracy, "test_loss": loss}
+    plots.predictions(data, probabilities, threshold, path.with_name("predictions.png"))
+    plots.mistakes(data, probabilities, threshold, path.with_name("mistakes.png"))
+    plots.evaluation(data, probabilities, threshold, path.with_name("evaluation.png"))
+    _save_model(model, ModelSpec(plan.architecture, data.labels, data.input, run, threshold), path)
+    results = dict(zip(RESULTS, (accuracy, loss, threshold), strict=True))
+    record = {"provenance": asdict(run), "history": history, **results}
     write(path.with_name("history.json"), json.dumps(record, indent=2) + "\n")
     return trained
 
@@ -209,9 +254,9 @@ def _finished(path: Path, run: Provenance) -> Trained | None:
     if not (path.exists() and record_path.exists()):
         return None
     record = json.loads(record_path.read_text())
-    if record["provenance"] != asdict(run):
+    if record["provenance"] != asdict(run) or not set(RESULTS) <= set(record):
         return None
-    return Trained(path.stem, path, record["history"], record["test_accuracy"], record["test_loss"])
+    return Trained(path.stem, path, record["history"], *(record[key] for key in RESULTS))
 
 
 def _note(text: str) -> None:

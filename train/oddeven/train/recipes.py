@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from oddeven.train.augment import Affine
+from oddeven.runtime.errors import choose
+from oddeven.train.augment import PHOTO, Affine
 
 
 @dataclass(frozen=True)
@@ -69,3 +71,40 @@ RECIPES: Mapping[str, Recipe] = {
         augmentation=WIDE,
     ),
 }
+
+STROKE = "stroke"
+AUGMENTATIONS: Mapping[str, Affine | None] = {
+    "none": None,
+    STROKE: LIGHT,  # or what the recipe itself has
+    "photo": PHOTO,
+}
+STEPS_PER_EPOCH = 150
+LEAST_STEPS = 3000
+LEAST_BATCH = 16
+
+
+def augmented(recipe: Recipe, augmentation: str) -> Recipe:
+    """`recipe` with another distortion, by its name in `AUGMENTATIONS`; `stroke` leaves the recipe's own."""
+    if augmentation == STROKE and recipe.augmentation is not None:
+        return recipe
+    return replace(recipe, augmentation=AUGMENTATIONS[choose("augmentation", augmentation, AUGMENTATIONS)])
+
+
+def scaled(recipe: Recipe, count: int) -> Recipe:
+    """`recipe`, which is made for MNIST's 50,000 pictures, for `count` of them: the fewer, the smaller the batches.
+
+    So that there are about `STEPS_PER_EPOCH`, and over all epochs `LEAST_STEPS`. AdamW's rate falls with the square
+    root of the batch size (Malladi, Lyu, Panigrahi and Arora, 2022, On the SDEs and scaling rules for adaptive gradient
+    algorithms), SGD's in proportion to it (Goyal and others, 2017, Accurate, large minibatch SGD).
+    """
+    fitting = 2 ** int(math.log2(max(1, count / STEPS_PER_EPOCH)))
+    batch_size = min(recipe.batch_size, max(LEAST_BATCH, fitting))
+    ratio = batch_size / recipe.batch_size
+    least = math.ceil(LEAST_STEPS / math.ceil(count / batch_size))
+    return replace(
+        recipe,
+        batch_size=batch_size,
+        epochs={name: max(least, epochs) for name, epochs in recipe.epochs.items()},
+        default_epochs=max(least, recipe.default_epochs),
+        peak_learning_rate=recipe.peak_learning_rate * (ratio if recipe.optimizer == "sgd" else math.sqrt(ratio)),
+    )

@@ -15,28 +15,32 @@ from oddeven.runtime.table import render
 SAMPLES = 6
 
 
-@click.command()
-@click.option("--recipe", default="fast", show_default=True, help="As in oddeven train.")
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("training", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF oddeven train]...")
 @click.option("--pretrained", is_flag=True, help="Start from the Keras models that the repository ships.")
-@click.option("--quick", is_flag=True, help="Smoke run, as in oddeven train.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/pipeline"), show_default=True)
+@click.option("--policy", help="TOML file with the parity policy, as in oddeven verify.")
 @click.pass_context
-def command(context: click.Context, recipe: str, pretrained: bool, quick: bool, out: Path) -> None:
-    """Train three models, export and verify them, and answer for a few pictures.
+def command(context: click.Context, training: tuple[str, ...], pretrained: bool, out: Path, policy: str | None) -> None:
+    """Train models, export and verify them, and answer for a few pictures.
 
-    Stopped and started again, it goes on where it was. Exit code 1 unless every exported file passes.
+    All other options go to oddeven train: `--data PATH` for your own pictures, `--recipe NAME`, `--quick`. Stopped and
+    started again, it goes on where it was. Exit code 1 unless every exported file passes.
     """
-    if pretrained and quick:
-        raise UsageError("--quick is about training, and --pretrained does not train; give one of them.")
+    if pretrained and training:
+        raise UsageError(f"--pretrained does not train, but {training[0]} is about training; give one of them.")
+    limits = ["--policy", policy] if policy else []
     runs, artifacts, samples = out / "runs", out / "artifacts", out / "samples"
     writable_folder(out)
     if pretrained:
         models = _shipped()
     else:
-        _run("train", "--recipe", recipe, "--out", str(runs), *(["--quick"] if quick else []))
+        _run("train", *training, "--out", str(runs))
+        if "--dry-run" in training:
+            return
         models = sorted(runs.glob("*/[!.]*.keras"))
-    _run("export", *map(str, models), "--out", str(artifacts))
-    gate = _run("verify", str(artifacts))
+    _run("export", *map(str, models), "--out", str(artifacts), *limits)
+    gate = _run("verify", str(artifacts), *limits)
     _draw_samples(artifacts, samples)
     answered = _run("predict", str(samples), "--model", str(_smallest(artifacts)))
     _summarise(artifacts)

@@ -1,0 +1,195 @@
+"""A picture set as training, calibration, parity and the device see it: the same pixels to the last bit."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+from train.photographs import patches, write
+
+from oddeven.runtime import tensor
+from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.errors import DataError, OutputError
+from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
+from oddeven.train import decoding, pictures
+from oddeven.train.dataset import Source
+from oddeven.train.feed import in_order
+
+PROVENANCE = Provenance("parts", "", "none", 1, 0, {})
+WANTED = InputSpec(32, 24, 3)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def parts(tmp_path):
+    return write(tmp_path / "parts", (40, 40))
+
+
+def source(path, **changes):
+    return Source(**{"path": str(path), "input": WANTED, **changes})
+
+
+class FloatEngine:
+    """All that a classifier asks of an engine to prepare a picture."""
+
+    input = tensor.TensorInfo("image", (-1, 32, 24, 3), "float32")
+
+
+def save_in_every_way(folder):
+    """The first pictures stored as phones, scanners and drawing programs do."""
+    for number, (suffix, change) in enumerate(
+        [
+            ("jpg", lambda image: image),
+            ("png", lambda image: image.convert("RGBA").rotate(20, fillcolor=(0, 0, 0, 0))),
+            ("gif", lambda image: image.convert("P")),
+            ("png", lambda image: image.convert("L")),
+            ("png", lambda image: Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)),
+            ("webp", lambda image: image.resize((200, 71))),
+            ("tif", lambda image: image.convert("CMYK")),
+        ]
+    ):
+        (folder / f"{number:03}.png").unlink()
+        change(Image.fromarray(patches()["china"][number])).save(folder / f"{number:03}.{suffix}")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    (folder / "010.png").unlink()
+    Image.fromarray(patches()["china"][10][:, :30]).save(folder / "010.jpg", exif=turned)
+
+
+@pytest.mark.parametrize("fit", ["squash", "fit-shortest", "fit-longest"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_training_sees_the_pixels_that_the_device_will_see(parts, fit, channels):
+    save_in_every_way(parts / "china")
+    wanted = InputSpec(32, 24, channels, preprocessing=fit)
+    data = pictures.load(source(parts, input=wanted))
+    classifier = Classifier(FloatEngine(), ModelSpec("cnn", data.labels, wanted, PROVENANCE))
+    for split in (data.train, data.validation, data.test):
+        fed = np.concatenate([x.numpy() for x, _ in in_order(split, wanted, 16)])
+        for image, number, x in zip(split.images, split.index, fed, strict=True):
+            prepared = classifier.prepare(data.files[number])
+            np.testing.assert_array_equal(image, prepared)
+            np.testing.assert_array_equal(x, classifier.encode(prepared[np.newaxis])[0])
+
+
+def test_splits_cover_the_set_once_and_labels_follow_the_folders(parts):
+    data = pictures.load(source(parts))
+    splits = (data.train, data.validation, data.test)
+    assert sorted(np.concatenate([split.index for split in splits])) == list(range(80))
+    assert [len(split) for split in splits] == [56, 12, 12]
+    for split in splits:
+        assert split.slices.tolist() == [data.labels[label] for label in split.labels]
+        assert all(f"/{name}/" in data.files[i] for i, name in zip(split.index, split.slices, strict=True))
+        assert 0 < split.labels[: len(split) // 2].mean() < 1  # mixed, so that a first part has both
+    assert data.warnings == ()
+
+
+def test_an_equal_set_is_decoded_once_and_a_changed_file_anew(parts, cache, monkeypatch):
+    first = pictures.load(source(parts))
+    monkeypatch.setattr(decoding, "read", None)
+    again = pictures.load(source(parts))
+    assert again.sha256 == first.sha256
+    np.testing.assert_array_equal(again.train.images, first.train.images)
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    Image.fromarray(patches()["china"][90]).save(parts / "china" / "000.png")
+    assert pictures.load(source(parts)).sha256 != first.sha256
+    assert pictures.load(source(parts, seed=1)).sha256 != first.sha256
+    assert not list(cache.rglob(".partial*"))
+
+
+def test_the_pictures_are_not_held_in_memory(parts):
+    images = pictures.load(source(parts)).train.images
+    assert isinstance(images, np.memmap)
+    assert images.base is not None
+
+
+def test_unusable_pictures_are_listed_and_stop_unless_allowed(parts):
+    (parts / "china" / "000.png").write_bytes(b"")
+    (parts / "china" / "001.png").write_bytes((parts / "china" / "002.png").read_bytes()[:99])
+    Image.new("RGB", (50, 50), (9, 9, 9)).save(parts / "flower" / "000.png")
+    (parts / "flower" / "loop.png").symlink_to(parts / "flower" / "loop.png")
+    with pytest.raises(DataError) as stopped:
+        pictures.load(source(parts, max_bad=3))
+    lines = str(stopped.value).splitlines()
+    assert lines[0].startswith(f"4 pictures of {parts} cannot be used and --max-bad allows 3;")
+    for name in ("china/000.png", "china/001.png", "flower/000.png", "flower/loop.png"):
+        assert any(name in line for line in lines[1:])
+    data = pictures.load(source(parts, max_bad=4))
+    assert sum(len(split) for split in (data.train, data.validation, data.test)) == 77
+    assert len([text for text in data.warnings if text.startswith("Left out")]) == 4
+
+
+def test_the_same_picture_under_both_labels_is_unusable(parts):
+    (parts / "flower" / "copy.png").write_bytes((parts / "china" / "003.png").read_bytes())
+    with pytest.raises(DataError, match=r"china/003.png and .*flower/copy.png are the same picture under both labels"):
+        pictures.load(source(parts))
+
+
+def test_copies_are_kept_together_and_told(parts):
+    for number in range(6):
+        Image.fromarray(patches()["china"][20 + number]).save(parts / "china" / f"copy{number}.jpg", quality=80)
+    data = pictures.load(source(parts))
+    homes = {data.files[i]: home for home in ("train", "validation", "test") for i in getattr(data, home).index}
+    for number in range(6):
+        pair = (str(parts / "china" / f"{20 + number:03}.png"), str(parts / "china" / f"copy{number}.jpg"))
+        assert homes[pair[0]] == homes[pair[1]]
+    assert [text for text in data.warnings if "look the same; each pair is kept" in text]
+
+
+def test_a_copy_across_splits_that_are_given_is_told(tmp_path):
+    for split in ("train", "test"):
+        write(tmp_path / "set" / split, (30, 30))
+    warnings = pictures.load(source(tmp_path / "set")).warnings
+    assert [text for text in warnings if "lie in different splits" in text]
+
+
+def test_a_label_with_a_size_of_its_own_is_told(parts):
+    for path in (parts / "flower").iterdir():
+        Image.open(path).resize((60, 41)).save(path)
+    assert any("'china' are 53x53 and none of the other" in text for text in pictures.load(source(parts)).warnings)
+
+
+def test_groups_and_slices_of_a_csv_arrive(parts):
+    with (parts / "set.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("path", "label", "group", "slice"))
+        for number in range(40):
+            for label in ("china", "flower"):
+                rows.writerow((f"{label}/{number:03}.png", label, number // 4, "lamp" if number % 2 else "sun"))
+    data = pictures.load(source(parts / "set.csv", positive="china"))
+    assert data.labels == ("flower", "china")
+    homes = {}
+    for home in ("train", "validation", "test"):
+        assert set(getattr(data, home).slices) == {"lamp", "sun"}
+        for i in getattr(data, home).index:
+            part = int(data.files[i].rsplit("/")[-1][:3]) // 4
+            assert homes.setdefault(part, home) == home
+
+
+def test_a_group_too_large_for_a_split_is_refused(parts):
+    with (parts / "set.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("path", "label", "group"))
+        rows.writerows((f"{x}/{n:03}.png", x, "one") for n in range(30) for x in ("china", "flower"))
+    with pytest.raises(DataError, match="would lack a label: its groups are too large"):
+        pictures.load(source(parts / "set.csv"))
+
+
+def test_the_outline_has_the_splits_without_opening_a_picture(parts, monkeypatch):
+    monkeypatch.setattr(decoding, "read", None)
+    outline = pictures.outline(source(parts))
+    assert [len(split) for split in (outline.train, outline.validation, outline.test)] == [56, 12, 12]
+    assert outline.train.images.shape == (56, 32, 24, 3)
+
+
+def test_a_full_disk_is_found_before_the_work(parts, monkeypatch):
+    monkeypatch.setattr(decoding.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(OutputError, match="set XDG_CACHE_HOME"):
+        pictures.load(source(parts))

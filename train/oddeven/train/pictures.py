@@ -1,0 +1,133 @@
+"""A dataset from any photographs of two kinds, decoded once into a file that training streams from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from oddeven.runtime.errors import DataError
+from oddeven.runtime.files import write
+from oddeven.runtime.schema import from_json, to_json
+from oddeven.train import decoding, splitting
+from oddeven.train import listing as listings
+from oddeven.train.dataset import Dataset, Source, Split, fingerprint
+from oddeven.train.listing import Listing
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What reading a picture set found; the decoded pictures lie in a file of their own, in this order.
+
+    Attributes:
+        sha256: of pictures, labels and the sizes of the splits.
+        order: the number of each picture among the listed ones: those that train first, then validation, then test.
+        counts: pictures of each split.
+        bad: one sentence for each picture that cannot be used.
+        warnings: one sentence for each doubt.
+    """
+
+    sha256: str
+    order: tuple[int, ...]
+    counts: tuple[int, int, int]
+    bad: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def load(source: Source) -> Dataset:
+    """The picture set at `source`, its pictures a memory map, so that it may be larger than the memory.
+
+    Where no equal set has been decoded before, it is now, into a file in `cache_folder()`.
+
+    Raises:
+        DataError: the set is not usable, see `listing.read`, or too many of its pictures are not.
+        OutputError: the decoded pictures cannot be stored.
+    """
+    listing = listings.read(Path(source.path), source.positive)
+    path = cached(listing, source)
+    if not path.is_file():
+        write(path, to_json(_decode(listing, source, path)))
+    contents = from_json(Contents, path.read_bytes(), str(path))
+    _check_bad(contents.bad, source)
+    chosen = [listing.records[number] for number in contents.order]
+    whole = Split(
+        images=np.load(path.with_suffix(".npy"), mmap_mode="r"),
+        labels=np.array([record.label == listing.labels[1] for record in chosen], np.uint8),
+        slices=np.array([record.slice for record in chosen]),
+        index=np.array(contents.order),
+    )
+    ends = np.cumsum(contents.counts)
+    train, validation, test = (
+        whole.take(slice(end - count, end)) for end, count in zip(ends, contents.counts, strict=True)
+    )
+    return Dataset(
+        name=listing.name,
+        sha256=contents.sha256,
+        labels=listing.labels,
+        input=source.input,
+        train=train,
+        validation=validation,
+        test=test,
+        files=tuple(str(record.path) for record in listing.records),
+        warnings=(*(f"Left out: {reason}" for reason in contents.bad), *contents.warnings),
+    )
+
+
+def outline(source: Source) -> Dataset:
+    """What `load` will give, from the listing alone: black pictures, and nothing yet of copies and unusable ones.
+
+    Raises:
+        DataError: as `listing.read`.
+    """
+    listing = listings.read(Path(source.path), source.positive)
+    labels = np.array([record.label == listing.labels[1] for record in listing.records], np.uint8)
+    homes = splitting.assign(listing.records, labels, np.empty((0, 2), np.int64), source.seed)
+    black = np.zeros((1, *source.input.shape), np.uint8)
+
+    def split(number: int) -> Split:
+        own = labels[homes == number]
+        images = np.broadcast_to(black, (len(own), *source.input.shape))
+        return Split(images, own, own.astype(np.str_), np.arange(len(own)))
+
+    return Dataset(listing.name, "", listing.labels, source.input, split(0), split(1), split(2))
+
+
+def cache_folder() -> Path:
+    """Where decoded picture sets are kept, by the XDG convention; they may be deleted at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oddeven"
+
+
+def cached(listing: Listing, source: Source) -> Path:
+    """The file for the contents of a set; its name follows from the files' sizes and times, and how they are read."""
+    files = [record.path.stat() if record.path.exists() else record.path.lstat() for record in listing.records]
+    said = [asdict(record) | {"path": str(record.path)} for record in listing.records]
+    how = [asdict(source.input), listing.labels, source.seed, version("oddeven"), version("pillow")]
+    text = json.dumps([said, [(file.st_size, file.st_mtime_ns) for file in files], how])
+    return cache_folder() / f"{listing.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+
+def _decode(listing: Listing, source: Source, path: Path) -> Contents:
+    """Decode the set into the file beside `path`."""
+    images = path.with_suffix(".npy")
+    found = decoding.decode(listing, source, images)
+    labels = np.array([listing.records[number].label == listing.labels[1] for number in found.order], np.uint8)
+    digest = fingerprint(np.load(images, mmap_mode="r"), labels, found.counts)
+    order, counts = found.order.tolist(), found.counts.tolist()
+    return Contents(digest, tuple(order), (counts[0], counts[1], counts[2]), found.bad, found.warnings)
+
+
+def _check_bad(bad: tuple[str, ...], source: Source) -> None:
+    if len(bad) > source.max_bad:
+        head = (
+            f"{len(bad)} pictures of {source.path} cannot be used and --max-bad allows {source.max_bad}; "
+            "mend or remove them, or allow as many:"
+        )
+        more = [f"... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
+        raise DataError("\n  ".join([head, *bad[:SHOWN], *more]))
