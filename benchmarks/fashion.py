@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from oddeven.runtime import artifact, reference
-from oddeven.runtime.latency import machine
+from oddeven.runtime.machine import machine
 from oddeven.runtime.table import render
 
 ROOT = Path(__file__).parents[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -65,9 +66,28 @@ def test_a_plain_install_answers_without_tensorflow(wheel, tmp_path, digit):
     assert "pip install 'oddeven[train]'" in done.stderr
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="tflite-runtime has no wheel for this Python")
-def test_tflite_runtime_answers_as_litert_does(wheel, tmp_path, digit, run):
-    python = environment(tmp_path / "tflite", f"{wheel}[tflite]")
-    command = [python.with_name("oddeven"), "predict", digit, "--engine", "tflite-runtime", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == json.loads(run("predict", digit, "--engine", "litert", "--json").stdout)
+@pytest.mark.parametrize(
+    ("extra", "engines"),
+    [
+        ("onnx", "litert onnxruntime"),
+        pytest.param(
+            "tflite",
+            "litert tflite-runtime",
+            marks=pytest.mark.skipif(sys.version_info >= (3, 12), reason="tflite-runtime has no wheel for this Python"),
+        ),
+    ],
+)
+def test_the_engines_keep_their_contract_where_there_is_no_tensorflow(wheel, tmp_path, exported, extra, engines):
+    python = environment(tmp_path / extra, f"{wheel}[{extra}]", "pytest")
+    assert subprocess.run([python, "-c", "import tensorflow"], capture_output=True, check=False).returncode == 1
+    tests = [ROOT / "tests" / "runtime" / f"test_{name}.py" for name in ("engines", "classifier", "selftest")]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml", *tests]
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={**clean, "ODDEVEN_ARTIFACTS": str(exported)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    code = "from oddeven.runtime.engines import ENGINES, installed; print(*filter(installed, ENGINES))"
+    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, env=clean)
+    assert found.stdout.strip() == engines

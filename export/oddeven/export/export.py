@@ -9,6 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from oddeven.export import calibration, keras_model, layer_error, stability
 from oddeven.export.formats import DEFAULTS, FORMATS, Format, Source
 from oddeven.runtime import artifact, reference, selftest
