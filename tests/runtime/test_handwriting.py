@@ -1,0 +1,46 @@
+"""Handwriting that is not MNIST's: the UCI optical digits, drawn as ink on uneven, noisy paper."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from oddeven.runtime.classifier import Classifier
+
+HEIGHT, WIDTH = 240, 320
+
+
+def photograph(digit, random, light_ink):
+    """An 8x8 digit, 0 to 16, as a photograph: uint8 (240, 320), off-centre, under uneven light, with noise."""
+    side = int(random.integers(90, 170))
+    ink = np.asarray(Image.fromarray((digit * 15.9).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC))
+    page = np.zeros((HEIGHT, WIDTH))
+    top, left = random.integers(10, HEIGHT - side - 10), random.integers(10, WIDTH - side - 10)
+    page[top : top + side, left : left + side] = ink / 255.0
+    y, x = np.mgrid[0 : 1 : HEIGHT * 1j, 0 : 1 : WIDTH * 1j]
+    light = 200 + random.uniform(-40, 40) * x + random.uniform(-40, 40) * y
+    picture = light - page * random.uniform(110, 160) + random.normal(0, 6, page.shape)
+    picture = picture.clip(0, 255).astype(np.uint8)
+    return 255 - picture if light_ink else picture
+
+
+@pytest.mark.parametrize("light_ink", [False, True], ids=["dark-on-light", "light-on-dark"])
+@pytest.mark.parametrize(("model", "least"), [("deep_cnn", 0.970), ("cnn", 0.93), ("mlp", 0.91)])
+def test_odd_or_even_is_read_from_photographs(model, least, light_ink):
+    digits = load_digits()
+    random = np.random.default_rng(0)
+    pictures = (photograph(digit, random, light_ink) for digit in digits.images)
+    with Classifier.load(model) as classifier:
+        answers = [answer.label for answer in classifier.predict_batch(pictures)]
+    assert (
+        np.mean([answer == ("even", "odd")[d % 2] for answer, d in zip(answers, digits.target, strict=True)]) >= least
+    )
+
+
+def test_an_empty_page_is_not_an_answer():
+    random = np.random.default_rng(1)
+    pages = (photograph(np.zeros((8, 8)), random, bool(turn % 2)) for turn in range(40))
+    with Classifier.load("mlp") as classifier:
+        assert {answer.label for answer in classifier.predict_batch(pages)} == {"uncertain"}
