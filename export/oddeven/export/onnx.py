@@ -31,6 +31,7 @@ def graph(source: Source) -> Any:
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         import tf2onnx
+
         signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
         traced = tf.function(lambda image: {"probability": model(image, training=False)}, input_signature=signature)
         proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
