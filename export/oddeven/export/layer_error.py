@@ -17,7 +17,7 @@ from oddeven.runtime.report import FileReport, LayerError
 from oddeven.runtime.tensor import Array, Pixels
 
 WORST = 5
-PICTURES = 50  # int16x8 takes 0.1 s for each of a deep_cnn
+PICTURES = 100
 DEQUANTIZED = "_DequantizeLinear_Output"  # onnxruntime's name for a tensor on its way back from int8
 
 Activations = dict[str, Array]
