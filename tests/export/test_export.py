@@ -66,6 +66,9 @@ def test_int8_onnx_is_qdq_per_channel(exported):
     assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= operators
     scales = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer if i.name.endswith("_scale")}
     assert any(scale.size == 32 for scale in scales.values())
+    # All but the last layer, which is in float.
+    weights = {i.dims[-1]: i.data_type for i in graph.initializer if len(i.dims) == 2}
+    assert weights == {256: onnx.TensorProto.INT8, 1: onnx.TensorProto.FLOAT}
 
 
 @pytest.mark.parametrize("name", [f"cnn.{precision}.onnx" for precision in ("float32", "float16", "dynamic", "int8")])

@@ -142,5 +142,5 @@ def test_reduced_range_keeps_weights_within_7_bits(convert):
     for model, largest in ((whole, 127), (reduced, 64)):
         arrays = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
         weights = [np.abs(array.astype(int)).max() for array in arrays if array.dtype == np.int8 and array.ndim > 1]
-        assert len(weights) == 4
+        assert len(weights) == 3
         assert max(weights) == largest
