@@ -94,12 +94,12 @@ def augmented(recipe: Recipe, augmentation: str) -> Recipe:
 def scaled(recipe: Recipe, count: int) -> Recipe:
     """`recipe`, which is made for `FULL_COUNT` pictures, for `count` of them: the fewer, the smaller the batches.
 
-    So that there are about `STEPS_PER_EPOCH`, and over all epochs `LEAST_STEPS`, unless that were more pictures than the
-    recipe itself looks at. AdamW's rate falls with the square
-    root of the batch size (Malladi, Lyu, Panigrahi and Arora, 2022, On the SDEs and scaling rules for adaptive gradient
-    algorithms), SGD's in proportion to it (Goyal and others, 2017, Accurate, large minibatch SGD).
+    So that there are about `STEPS_PER_EPOCH`, and over all epochs `LEAST_STEPS`, unless the recipe itself looks at
+    fewer pictures. AdamW's rate falls with the square root of the batch size (Malladi, Lyu, Panigrahi and Arora, 2022, On the
+    SDEs and scaling rules for adaptive gradient algorithms), SGD's in proportion to it (Goyal and others, 2017,
+    Accurate, large minibatch SGD).
     """
-    fitting = 2 ** int(math.log2(max(1, count / STEPS_PER_EPOCH)))
+    fitting: int = 2 ** int(math.log2(max(1, count / STEPS_PER_EPOCH)))
     batch_size = min(recipe.batch_size, max(LEAST_BATCH, fitting))
     ratio = batch_size / recipe.batch_size
     least = math.ceil(LEAST_STEPS / math.ceil(count / batch_size))
