@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from keras import Input, Sequential, layers
 
 from oddeven.runtime.errors import UsageError
-from oddeven.train.architectures import build
+from oddeven.train.architectures import ARCHITECTURES, LEAST_SIDE, build
 
 CONV, POOL, DROP, FLAT, DENSE = "Conv2D", "MaxPooling2D", "Dropout", "Flatten", "Dense"
 
@@ -50,3 +51,14 @@ def test_other_input_shapes_work(name):
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(UsageError, match="mlp, cnn, deep_cnn"):
         build("resnet", (28, 28, 1))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_least_size_is_the_least_that_can_be_built(name):
+    least = LEAST_SIDE.get(name, 1)
+    assert build(name, (least, least, 3)).output_shape == (None, 1)
+    if least > 1:
+        with pytest.raises(UsageError, match=f"too small for {name}; give at least {least}x{least}"):
+            build(name, (least - 1, least, 3))
+        with pytest.raises(ValueError, match="zero or negative"):
+            Sequential([Input((least - 1, least, 3)), *ARCHITECTURES[name](layers)])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from train.photographs import patches
 
 from oddeven.runtime.spec import InputSpec
-from oddeven.train.augment import Affine, distort
+from oddeven.train.augment import PHOTO, Affine, distort
 from oddeven.train.dataset import Split
 from oddeven.train.feed import feed, steps_per_epoch
-from oddeven.train.recipes import LIGHT, RECIPES
+from oddeven.train.recipes import LEAST_STEPS, LIGHT, RECIPES, scaled
 
 SPEC = InputSpec(8, 8, 1, low=-1.0, high=1.0)
 COUNT = 50
@@ -83,3 +86,42 @@ def test_classic_is_the_published_recipe():
     assert (classic.optimizer, classic.peak_learning_rate, classic.batch_size) == ("sgd", 0.01, 32)
     assert [classic.epochs_for(name) for name in ("mlp", "cnn", "deep_cnn")] == [30, 30, 30]
     assert classic.augmentation is None
+
+
+@pytest.fixture
+def photographs():
+    """Patches of a real photograph, float32 (24, 53, 53, 3), 0 to 1."""
+    return np.stack(patches()["china"][:24]).astype(np.float32) / np.float32(255)
+
+
+def test_a_photo_is_mirrored_about_every_other_time_and_a_stroke_never(photographs):
+    still = replace(PHOTO, rotation_deg=0.0, log_scale=0.0, shear=0.0, shift_share=0.0, brightness=0.0)
+    mirrored = distort(photographs, still, [3, 4]).numpy()
+    # Interpolating at whole pixels leaves rounding of float32 coordinates only.
+    flipped = np.abs(mirrored - photographs[:, :, ::-1]).max(axis=(1, 2, 3)) < 1e-4
+    kept = np.abs(mirrored - photographs).max(axis=(1, 2, 3)) < 1e-4
+    assert (flipped ^ kept).all()
+    assert 4 <= flipped.sum() <= 20  # of 24 by chance: outside once in a thousand seeds
+    assert (LIGHT.mirror, LIGHT.brightness) == (False, 0.0)
+
+
+def test_light_changes_by_its_bound_and_values_stay_within(photographs):
+    lit = replace(PHOTO, rotation_deg=0.0, log_scale=0.0, shear=0.0, shift_share=0.0, mirror=False)
+    changed = distort(photographs, lit, [5, 6]).numpy()
+    assert changed.min() >= 0.0
+    assert changed.max() <= 1.0
+    gain = np.log(changed.clip(1e-3).mean(axis=(1, 2, 3)) / photographs.mean(axis=(1, 2, 3)))
+    assert np.abs(gain).max() <= PHOTO.brightness + 1e-3
+    assert np.ptp(gain) > PHOTO.brightness / 2
+    np.testing.assert_array_equal(distort(photographs, PHOTO, [5, 6]), distort(photographs, PHOTO, [5, 6]))
+
+
+@pytest.mark.parametrize(("count", "batch"), [(60, 16), (2_400, 16), (10_000, 64), (50_000, 256), (10**6, 256)])
+def test_a_recipe_fits_itself_to_the_number_of_pictures(count, batch):
+    fast, own = RECIPES["fast"], scaled(RECIPES["fast"], count)
+    assert own.batch_size == batch
+    assert own.peak_learning_rate == pytest.approx(fast.peak_learning_rate * (batch / 256) ** 0.5)
+    for name in ("mlp", "cnn", "deep_cnn"):
+        assert own.epochs_for(name) >= fast.epochs_for(name)
+        assert own.epochs_for(name) * steps_per_epoch(count, batch) >= LEAST_STEPS or count >= 50_000
+    assert scaled(fast, 50_000) == scaled(fast, 10**6) == fast

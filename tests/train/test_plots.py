@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -56,8 +58,52 @@ def test_the_dataset_sheet_is_titled_odd_and_even(drawn, tmp_path, data, raw):
 def test_the_prediction_sheet_marks_the_wrong_ones(drawn, tmp_path, data, raw):
     probabilities = (raw["y_test"] % 2).astype(np.float32)
     probabilities[2] = 0.1
-    plots.predictions(data, probabilities, tmp_path / "predictions.png")
+    plots.predictions(data, probabilities, 0.5, tmp_path / "predictions.png")
     titles = [axes.get_title() for axes in drawn[0].axes]
     assert titles[:4] == ["R: odd P: odd", "R: even P: even", "R: odd P: even", "R: even P: even"]
     marked = [to_hex(axes.title.get_color()) == plots.WRONG_COLOUR for axes in drawn[0].axes]
     assert marked == [number == 2 for number in range(25)]
+
+
+def test_the_worst_mistakes_come_first_and_no_right_answer_is_shown(drawn, tmp_path, data, raw):
+    probabilities = (raw["y_test"] % 2).astype(np.float32)
+    probabilities[[7, 2]] = [0.4, 0.1]
+    plots.mistakes(data, probabilities, 0.6, tmp_path / "mistakes.png")
+    assert [axes.get_title() for axes in drawn[0].axes] == [
+        "picture 60002\nodd, p = 0.100",
+        "picture 60007\nodd, p = 0.400",
+    ]
+
+
+def test_evaluation_draws_what_scikit_learn_computes(drawn, tmp_path, data):
+    from sklearn.metrics import confusion_matrix, roc_curve
+
+    random = np.random.default_rng(0)
+    labels = data.test.labels
+    # Rounded, so that many scores are equal.
+    scores = np.clip(np.round(0.3 * labels + random.random(len(labels)) * 0.7, 2), 0, 1).astype(np.float32)
+    plots.evaluation(data, scores, 0.5, tmp_path / "evaluation.png")
+    matrix, roc, precision_recall = drawn[0].axes
+    expected = confusion_matrix(labels, scores > 0.5)
+    assert [text.get_text() for text in matrix.texts] == [f"{count:,}" for count in expected.ravel()]
+    x, y, _ = roc_curve(labels, scores, drop_intermediate=False)
+    np.testing.assert_allclose(roc.lines[0].get_xdata(), x)
+    np.testing.assert_allclose(roc.lines[0].get_ydata(), y)
+    (tn, fp), (fn, tp) = expected
+    at = [roc.lines[1].get_xdata()[0], roc.lines[1].get_ydata()[0]]
+    np.testing.assert_allclose(at, [fp / (fp + tn), tp / (tp + fn)])
+    at = [precision_recall.lines[1].get_xdata()[0], precision_recall.lines[1].get_ydata()[0]]
+    np.testing.assert_allclose(at, [tp / (tp + fn), tp / (tp + fp)])
+
+
+def test_a_dollar_sign_is_no_formula(tmp_path, data):
+    odd = dataclasses.replace(data, labels=("$x_{$", "a$b"))
+    plots.predictions(odd, np.zeros(10_000, np.float32), 0.5, tmp_path / "predictions.png")
+    plots.evaluation(odd, np.zeros(10_000, np.float32), 0.5, tmp_path / "evaluation.png")
+
+
+def test_curves_of_a_hard_question_stay_on_the_page(drawn, tmp_path):
+    plots.curves({key: [0.55, 0.6] for key in HISTORY} | {"loss": [1.4, 0.7]}, "mlp", tmp_path / "curves.png")
+    left, right = drawn[0].axes
+    assert left.get_ylim()[1] >= 1.4
+    assert right.get_ylim()[0] <= 0.55

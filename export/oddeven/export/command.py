@@ -81,6 +81,7 @@ def command(
     chosen = tuple(dict.fromkeys(choose("format", name, FORMATS) for name in formats or DEFAULTS))
     policy = load(policy_file, **settings)
     specs = [_spec(path) for path in models]
+    trained_on = [datasets.trained_on(path, spec, data) for path, spec in zip(models, specs, strict=True)]
     writable_folder(out)
     _import_converters()
     from oddeven.export.export import Settings, export
@@ -93,8 +94,7 @@ def command(
     start = time.perf_counter()
     exported = []
     with _progress(len(models) * (len(chosen) + checked)) as step:
-        for path, spec in zip(models, specs, strict=True):
-            dataset = datasets.trained_on(path, spec, data)
+        for path, spec, dataset in zip(models, specs, trained_on, strict=True):
             exported.append(export(path, dataset, wanted, out / spec.name, step, _warn))
     report = Report(
         policy=policy,

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -89,8 +90,9 @@ class Source:
     seed: int = 0
 
 
+@cache
 def load(name: str) -> Dataset:
-    """The dataset called `name`.
+    """The dataset called `name`, read once.
 
     Raises:
         UsageError: no dataset has that name.

@@ -78,6 +78,7 @@ AUGMENTATIONS: Mapping[str, Affine | None] = {
     STROKE: LIGHT,  # or what the recipe itself has
     "photo": PHOTO,
 }
+FULL_COUNT = 50_000
 STEPS_PER_EPOCH = 150
 LEAST_STEPS = 3000
 LEAST_BATCH = 16
@@ -91,20 +92,25 @@ def augmented(recipe: Recipe, augmentation: str) -> Recipe:
 
 
 def scaled(recipe: Recipe, count: int) -> Recipe:
-    """`recipe`, which is made for MNIST's 50,000 pictures, for `count` of them: the fewer, the smaller the batches.
+    """`recipe`, which is made for `FULL_COUNT` pictures, for `count` of them: the fewer, the smaller the batches.
 
-    So that there are about `STEPS_PER_EPOCH`, and over all epochs `LEAST_STEPS`. AdamW's rate falls with the square
-    root of the batch size (Malladi, Lyu, Panigrahi and Arora, 2022, On the SDEs and scaling rules for adaptive gradient
-    algorithms), SGD's in proportion to it (Goyal and others, 2017, Accurate, large minibatch SGD).
+    So that there are about `STEPS_PER_EPOCH`, and over all epochs `LEAST_STEPS`, unless the recipe itself looks at
+    fewer pictures. AdamW's rate falls with the square root of the batch size (Malladi, Lyu, Panigrahi and Arora, 2022,
+    On the SDEs and scaling rules for adaptive gradient algorithms), SGD's in proportion to it (Goyal and others, 2017,
+    Accurate, large minibatch SGD).
     """
-    fitting = 2 ** int(math.log2(max(1, count / STEPS_PER_EPOCH)))
+    fitting: int = 2 ** int(math.log2(max(1, count / STEPS_PER_EPOCH)))
     batch_size = min(recipe.batch_size, max(LEAST_BATCH, fitting))
     ratio = batch_size / recipe.batch_size
     least = math.ceil(LEAST_STEPS / math.ceil(count / batch_size))
+
+    def longer(epochs: int) -> int:
+        return max(epochs, min(least, round(epochs * FULL_COUNT / count)))
+
     return replace(
         recipe,
         batch_size=batch_size,
-        epochs={name: max(least, epochs) for name, epochs in recipe.epochs.items()},
-        default_epochs=max(least, recipe.default_epochs),
+        epochs={name: longer(epochs) for name, epochs in recipe.epochs.items()},
+        default_epochs=longer(recipe.default_epochs),
         peak_learning_rate=recipe.peak_learning_rate * (ratio if recipe.optimizer == "sgd" else math.sqrt(ratio)),
     )

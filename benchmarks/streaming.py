@@ -1,0 +1,76 @@
+"""Pictures a second that training is fed, from the decoded file on disk and from memory, and what memory that takes.
+
+    python benchmarks/streaming.py
+
+Each line is a process of its own, which feeds batches of 256 pictures of 64x64 RGB in mixed order for two epochs, with
+and without the photo augmentation. Memory is what the process holds beside the file's own pages, which the system takes
+back when it needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from oddeven.runtime.spec import InputSpec
+from oddeven.runtime.table import render
+from oddeven.train.augment import PHOTO
+from oddeven.train.dataset import Split
+from oddeven.train.feed import feed
+
+SPEC = InputSpec(64, 64, 3)
+BATCH, EPOCHS, STRETCH = 256, 2, 10_000
+
+
+def measure(path: Path, kept: str, augmentation: str) -> str:
+    """Pictures a second, CPU cores busy, and anonymous memory in MB, as one line."""
+    images = np.load(path, mmap_mode="r")
+    if kept == "memory":
+        images = np.array(images)
+    count = len(images)
+    split = Split(images, np.zeros(count, np.uint8), np.zeros(count, np.str_), np.arange(count))
+    batches = feed(split, SPEC, BATCH, PHOTO if augmentation == "photo" else None, 0, range(EPOCHS))
+    for _ in batches.take(8):
+        pass
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in batches:
+        pass
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    status = Path("/proc/self/status").read_text()
+    memory_mb = int(status.split("RssAnon:")[1].split()[0]) / 1024
+    return f"{EPOCHS * count / wall:,.0f} {cpu / wall:.1f} {memory_mb:,.0f}"
+
+
+def main(count: int) -> None:
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pictures.npy"
+        images = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *SPEC.shape))
+        random = np.random.default_rng(0)
+        for start in range(0, count, STRETCH):
+            images[start : start + STRETCH] = random.integers(0, 256, images[start : start + STRETCH].shape, np.uint8)
+        images.flush()
+        for augmentation in ("none", "photo"):
+            for kept in ("disk", "memory"):
+                command = [sys.executable, __file__, "--measure", str(path), kept, augmentation]
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                rows.append((kept, augmentation, *done.stdout.split()))
+    print(f"{count:,} pictures of {SPEC.height}x{SPEC.width} RGB, {count * np.prod(SPEC.shape) / 1e6:,.0f} MB\n")
+    print(render(("kept in", "augment", "pictures/s", "cores busy", "memory MB"), rows, markdown=True))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=40_000)
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(measure(Path(options.measure[0]), *options.measure[1:]))
+    else:
+        main(options.count)
