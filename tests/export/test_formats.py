@@ -105,7 +105,7 @@ def test_an_onnx_file_says_who_made_it_and_what_picture_it_wants(name, made):
     assert {row.domain: row.version for row in model.opset_import}[""] == 17
     assert model.graph.name == "cnn"
     properties = {row.key: row.value for row in model.metadata_props}
-    assert set(properties) == {"oddeven", "Image.BitmapPixelFormat", "Image.NominalPixelRange"}
+    assert set(properties) == {"oddeven", "oddeven.sha256", "Image.BitmapPixelFormat", "Image.NominalPixelRange"}
     assert properties["Image.BitmapPixelFormat"] == "Gray8"
     assert properties["Image.NominalPixelRange"] == "Normalized_0_1"
     (image,), (probability,) = model.graph.input, model.graph.output

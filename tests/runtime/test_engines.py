@@ -82,7 +82,7 @@ def test_every_exported_file_opens_or_says_which_one_does(name, exported, raw):
         engine.close()
 
 
-@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+@pytest.mark.parametrize("suffix", sorted({ENGINES[name].suffix for name in HERE}))
 def test_one_flipped_bit_anywhere_is_found(exported, tmp_path, suffix):
     content = (exported / f"cnn.int8{suffix}").read_bytes()
     path = tmp_path / f"flipped{suffix}"
@@ -119,7 +119,7 @@ def test_wrong_engines_and_files_are_named(exported, tmp_path):
         open_engine(tmp_path / "model.bin")
 
 
-@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+@pytest.mark.parametrize("suffix", sorted({ENGINES[name].suffix for name in HERE}))
 def test_a_truncated_file_is_one_sentence(exported, tmp_path, suffix):
     content = (exported / f"cnn.int8{suffix}").read_bytes()
     path = tmp_path / f"cut{suffix}"

@@ -44,13 +44,14 @@ def digit(tmp_path, raw):
     return path
 
 
-def test_the_wheel_holds_three_parts_and_three_models_and_no_data(wheel):
+def test_the_wheel_holds_three_parts_and_three_models_and_no_dataset(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     assert {name.split("/")[0] for name in names} == {"oddeven"}
     assert {name.split("/")[1] for name in names} == {"train", "export", "runtime"}
     assert len([name for name in names if name.endswith(".tflite")]) == 3
-    assert not [name for name in names if name.endswith((".npz", ".keras")) or name == "oddeven/__init__.py"]
+    assert len([name for name in names if name.endswith(".selftest.npz")]) == 3
+    assert not [name for name in names if name.endswith(("mnist.npz", ".keras")) or name == "oddeven/__init__.py"]
     assert "oddeven/runtime/py.typed" in names
 
 

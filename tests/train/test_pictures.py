@@ -40,6 +40,7 @@ class FloatEngine:
     """All that a classifier asks of an engine to prepare a picture."""
 
     input = tensor.TensorInfo("image", (-1, 32, 24, 3), "float32")
+    output = tensor.TensorInfo("probability", (-1, 1), "float32")
 
 
 def save_in_every_way(folder):
@@ -69,7 +70,7 @@ def test_training_sees_the_pixels_that_the_device_will_see(parts, fit, channels)
     save_in_every_way(parts / "china")
     wanted = InputSpec(32, 24, channels, preprocessing=fit)
     data = pictures.load(source(parts, input=wanted))
-    classifier = Classifier(FloatEngine(), ModelSpec("cnn", data.labels, wanted, PROVENANCE))
+    classifier = Classifier(FloatEngine(), ModelSpec("cnn", data.labels, wanted, PROVENANCE), FloatEngine)
     for split in (data.train, data.validation, data.test):
         fed = np.concatenate([x.numpy() for x, _ in in_order(split, wanted, 16)])
         for image, number, x in zip(split.images, split.index, fed, strict=True):

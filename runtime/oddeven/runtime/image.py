@@ -15,7 +15,7 @@ from oddeven.runtime.errors import BlankError, DataError, choose
 from oddeven.runtime.picture import read
 from oddeven.runtime.ready import plain
 from oddeven.runtime.spec import InputSpec
-from oddeven.runtime.tensor import Pixels
+from oddeven.runtime.tensor import Pixels, middle
 
 __all__ = ["INVERSIONS", "PREPROCESSINGS", "prepare", "read"]
 
@@ -67,7 +67,7 @@ def fit_longest(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixels
     scale = min(spec.height / pixels.shape[0], spec.width / pixels.shape[1])
     height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
     canvas = np.empty(spec.shape, np.uint8)
-    canvas[:] = np.median(_border(pixels), axis=0)
+    canvas[:] = middle(_border(pixels))
     top, left = (spec.height - height) // 2, (spec.width - width) // 2
     canvas[top : top + height, left : left + width] = _resize(pixels, height, width)
     return canvas
@@ -115,7 +115,7 @@ def _toned(pixels: Pixels, spec: InputSpec, invert: str) -> Pixels:
     if np.ptp(pixels) == 0:
         raise BlankError("There is nothing on the picture: it is of one tone.")
     if invert == "auto" and spec.polarity != "any":
-        light_border = np.median(_border(pixels)) > 127.5
+        light_border = middle(_border(pixels).ravel()) > 127.5
         invert = "yes" if light_border == (spec.polarity == "light-on-dark") else "no"
     return 255 - pixels if invert == "yes" else pixels
 

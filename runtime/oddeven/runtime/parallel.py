@@ -36,7 +36,8 @@ def in_order(work: Callable[[Any], Result], chunks: Iterator[Any]) -> Iterator[R
         return
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    workers = min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(MOST_WORKERS, cores)
     pool, pending = ThreadPoolExecutor(workers), deque[Future[Result]]()
     try:
         for chunk in chain([first, second], chunks):

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.tensor import Pixels
+from oddeven.runtime.tensor import Pixels, middle
 
 # Pillow knows more; a device that reads pictures of strangers should not run Ghostscript for one of them.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -99,7 +99,7 @@ def _opaque(image: Image.Image) -> Image.Image:
     nothing) it is white under dark ink and black under light ink.
     """
     colour, visible = np.asarray(image)[..., :3], np.asarray(image)[..., 3] > 127
-    tone = np.median(colour[visible], axis=0) if visible.any() else np.zeros(3)
+    tone = middle(colour[visible]) if visible.any() else np.zeros(3)
     if np.count_nonzero(visible) * 2 < visible.size:
         tone = np.full(3, 0.0 if tone.mean() > 127.5 else 255.0)
     ground = Image.new("RGBA", image.size, (*(int(value) for value in tone), 255))

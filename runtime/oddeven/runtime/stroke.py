@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from oddeven.runtime.errors import BlankError
-from oddeven.runtime.tensor import Pixels
+from oddeven.runtime.tensor import Pixels, middle
 
 Floats = npt.NDArray[np.floating[Any]]
 Box = tuple[int, int, int, int]  # left, top, right, bottom, as Pillow has them
@@ -81,7 +81,7 @@ def _flat(grey: Floats) -> Floats:
     weight = np.full(coarse.shape, BORDER_WEIGHT)
     weight[1:-1, 1:-1] = 1.0
     terms, values = _terms(*coarse.shape), coarse.ravel()
-    surface = np.array([np.median(values), 0, 0, 0, 0, 0])
+    surface = np.array([middle(values), 0, 0, 0, 0, 0])
     stiffness = np.diag([0.0, 1, 1, 1, 1, 1]) * 1e-4 * values.size
     for _ in range(5):
         # Within two grey levels all is ground alike; without that floor one pixel could hold the whole surface.
@@ -117,7 +117,7 @@ def _ink(relief: Floats) -> tuple[Floats, Box]:
         BlankError: nothing is high enough above the noise, or only a few pixels.
     """
     # Neighbours differ by noise alone, but at edges: for a normal distribution the median of |a - b| is 0.95 sigma.
-    noise = float(np.median(np.abs(np.diff(relief[::4].ravel())))) / 0.95 if relief.size > 1 else 0.0
+    noise = float(middle(np.abs(np.diff(relief[::4].ravel())))) / 0.95 if relief.size > 1 else 0.0
     high = relief[relief > max(NOISES * noise, LEAST_CONTRAST)]
     if not high.size:
         raise BlankError(BLANK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -57,3 +57,9 @@ def decode(q_output: Array, info: TensorInfo) -> npt.NDArray[np.float32]:
     if info.scale == 0.0:
         return flat.astype(np.float32)
     return (flat.astype(np.float32) - np.float32(info.zero_point)) * np.float32(info.scale)
+
+
+def middle(values: Array) -> Array:
+    """The upper median along the first axis; without `numpy.ma`, which `np.median` takes 40 ms to import."""
+    rank = len(values) // 2
+    return cast("Array", np.partition(values, rank, axis=0)[rank])

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from oddeven.runtime.errors import DataError, OutputError, missing_package
+from oddeven.runtime.errors import BlankError, DataError, OutputError, missing_package
 from oddeven.runtime.files import replacing
 from oddeven.runtime.image import prepare, read
 from oddeven.runtime.spec import InputSpec
@@ -108,10 +108,10 @@ def _examine(listing: Listing, spec: InputSpec, pixels: Pixels) -> tuple[dict[in
         try:
             decoded = read(path, spec.channels)
             ready = prepare(decoded, spec)
+        except BlankError as error:
+            return f"{path}: {error}"
         except DataError as error:
             return str(error)
-        if np.ptp(ready) == 0:
-            return f"{path} is of one colour."
         pixels[number] = ready
         image = Image.fromarray(ready.squeeze(-1) if spec.channels == 1 else ready)
         bits = imagehash.phash(image, hash_size=splitting.HASH_SIDE).hash.ravel()

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from oddeven.runtime.catalogue import bundled, locate
 from oddeven.runtime.engines import AUTO, ENGINES, installed
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.table import render
+
+if TYPE_CHECKING:
+    from oddeven.runtime.selftest import Outcome
 
 HEADER = ("file", "engine", "off by", "allowed", "result")
 
@@ -25,7 +29,7 @@ HEADER = ("file", "engine", "off by", "allowed", "result")
 def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_json: bool) -> None:
     """Check that models answer here as they did when they were made: the bundled ones, or MODELs.
 
-    Exit code 1 unless every file does, on every engine.
+    Exit code 1 unless every file does, on every engine that can load it; 4 where none can.
     """
     from oddeven.runtime.selftest import check
 
@@ -39,10 +43,19 @@ def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_
         if as_json:
             click.echo(json.dumps(dataclasses.asdict(outcome) | {"passed": outcome.passed}))
     if not as_json:
-        rows = [(o.file, o.engine, f"{o.largest:.6f}", f"{o.allowed:.6f}", "ok" if o.passed else "WRONG")
-                for o in outcomes]  # fmt: skip
-        click.echo(render(HEADER, rows))
-    context.exit(0 if all(outcome.passed for outcome in outcomes) else 1)
+        click.echo(render(HEADER, [_row(outcome) for outcome in outcomes]))
+    answered = {outcome.file for outcome in outcomes if not outcome.reason}
+    for outcome in outcomes:
+        if outcome.file not in answered:
+            raise ModelError(outcome.reason)
+    context.exit(0 if all(outcome.passed or outcome.reason for outcome in outcomes) else 1)
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    if outcome.reason:
+        return outcome.file, outcome.engine, "", "", "cannot load"
+    result = "ok" if outcome.passed else "WRONG"
+    return outcome.file, outcome.engine, f"{outcome.largest:.6f}", f"{outcome.allowed:.6f}", result
 
 
 def _files(model: str) -> Iterator[Path]:
