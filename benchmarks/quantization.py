@@ -161,7 +161,8 @@ TFLite a picture of black and white first, so that both are exact and a uint8 pi
 """
 
 
-NOTES = """What earned its place: the last layer of ONNX in float, which on every model agrees at least as well and halves the
+NOTES = """\
+What earned its place: the last layer of ONNX in float, which on every model agrees at least as well and halves the
 mean shift, for half a kilobyte; weights per channel; 500 pictures, though 100 do as well here, because other data is
 less alike. What did not: entropy and percentile ranges (the models' activations have no tails to cut), picking the
 pictures nearest to the threshold (as good in agreement, but ten times the mean shift in TFLite, whose output then
