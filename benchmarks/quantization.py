@@ -119,7 +119,8 @@ def measured(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
         return np.asarray(found[:, 0], np.float32)
 
     validation, test = (
-        Reference(split.images, split.labels, split.slices, answers(split)) for split in (data.validation, data.test)
+        Reference(split.images, split.labels, split.slices, answers(split), data.sha256)
+        for split in (data.validation, data.test)
     )
     nearest = np.argsort(np.abs(answers(data.train) - 0.5), kind="stable")[:DEFAULT_SIZE]
     defaults = Source(network, spec, real(draw(data)[0], data.input))
@@ -147,7 +148,10 @@ def judge(variant: Variant, source: Source, validation: Reference, test: Referen
         path = Path(scratch) / row.file_name(source.spec.name)
         path.write_bytes(row.converter()(changed))
         with Classifier.load(path) as classifier:
-            before, after = (artifact.measure(classifier, split, Policy()) for split in (validation, test))
+            before, after = (
+                artifact.measure(classifier.probabilities(split.images), classifier.spec, split, Policy())
+                for split in (validation, test)
+            )
             return before, after
 
 

@@ -154,12 +154,12 @@ def test_a_test_picture_in_the_calibration_set_is_refused(tmp_path, monkeypatch)
 def test_too_few_test_pictures_are_inconclusive_and_not_a_pass(exported, tmp_path, run):
     folder = shutil.copytree(exported, tmp_path / "cnn")
     with np.load(folder / "reference.npz") as file:
-        arrays = {key: file[key][:100] for key in file.files}
+        arrays = {key: file[key][:100] if file[key].ndim else file[key] for key in file.files}
     np.savez_compressed(folder / "reference.npz", **arrays)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["reference_sha256"] = sha256((folder / "reference.npz").read_bytes())
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    done = run("verify", folder)
+    done = run("verify", folder, "--strict")
     assert done.returncode == 1
     assert "INCONCLUSIVE" in done.stdout
     assert "pictures would settle it" in done.stderr

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from conftest import SHIPPED
 from PIL import Image
@@ -71,59 +69,6 @@ def test_info_names_engines_models_and_what_a_file_is(run):
     model = json.loads(run("info", "mlp", "--json").stdout)
     assert (model["input"]["dtype"], model["spec"]["labels"]) == ("uint8", ["even", "odd"])
     assert "calibration" in run("info", "mlp").stdout
-
-
-def test_verify_passes_what_export_made(run, exported):
-    done = run("verify", exported.parent, "--json")
-    assert done.returncode == 0, done.stderr
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(results) == 8
-    assert {result["verdict"] for result in results} == {"PASS"}
-    assert {result["engine"] for result in results} == {"litert", "onnxruntime"}
-    assert all(result["count"] == 10_000 for result in results)
-
-
-@pytest.fixture
-def copy(exported, tmp_path):
-    return shutil.copytree(exported, tmp_path / "cnn")
-
-
-def test_verify_fails_a_model_that_answers_differently(run, copy):
-    """A reference that was right about 60 pictures more than the files are is a real loss of accuracy."""
-    from oddeven.runtime.files import sha256
-
-    path = copy / "reference.npz"
-    with np.load(path) as file:
-        arrays = {key: file[key] for key in file.files}
-    arrays["labels"][:60] ^= 1
-    arrays["probabilities"][:60] = 1 - arrays["probabilities"][:60]
-    np.savez_compressed(path, **arrays)
-    manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["reference_sha256"] = sha256(path.read_bytes())
-    (copy / "manifest.json").write_text(json.dumps(manifest))
-    done = run("verify", copy)
-    refused(done, 1, "Agreement is 99.4")
-    assert "FAIL" in done.stdout
-
-
-def test_verify_refuses_an_altered_or_missing_file(run, copy):
-    path = copy / "cnn.int8.tflite"
-    path.write_bytes(path.read_bytes() + b"x")
-    refused(run("verify", copy), 4, "cnn.int8.tflite is not the file its manifest lists")
-    path.unlink()
-    refused(run("verify", copy), 4, "Cannot read")
-
-
-@pytest.mark.parametrize("content", ["", "{", '{"files": []}'])
-def test_verify_refuses_a_broken_manifest(run, copy, content):
-    (copy / "manifest.json").write_text(content)
-    refused(run("verify", copy), 4, "manifest.json")
-
-
-def test_verify_refuses_an_empty_manifest(run, copy):
-    manifest = json.loads((copy / "manifest.json").read_text())
-    (copy / "manifest.json").write_text(json.dumps({**manifest, "files": []}))
-    refused(run("verify", copy), 4, "nothing to verify")
 
 
 def test_an_output_folder_that_cannot_be_written_is_found_before_the_work(run, tmp_path):

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from oddeven.runtime.parity import FAIL, INCONCLUSIVE, PASS, Policy, compare, drop_interval
+from oddeven.runtime.check import FAIL, INCONCLUSIVE, PASS
+from oddeven.runtime.paired import drop_interval
+from oddeven.runtime.parity import Policy, compare
 
 
 def paired(count, lost, won, shift=0.3):

@@ -28,7 +28,7 @@ def reference(raw):
     """All test pictures, odd or even, and a model that is sure and right of every one."""
     labels = (raw["y_test"] % 2).astype(np.uint8)
     sure = np.where(labels == 1, 0.9, 0.1).astype(np.float32)
-    return Reference(raw["x_test"][..., None], labels, raw["y_test"].astype(str), sure)
+    return Reference(raw["x_test"][..., None], labels, raw["y_test"].astype(str), sure, "0" * 64)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,14 @@ def reported(reference):
         answers = before.probabilities.copy()
         answers[list(flips)] = 1 - answers[list(flips)]
         parity = compare(before.probabilities, answers, before.labels, before.slices, 0.5, precision, Policy())
-        given = {"file": f"{model}.{precision}.{suffix}", "labels": ("even", "odd"), "engine": "litert", **more}
+        given = {
+            "file": f"{model}.{precision}.{suffix}",
+            "labels": ("even", "odd"),
+            "engine": "litert",
+            "data_sha256": "0",
+            "answers": "",
+            **more,
+        }
         return FileReport(
             model=model, format=format, precision=precision, size_bytes=size_bytes, latency_us=latency_us,
             parity=parity, **given,
@@ -150,9 +157,9 @@ def test_markdown_holds_the_table_the_failures_and_the_terms(reported):
         reported([7, 8, 9], size_bytes=260_000), lost,
     ))  # fmt: skip
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
-    assert rows[0] == ["model", "format", "bytes", "ratio", "accuracy", "drop pp (interval)", "agreement",
+    assert rows[0] == ["model", "format", "engine", "bytes", "ratio", "accuracy", "drop pp (interval)", "agreement",
                        "latency us", "verdict"]  # fmt: skip
-    assert rows[2][:5] == ["cnn", "tflite-float32", "1,000,000", "1.00", "1.0000"]
+    assert rows[2][:6] == ["cnn", "tflite-float32", "litert", "1,000,000", "1.00", "1.0000"]
     # 3 lost, 0 won of 10,000: p = 4/10002 and 1/10002, 0.03 +- 1.96 * sqrt(5/10002 - (3/10002)**2) / 100.01 * 100 pp.
     assert rows[3] == ["cnn", "tflite-int8", "260,000", "0.26", "0.9997", "+0.03 (-0.01 to +0.07)", "99.97%", "10.0",
                        "PASS"]  # fmt: skip
@@ -203,8 +210,8 @@ def test_the_page_says_verdict_numbers_layers_and_advice(reported, reference):
     for part in (
         "Parity report FAIL", "1 of 2 files pass (cnn).", failed.parity.reason, "Try dynamic.",
         "conv_7 25.00%", "cnn: take cnn.int8.tflite", "Machine Xeon, 2 cores", "12.3 s", "346 MB",
-        "cnn tflite-int8 250,000 - 0.9998 +0.02 (-0.02 to +0.06) 99.98% 10.0 PASS",
-        "cnn tflite-int8 0.5 1.00000",  # McNemar of 2 against 0: 2 / 2**2; the reference's AUC
+        "cnn tflite-int8 litert 250,000 - 0.9998 +0.02 (-0.02 to +0.06) 99.98% 10.0 PASS",
+        "cnn tflite-int8 litert 0.5 1.00000",  # McNemar of 2 against 0: 2 / 2**2; the reference's AUC
         # Pictures 2 and 4 are a 1 and a 4, so the slice of the 0s loses nothing.
         f"0 980 1.0000 +0.00 100.00% {failed.parity.slices[0].drop_pp:+.2f}",
     ):  # fmt: skip

@@ -10,7 +10,9 @@ from scipy.stats import binomtest, mannwhitneyu
 from sklearn.metrics import log_loss, roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
-from oddeven.runtime.parity import Policy, auc, calibration_error, compare, mcnemar, scores
+from oddeven.runtime.paired import mcnemar
+from oddeven.runtime.parity import Policy, compare
+from oddeven.runtime.scores import auc, calibration_error, scores
 
 counts = st.integers(0, 300)
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -14,11 +10,13 @@ import click
 from oddeven.export.calibration import DEFAULT_SIZE
 from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.runtime.attachment import read_spec
+from oddeven.runtime.check import PASS
 from oddeven.runtime.errors import ModelError, choose, missing_package
 from oddeven.runtime.files import writable_folder, write
-from oddeven.runtime.machine import machine
-from oddeven.runtime.parity import PASS, Policy
+from oddeven.runtime.machine import machine, peak_memory_mb
+from oddeven.runtime.parity import Policy
 from oddeven.runtime.policy import load, policy_options
+from oddeven.runtime.progress import progress
 from oddeven.runtime.quiet import quiet
 from oddeven.runtime.recommendation import recommend
 from oddeven.runtime.reference import Reference
@@ -29,8 +27,6 @@ from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.table import render
 from oddeven.train import dataset as datasets
-
-KIB = 1024
 
 
 @click.command()
@@ -93,7 +89,7 @@ def command(
     checked = sum(FORMATS[name].calibrated for name in chosen) if calibration_check else 0
     start = time.perf_counter()
     exported = []
-    with _progress(len(models) * (len(chosen) + checked)) as step:
+    with progress(len(models) * (len(chosen) + checked)) as step:
         for path, spec, dataset in zip(models, specs, trained_on, strict=True):
             exported.append(export(path, dataset, wanted, out / spec.name, step, _warn))
     report = Report(
@@ -101,14 +97,14 @@ def command(
         machine=machine(),
         versions=exported[0].manifest.versions,
         seconds=time.perf_counter() - start,
-        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB,
+        peak_memory_mb=peak_memory_mb(),
         files=tuple(file for done in exported for file in done.files),
         stability=tuple(found for done in exported for found in done.stability),
     )
     _say(report.stability, policy)
     _write(report, {done.manifest.spec.name: done.reference for done in exported}, out)
     click.echo(to_json(report) if as_json else _table(report, out), nl=not as_json)
-    context.exit(0 if all(file.parity.verdict == PASS for file in report.files) else 1)
+    context.exit(0 if all(file.verdict == PASS for file in report.files) else 1)
 
 
 def _spec(path: Path) -> ModelSpec:
@@ -123,24 +119,6 @@ def _spec(path: Path) -> ModelSpec:
     if spec is None:
         raise ModelError(f"{path} carries no ModelSpec, or is damaged; make one with: oddeven train")
     return spec
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A function that is told what begins: a progress bar on a terminal, a line each elsewhere; both on stderr."""
-    if not sys.stderr.isatty():
-        yield lambda item: click.echo(item, err=True)
-        return
-    begun = 0
-    with click.progressbar(length=total, file=sys.stderr, item_show_func=lambda item: item or "") as bar:
-
-        def step(item: str) -> None:
-            nonlocal begun
-            bar.update(min(begun, 1), item)
-            begun += 1
-
-        yield step
-        bar.update(1)
 
 
 def _warn(text: str) -> None:
@@ -167,13 +145,11 @@ def _table(report: Report, out: Path) -> str:
     """The report as a terminal shows it."""
     rows = [
         (out / file.file, f"{file.size_bytes:,}", f"{file.parity.file.accuracy:.4f}", f"{file.parity.drop_pp:+.2f}",
-         f"{file.parity.agreement:.2%}", f"{file.latency_us:.1f}", file.parity.verdict)
+         f"{file.parity.agreement:.2%}", f"{file.latency_us:.1f}", file.verdict)
         for file in report.files
     ]  # fmt: skip
     header = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
-    reasons = [
-        f"{out / f.file}: {f.parity.verdict}. {f.parity.reason}" for f in report.files if f.parity.verdict != PASS
-    ]
+    reasons = [f"{out / file.file}: {file.verdict}. {file.reason}" for file in report.files if file.verdict != PASS]
     return "\n".join([render(header, rows), "", *reasons, *recommend(report.files), f"Report: {out / 'report.html'}"])
 
 

@@ -16,10 +16,10 @@ from oddeven.export import calibration, keras_model, layer_error, stability
 from oddeven.export.formats import DEFAULTS, FORMATS, Format, Source
 from oddeven.runtime import artifact, reference, selftest
 from oddeven.runtime.artifact import FileRecord, Manifest
+from oddeven.runtime.check import PASS
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.files import sha256, write
-from oddeven.runtime.latency import median_us
-from oddeven.runtime.parity import PASS, Policy
+from oddeven.runtime.parity import Policy
 from oddeven.runtime.reference import Reference
 from oddeven.runtime.report import FileReport, Stability
 from oddeven.runtime.schema import to_json
@@ -111,7 +111,7 @@ def export(
         write(out / row.file_name(spec.name), row.converter()(own))
         line, report = _prove(name, row, out, file_spec, truth, settings.policy)
         golden.answers[line.file] = _answers(out / line.file, golden.images)
-        if report.parity.verdict != PASS:
+        if report.verdict != PASS:
             report = layer_error.explain(report, out / line.file, own, dataset.validation.images)
         made.append((line, report))
     answers = out / f"{spec.name}{selftest.SUFFIX}"
@@ -149,7 +149,8 @@ def _reference(model: Any, spec: ModelSpec, dataset: Dataset) -> Reference:
         model.predict(calibration.real(test.images[start : start + BATCH], spec.input), batch_size=BATCH, verbose=0)
         for start in range(0, len(test), BATCH)
     ]
-    return Reference(test.images, test.labels, test.slices, np.concatenate(parts)[:, 0])
+    p = np.concatenate(parts)[:, 0]
+    return Reference(test.images, test.labels, test.slices, p, spec.provenance.dataset_sha256)
 
 
 def _answers(path: Path, images: Pixels) -> npt.NDArray[np.float32]:
@@ -162,30 +163,16 @@ def _prove(
 ) -> tuple[FileRecord, FileReport]:
     """Open a file that has just been written, compare and time it: the manifest's line and the report's."""
     path = out / row.file_name(spec.name)
-    content = path.read_bytes()
     with Classifier.load(path) as classifier:
-        engine = classifier.engine
-        parity = artifact.measure(classifier, truth, policy)
-        latency_us = median_us(engine, classifier.encode(truth.images[:1]))
+        report = artifact.examine(classifier, path, name, truth, policy)
         record = FileRecord(
             file=path.name,
             format=name,
             precision=row.precision,
-            size_bytes=len(content),
-            sha256=sha256(content),
-            input=engine.input,
-            output=engine.output,
-            parity=parity,
-        )
-        report = FileReport(
-            model=spec.name,
-            labels=spec.labels,
-            file=f"{out.name}/{path.name}",
-            format=name,
-            precision=row.precision,
-            engine=engine.name,
-            size_bytes=len(content),
-            latency_us=latency_us,
-            parity=parity,
+            size_bytes=report.size_bytes,
+            sha256=sha256(path.read_bytes()),
+            input=classifier.engine.input,
+            output=classifier.engine.output,
+            parity=report.parity,
         )
     return record, report

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from oddeven.runtime import reference as references
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.check import Check, verdict_on
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.engines import AUTO
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.files import sha256
+from oddeven.runtime.latency import median_us
 from oddeven.runtime.parity import Parity, Policy, compare
 from oddeven.runtime.reference import Reference
+from oddeven.runtime.report import FileReport
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import TensorInfo
@@ -92,41 +96,53 @@ def load_manifest(folder: Path) -> Manifest:
     return from_json(Manifest, text, str(path))
 
 
-def verify(folder: Path, policy: Policy, engine: str = AUTO) -> Iterator[tuple[FileRecord, str, Parity]]:
-    """Check every file of the artifact `folder` anew; yields its record, the engine that ran it, and the result.
-
-    Raises:
-        ModelError: the folder is damaged, empty, or a file is not the one the manifest lists.
-        MissingPackageError: no engine for a file is installed.
-    """
-    manifest = load_manifest(folder)
-    if not manifest.files:
-        raise ModelError(f"{folder / MANIFEST} lists no model file, so there is nothing to verify.")
-    _matches(folder / references.FILE, manifest.reference_sha256)
-    reference = references.load(folder / references.FILE)
-    for record in manifest.files:
-        path = folder / record.file
-        _matches(path, record.sha256)
-        with Classifier.load(path, engine) as classifier:
-            _same_model(path, classifier.spec, manifest.spec)
-            yield record, classifier.engine.name, measure(classifier, reference, policy)
-
-
-def measure(classifier: Classifier, reference: Reference, policy: Policy) -> Parity:
-    """Run an open model over the reference's pictures and compare.
+def examine(
+    classifier: Classifier,
+    path: Path,
+    format: str,
+    reference: Reference,
+    policy: Policy,
+    checks: tuple[Check, ...] = (),
+) -> FileReport:
+    """All that is to be said of an open model file, beside the `checks` that were made before.
 
     Raises:
         ModelError: the model does not take the reference's pictures, or answers with no probabilities.
     """
-    spec = classifier.spec
+    spec, size_bytes = classifier.spec, path.stat().st_size
     if spec.input.shape != reference.images.shape[1:]:
-        raise ModelError(
-            f"{spec.name} takes {spec.input.shape} pictures; the reference's are {reference.images.shape[1:]}."
-        )
+        raise ModelError(f"{path} takes {spec.input.shape} pictures; the reference's are {reference.images.shape[1:]}.")
+    p = classifier.probabilities(reference.images)
+    if policy.max_bytes:
+        reason = f"The file has {size_bytes:,} bytes; allowed are {policy.max_bytes:,}."
+        size = verdict_on("size", size_bytes <= policy.max_bytes, reason, "Ship a smaller format, or raise max_bytes.")
+        checks = (*checks, size)
+    return FileReport(
+        model=spec.name,
+        labels=spec.labels,
+        file=f"{path.absolute().parent.name}/{path.name}",
+        format=format,
+        precision=spec.precision,
+        engine=classifier.engine.name,
+        size_bytes=size_bytes,
+        latency_us=median_us(classifier.engine, classifier.encode(reference.images[:1])),
+        data_sha256=reference.data_sha256,
+        answers=base64.b64encode(np.packbits(p > spec.threshold).tobytes()).decode("ascii"),
+        parity=measure(p, spec, reference, policy),
+        checks=checks,
+    )
+
+
+def measure(p: npt.NDArray[np.float32], spec: ModelSpec, reference: Reference, policy: Policy) -> Parity:
+    """Compare `p`, what the model of `spec` answered for the reference's pictures, float32 (N,).
+
+    Raises:
+        ModelError: the answers are no probabilities.
+    """
     try:
         return compare(
             reference.probabilities,
-            classifier.probabilities(reference.images),
+            p,
             reference.labels,
             reference.slices,
             spec.threshold,
@@ -137,7 +153,7 @@ def measure(classifier: Classifier, reference: Reference, policy: Policy) -> Par
         raise ModelError(f"{spec.name}, {spec.precision}: {error}.") from error
 
 
-def _same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
+def same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
     """Refuse a file that carries the spec of another model, of swapped labels or of another input."""
     alike = replace(found, precision=expected.precision, calibration=expected.calibration)
     for field in fields(ModelSpec):
@@ -149,7 +165,7 @@ def _same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
             )
 
 
-def _matches(path: Path, expected: str) -> None:
+def matches(path: Path, expected: str) -> None:
     """Refuse a file that is not the one the manifest was written for."""
     try:
         got = sha256(path.read_bytes())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the imports are part of what is measured
     from oddeven.runtime.latency import Latency
-
-KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,7 @@ def _bench(path: Path, engine: str, threads: int, seconds: float) -> Cost:
     from oddeven.runtime.classifier import Classifier
     from oddeven.runtime.engines import ENGINES, select
     from oddeven.runtime.latency import measure
+    from oddeven.runtime.machine import peak_memory_mb
 
     __import__(ENGINES[select(path, engine)].package)
     imported = time.perf_counter()
@@ -72,5 +70,5 @@ def _bench(path: Path, engine: str, threads: int, seconds: float) -> Cost:
             load_ms=1e3 * (loaded - imported),
             first_us=1e6 * (first - loaded),
             latency=measure(lambda: classifier.predict(picture), seconds),
-            peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB,
+            peak_memory_mb=peak_memory_mb(),
         )

@@ -40,7 +40,7 @@ def locate(model: str | Path) -> Path:
 
 def _best_of(folder: Path) -> Path:
     from oddeven.runtime import artifact  # needs more than finding a file does
-    from oddeven.runtime.parity import PASS
+    from oddeven.runtime.check import PASS
 
     (first, *others) = artifact.find([folder])
     if others:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,14 @@ def machine() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Model"))]
     return f"{os.cpu_count()} cores, {names[0] if names else platform.machine()}"
+
+
+def peak_memory_mb() -> float:
+    """The largest resident size of this process so far."""
+    import resource  # not on every system
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024.0**2 if sys.platform == "darwin" else 1024.0)
 
 
 def _line(path: Path) -> str | None:

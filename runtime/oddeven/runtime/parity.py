@@ -6,17 +6,16 @@ Everything is computed from paired answers: both models on the same labelled pic
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
-PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
+from oddeven.runtime.check import FAIL, INCONCLUSIVE, PASS, Check, verdict_on, worst
+from oddeven.runtime.paired import drop_interval, mcnemar
+from oddeven.runtime.scores import Labels, Probabilities, Scores, scores
 
-Probabilities = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.uint8]
 Slices = npt.NDArray[np.str_]
 
 
@@ -51,6 +50,7 @@ class Policy:
         max_upper_pp: largest upper confidence limit of the drop, in percentage points.
         min_agreement: least share of pictures with the same answer, 0 to 1.
         confidence: of the interval, 0 to 1.
+        max_bytes: largest size of a file; 0 for any.
         ties: by precision, for files that must answer alike; any other precision falls under the limits above.
     """
 
@@ -58,6 +58,7 @@ class Policy:
     max_upper_pp: float = 0.30
     min_agreement: float = 0.998
     confidence: float = 0.95
+    max_bytes: int = 0
     ties: Mapping[str, Tie] = field(default_factory=lambda: TIES)
 
     def __post_init__(self) -> None:
@@ -71,23 +72,6 @@ class Policy:
                 f"the allowed drop, {self.max_drop_pp} pp, must lie between 0 and its allowed upper limit, "
                 f"{self.max_upper_pp} pp."
             )
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How good one model's probabilities are.
-
-    Attributes:
-        accuracy: 0 to 1.
-        auc: area under the ROC curve, 0 to 1; None where only one label occurs.
-        log_loss: mean negative log-likelihood in nats, probabilities clipped to 1e-7 from 0 and 1 as Keras does.
-        calibration_error: expected calibration error, 0 to 1.
-    """
-
-    accuracy: float
-    auc: float | None
-    log_loss: float
-    calibration_error: float
 
 
 @dataclass(frozen=True)
@@ -127,7 +111,8 @@ class Parity:
         max_shift, mean_shift: absolute difference in probability.
         slices: the same per group of pictures.
         changes: the pictures whose answer changed, the nearest to the threshold first.
-        verdict: PASS, FAIL or INCONCLUSIVE.
+        checks: what was judged, each for itself.
+        verdict: the worst of them: PASS, FAIL or INCONCLUSIVE.
         reason: one sentence that says why.
     """
 
@@ -145,6 +130,7 @@ class Parity:
     mean_shift: float
     slices: tuple[SliceParity, ...]
     changes: tuple[Change, ...]
+    checks: tuple[Check, ...]
     verdict: str
     reason: str
 
@@ -184,20 +170,17 @@ def compare(
     drop_pp, agreement = 100.0 * (lost - won) / len(truth), 1.0 - (lost + won) / len(truth)
     changed = np.flatnonzero(reference_right != right)
     before, after = scores(reference, labels, threshold), scores(answers, labels, threshold)
-    if before.auc is not None and before.auc < 0.5:
-        verdict, reason = (
-            FAIL,
-            (
-                f"The reference itself ranks the labels the wrong way round (AUC {before.auc:.3f}); "
-                "look for swapped labels or another preprocessing."
-            ),
-        )
-    elif tie := policy.ties.get(precision):
+    checks = [*_sanity(before)]
+    if tie := policy.ties.get(precision):
         margin = np.abs(reference[changed] - threshold)
         excused = (margin < tie.margin) & (shift[changed] <= tie.step)
-        verdict, reason = _judge_alike(int((~excused).sum()), int(excused.sum()))
+        checks.append(_alike(int((~excused).sum()), int(excused.sum())))
     else:
-        verdict, reason = _judge(drop_pp, 100 * low, 100 * high, agreement, len(truth), policy)
+        checks.append(_accuracy(drop_pp, 100 * low, 100 * high, len(truth), policy))
+        checks.append(_agreement(agreement, policy))
+    groups = {str(name): slices == name for name in np.unique(slices)}
+    checks.append(_slices(groups, reference_right, right, policy))
+    deciding = worst(checks)
     return Parity(
         count=len(truth),
         reference=before,
@@ -211,22 +194,23 @@ def compare(
         wrong_to_right=won,
         max_shift=float(shift.max()),
         mean_shift=float(shift.mean()),
-        slices=tuple(_slice(name, slices == name, reference_right, right) for name in np.unique(slices)),
+        slices=tuple(_slice(name, members, reference_right, right) for name, members in groups.items()),
         changes=tuple(
             Change(int(i), int(labels[i]), float(reference[i]), float(answers[i]))
             for i in sorted(changed, key=lambda i: abs(float(reference[i]) - threshold))
         ),
-        verdict=verdict,
-        reason=reason,
+        checks=tuple(checks),
+        verdict=deciding.verdict,
+        reason=deciding.reason,
     )
 
 
 def _slice(
-    name: np.str_, members: npt.NDArray[np.bool_], reference_right: npt.NDArray[np.bool_], right: npt.NDArray[np.bool_]
+    name: str, members: npt.NDArray[np.bool_], reference_right: npt.NDArray[np.bool_], right: npt.NDArray[np.bool_]
 ) -> SliceParity:
     before, after = reference_right[members], right[members]
     return SliceParity(
-        name=str(name),
+        name=name,
         count=int(members.sum()),
         reference_accuracy=float(before.mean()),
         accuracy=float(after.mean()),
@@ -235,98 +219,46 @@ def _slice(
     )
 
 
-def scores(p: Probabilities, labels: Labels, threshold: float) -> Scores:
-    """How good the probabilities `p` of label 1 are for `labels`; shapes (N,)."""
-    truth = labels.astype(bool)
-    p_true = np.clip(np.where(truth, p, 1.0 - p).astype(np.float64), 1e-7, 1.0)
-    return Scores(
-        accuracy=float(((p > threshold) == truth).mean()),
-        auc=auc(p, labels),
-        log_loss=float(-np.log(p_true).mean()),
-        calibration_error=calibration_error(p, labels),
+def _sanity(reference: Scores) -> Iterator[Check]:
+    """A reference that is worse than chance proves nothing."""
+    if reference.auc is not None and reference.auc < 0.5:
+        yield Check(
+            "reference",
+            FAIL,
+            f"The reference itself ranks the labels the wrong way round (AUC {reference.auc:.3f}).",
+            "Look for swapped labels or another preprocessing.",
+        )
+
+
+def _alike(differing: int, excused: int) -> Check:
+    """The verdict on a file that must answer as its reference does."""
+    if differing:
+        reason = f"A float file must answer as its reference does; {differing} answers differ."
+        return Check("float equality", FAIL, reason, "Export it again; if that changes nothing, report a bug.")
+    if excused:
+        reason = f"Every answer is the reference's but {excused} at the threshold, by rounding."
+        return Check("float equality", PASS, reason)
+    return Check("float equality", PASS, "Every answer is the reference's.")
+
+
+MEND = "Look at the changed pictures in the HTML report; raise --calibration-size, or ship a float file of this model."
+
+
+def _agreement(agreement: float, policy: Policy) -> Check:
+    least = policy.min_agreement
+    return verdict_on(
+        "agreement", agreement >= least, f"Agreement is {agreement:.2%}; the least allowed is {least:.2%}.", MEND
     )
 
 
-def auc(p: Probabilities, labels: Labels) -> float | None:
-    """Area under the ROC curve: the share of (1, 0) pairs that `p` puts in order, ties counting half.
-
-    Computed from the rank sum of Mann and Whitney (1947). None where only one label occurs.
-    """
-    truth = labels.astype(bool)
-    ones, zeros = int(truth.sum()), int((~truth).sum())
-    if not ones or not zeros:
-        return None
-    _, inverse, counts = np.unique(p, return_inverse=True, return_counts=True)
-    mean_rank = np.cumsum(counts) - (counts - 1) / 2.0
-    rank_sum = float(mean_rank[inverse][truth].sum())
-    return (rank_sum - ones * (ones + 1) / 2.0) / (ones * zeros)
-
-
-def calibration_error(p: Probabilities, labels: Labels, bins: int = 15) -> float:
-    """Expected calibration error: over equal bins of `p`, the mean distance of mean `p` from the share of label 1.
-
-    Source: Naeini, Cooper and Hauskrecht (2015), Obtaining well calibrated probabilities using Bayesian binning.
-    """
-    member = np.minimum((p.astype(np.float64) * bins).astype(int), bins - 1)
-    said = np.bincount(member, weights=p, minlength=bins)
-    happened = np.bincount(member, weights=labels, minlength=bins)
-    return float(np.abs(said - happened).sum() / len(p))
-
-
-def mcnemar(lost: int, won: int) -> float:
-    """Exact two-sided p value of McNemar's test (1947): under equal accuracy, `lost` is binomial(lost + won, 1/2)."""
-    changed = lost + won
-    tail = term = 1
-    for k in range(1, min(lost, won) + 1):
-        term = term * (changed - k + 1) // k
-        tail += term
-    return min(1.0, float(2 * tail / 2**changed))
-
-
-def drop_interval(lost: int, won: int, count: int, confidence: float) -> tuple[float, float]:
-    """Confidence interval of the drop in accuracy between two models on the same `count` pictures.
-
-    The adjusted Wald interval for a difference of paired proportions: one picture is added to each kind of
-    disagreement, which keeps the coverage near nominal even where there are none.
-
-    Source: Bonett and Price (2012), Adjusted Wald confidence interval for a difference of binomial proportions
-    based on paired data, Journal of Educational and Behavioral Statistics 37(4), 479-488.
-
-    Args:
-        lost: pictures that only the reference gets right.
-        won: pictures that only the other gets right.
-        count: all pictures.
-        confidence: 0 to 1.
-
-    Returns:
-        Lower and upper limit as shares, -1 to 1; positive is a loss.
-    """
-    z = NormalDist().inv_cdf((1.0 + confidence) / 2.0)
-    p_lost, p_won = (lost + 1) / (count + 2), (won + 1) / (count + 2)
-    centre = p_lost - p_won
-    half = z * math.sqrt((p_lost + p_won - centre**2) / (count + 2))
-    return max(-1.0, centre - half), min(1.0, centre + half)
-
-
-def _judge_alike(differing: int, excused: int) -> tuple[str, str]:
-    """The verdict on a file that must answer as its reference does."""
-    if differing:
-        return FAIL, f"A float file must answer as its reference does; {differing} answers differ."
-    if excused:
-        return PASS, f"Every answer is the reference's but {excused} at the threshold, by rounding."
-    return PASS, "Every answer is the reference's."
-
-
-def _judge(
-    drop_pp: float, low_pp: float, high_pp: float, agreement: float, count: int, policy: Policy
-) -> tuple[str, str]:
-    """The verdict on a quantized file, and why."""
-    if agreement < policy.min_agreement:
-        return FAIL, f"Agreement is {agreement:.2%}; the least allowed is {policy.min_agreement:.2%}."
+def _accuracy(drop_pp: float, low_pp: float, high_pp: float, count: int, policy: Policy) -> Check:
+    """The verdict on the drop in accuracy."""
     if low_pp > policy.max_drop_pp:
-        return FAIL, f"The drop is at least {low_pp:.2f} pp; allowed is {policy.max_drop_pp:.2f} pp."
+        reason = f"The drop is at least {low_pp:.2f} pp; allowed is {policy.max_drop_pp:.2f} pp."
+        return Check("accuracy", FAIL, reason, MEND)
     if drop_pp <= policy.max_drop_pp and high_pp <= policy.max_upper_pp:
-        return PASS, f"The drop is at most {high_pp:.2f} pp at {policy.confidence:.0%} confidence."
+        reason = f"The drop is at most {high_pp:.2f} pp at {policy.confidence:.0%} confidence."
+        return Check("accuracy", PASS, reason)
     limit_pp = policy.max_upper_pp if drop_pp <= policy.max_drop_pp else policy.max_drop_pp
     half_pp = (high_pp - low_pp) / 2.0
     # The half-width shrinks with the square root of the number of pictures, until it fits between drop and limit.
@@ -336,7 +268,29 @@ def _judge(
         if gap_pp
         else "no number of pictures would settle it"
     )
-    return (
-        INCONCLUSIVE,
-        f"The drop lies between {low_pp:.2f} and {high_pp:.2f} pp, around the limit {limit_pp:.2f} pp; {more}.",
-    )
+    reason = f"The drop lies between {low_pp:.2f} and {high_pp:.2f} pp, around the limit {limit_pp:.2f} pp; {more}."
+    return Check("accuracy", INCONCLUSIVE, reason, "Test on more pictures, or allow more with --max-drop, --max-upper.")
+
+
+def _slices(
+    groups: Mapping[str, npt.NDArray[np.bool_]],
+    reference_right: npt.NDArray[np.bool_],
+    right: npt.NDArray[np.bool_],
+    policy: Policy,
+) -> Check:
+    """Whether no group of pictures surely loses more than all together may.
+
+    There is an interval for each group, so each gets a share of the risk of a false alarm (Bonferroni).
+    """
+    confidence = 1.0 - (1.0 - policy.confidence) / len(groups)
+    losing = []
+    for name, members in groups.items():
+        before, after = reference_right[members], right[members]
+        lost, won = int((before & ~after).sum()), int((~before & after).sum())
+        low, _ = drop_interval(lost, won, len(before), confidence)
+        if 100 * low > policy.max_drop_pp:
+            losing.append(f"{name} ({lost} of {len(before):,} lost, {won} won)")
+    reason = f"In no slice the drop is surely over {policy.max_drop_pp:.2f} pp."
+    if losing:
+        reason = f"The drop is surely over {policy.max_drop_pp:.2f} pp in the slices {', '.join(losing)}."
+    return verdict_on("slices", not losing, reason, MEND)

@@ -19,7 +19,7 @@ else:
     import tomli as tomllib
 
 TABLE = "[tool.oddeven.parity]"
-SETTINGS = ("max_drop_pp", "max_upper_pp", "min_agreement", "confidence")
+SETTINGS = ("max_drop_pp", "max_upper_pp", "min_agreement", "confidence", "max_bytes")
 PROJECT = Path("pyproject.toml")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -32,6 +32,7 @@ def policy_options(command: Command) -> Command:
         click.option("--max-upper", "max_upper_pp", type=float, help="Largest upper limit of it.  [default: 0.30]"),
         click.option("--min-agreement", type=float, help="Least share of equal answers.  [default: 0.998]"),
         click.option("--confidence", type=float, help="Of the drop's interval.  [default: 0.95]"),
+        click.option("--max-bytes", type=click.IntRange(min=0), help="Largest size of a file.  [default: any]"),
         click.option(
             "--policy",
             "policy_file",
@@ -80,4 +81,4 @@ def _read(path: Path, required: bool) -> dict[str, Any]:
             raise UsageError(f"{path}: {TABLE} has no setting {key!r}; known are {', '.join(SETTINGS)}.")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"{path}: {key} in {TABLE} must be a number, got {value!r}.")
-    return {key: float(value) for key, value in table.items()}
+    return {key: int(value) if key == "max_bytes" else float(value) for key, value in table.items()}

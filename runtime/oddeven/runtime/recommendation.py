@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from oddeven.runtime.parity import PASS
+from oddeven.runtime.check import PASS
 from oddeven.runtime.report import FileReport
 
 
@@ -33,7 +33,7 @@ def float32_of(file: FileReport, files: Sequence[FileReport]) -> FileReport | No
 
 
 def _sentence(model: str, files: Sequence[FileReport]) -> str:
-    passing = [file for file in files if file.parity.verdict == PASS]
+    passing = [file for file in files if file.verdict == PASS]
     if passing:
         best = min(passing, key=_latency)
         advice = f"take {best.file}, at {best.latency_us:.1f} us the fastest file that passes{_compared(best, files)}"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.files import replacing
+from oddeven.runtime.files import replacing, sha256
 from oddeven.runtime.tensor import Pixels
 
 FILE = "reference.npz"
@@ -25,12 +25,19 @@ class Reference:
         labels: uint8 (N,), 0 or 1.
         slices: str (N,), the group each picture is reported under.
         probabilities: the Keras model's, of label 1, float32 (N,).
+        dataset_sha256: of the dataset, as in the model's provenance.
     """
 
     images: Pixels
     labels: npt.NDArray[np.uint8]
     slices: npt.NDArray[np.str_]
     probabilities: npt.NDArray[np.float32]
+    dataset_sha256: str
+
+    @property
+    def data_sha256(self) -> str:
+        """Of the pictures and labels."""
+        return sha256(self.images.tobytes() + self.labels.tobytes())
 
 
 def save(reference: Reference, path: Path) -> None:
@@ -51,7 +58,8 @@ def load(path: Path) -> Reference:
     """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            reference = Reference(**{name: file[name] for name in Reference.__dataclass_fields__})
+            arrays = {name: file[name] for name in Reference.__dataclass_fields__}
+            reference = Reference(**{**arrays, "dataset_sha256": str(arrays["dataset_sha256"])})
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} is not a readable reference ({error}); export the model again.") from error
     kinds = {"images": ("u1", 4), "labels": ("u1", 1), "slices": ("U", 1), "probabilities": ("f4", 1)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from oddeven.runtime.check import PASS, Check, worst
 from oddeven.runtime.parity import Parity, Policy
 
 
@@ -31,7 +32,10 @@ class FileReport:
         engine: that ran it.
         size_bytes: of the whole file.
         latency_us: median time of one picture on one thread, on the machine that made the report.
+        data_sha256: of the pictures and labels it was asked about.
+        answers: which of them it answers label 1, packed to bits, in base64.
         parity: how it compares with its reference.
+        checks: what else was looked at, such as its size or its self-test.
         layers: the worst layers first, where it failed and they could be measured.
         advice: what to try next, where it failed.
     """
@@ -44,9 +48,37 @@ class FileReport:
     engine: str
     size_bytes: int
     latency_us: float
+    data_sha256: str
+    answers: str
     parity: Parity
+    checks: tuple[Check, ...] = ()
     layers: tuple[LayerError, ...] = ()
     advice: str = ""
+
+    @property
+    def all_checks(self) -> tuple[Check, ...]:
+        """Everything that was looked at."""
+        return (*self.parity.checks, *self.checks)
+
+    @property
+    def verdict(self) -> str:
+        """The worst of all checks."""
+        return worst(self.all_checks).verdict
+
+    @property
+    def reason(self) -> str:
+        """Why it does not pass, or why it does, and what to do."""
+        telling = [check for check in self.all_checks if check.verdict != PASS] or [worst(self.all_checks)]
+        return " ".join(text for check in telling for text in (check.reason, check.advice) if text)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A file that could not be checked, and why."""
+
+    model: str
+    file: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +117,7 @@ class Report:
         seconds: wall time of the run after imports.
         peak_memory_mb: largest resident size of the process.
         stability: of the calibrated files, where it was asked for.
+        broken: what could not be checked.
     """
 
     policy: Policy
@@ -94,4 +127,5 @@ class Report:
     peak_memory_mb: float
     files: tuple[FileReport, ...]
     stability: tuple[Stability, ...] = ()
+    broken: tuple[Broken, ...] = ()
     schema_version: int = 1

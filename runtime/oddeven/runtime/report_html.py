@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import math
 from bisect import bisect_right
@@ -11,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from PIL import Image
 
-from oddeven.runtime.parity import PASS, Change
+from oddeven.runtime.check import PASS
+from oddeven.runtime.markup import COLOURS, Html, badge, fill, grid, join, listing, page, section
+from oddeven.runtime.parity import Change
 from oddeven.runtime.recommendation import by_model, recommend
 from oddeven.runtime.reference import Reference
 from oddeven.runtime.report import FileReport, Report
@@ -19,55 +20,10 @@ from oddeven.runtime.report_markdown import HEADER, facts, overall, summary
 from oddeven.runtime.tensor import Pixels
 
 MAX_PICTURES = 200
-COLOURS = 6
 WIDTH, LEFT, RIGHT, TOP, BASE = 900, 58, 780, 12, 380
 # Labels are 12 px high; a character of a sans-serif face is a little over half of that wide.
 LINE, CHARACTER = 14.0, 6.6
 Box = tuple[float, float, float, float]
-
-STYLE = """
-:root { color-scheme: light dark; --bg: #fff; --ink: #1b1f24; --soft: #57606a; --rule: #d0d7de; --card: #f6f8fa;
-  --PASS: #116329; --FAIL: #a40e26; --INCONCLUSIVE: #7d4e00;
-  --m0: #0b5cad; --m1: #b3460b; --m2: #7a3aa8; --m3: #0f6e56; --m4: #a11d5c; --m5: #5c5c00; }
-@media screen and (prefers-color-scheme: dark) { :root { --bg: #0d1117; --ink: #e6edf3; --soft: #9aa4af;
-  --rule: #3a424c; --card: #161b22; --PASS: #56d364; --FAIL: #ff8f87; --INCONCLUSIVE: #e3b341;
-  --m0: #79b8ff; --m1: #ffa657; --m2: #d2a8ff; --m3: #56d4b0; --m4: #ff9bce; --m5: #e3d26f; } }
-body { margin: 0 auto; padding: 1rem; max-width: 84rem; background: var(--bg); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--rule); }
-.scroll { overflow-x: auto; } .scroll:focus-visible { outline: 2px solid var(--m0); }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem; font-size: .9rem; font-variant-numeric: tabular-nums;
-  overflow-wrap: normal; }
-caption { text-align: left; color: var(--soft); padding-bottom: .3rem; white-space: nowrap; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
-thead th { white-space: normal; vertical-align: bottom; background: var(--card); } .left { text-align: left; }
-tbody th { font-weight: 600; }
-.badge { border: 1px solid; border-radius: 1em; padding: 0 .6em; font-weight: 700; }
-.PASS { color: var(--PASS); } .FAIL { color: var(--FAIL); } .INCONCLUSIVE { color: var(--INCONCLUSIVE); }
-figure { margin: 0; } svg { min-width: 680px; width: 100%; max-width: 1100px; display: block; }
-svg text { font-size: 12px; fill: currentColor; }
-.legend, .gallery { list-style: none; padding: 0; } .legend li { display: inline-block; margin-right: 1.5rem; }
-.gallery { display: grid; gap: .75rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); }
-.gallery li { display: flex; gap: .75rem; padding: .6rem; background: var(--card); border: 1px solid var(--rule);
-  font-size: .8rem; break-inside: avoid; }
-.gallery img { flex: none; width: 68px; height: auto; align-self: start; image-rendering: pixelated; }
-.gallery p { margin: 0; } dt { font-weight: 600; } dd { margin: 0 0 .5rem; }
-@media print { :root { font-size: 11px; } body { max-width: none; } h2, h3 { break-after: avoid; }
-  .scroll { overflow: visible; } svg { min-width: 0; } table { font-size: 8px; } th, td { padding: .15rem .3rem; }
-  tr, figure { break-inside: avoid; } }
-""" + "".join(f".m{i} {{ color: var(--m{i}); }}\n" for i in range(COLOURS))
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Parity report: {0}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>{1}</style></head>
-<body><header><h1>Parity report {2}</h1><p>{3}</p></header><main>{4}</main></body></html>
-"""
-
-
-class Html(str):
-    """Markup, in which everything that came from data is escaped."""
-
-    __slots__ = ()
 
 
 def to_html(report: Report, references: Mapping[str, Reference]) -> str:
@@ -78,89 +34,52 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
         references: by model name, of every model in the report; its pictures are shown.
     """
     verdict, models = overall(report), by_model(report.files)
-    passed = sum(file.parity.verdict == PASS for file in report.files)
-    rows = [(*row[:-1], _badge(row[-1])) for row in summary(report)]
+    passed = sum(file.verdict == PASS for file in report.files)
+    rows = [(*row[:-1], badge(row[-1])) for row in summary(report)]
     body = [
-        _section("Recommendation", _list("", (_html("<li>{}</li>", line) for line in recommend(report.files)))),
-        _section("Summary", _table("Ratio is to the bytes of the float32 file of the same kind", HEADER, rows, 2)),
-        *([_failures(report.files)] if passed < len(report.files) else []),
-        _section("Size and accuracy", _plot(models)),
-        _section("Statistics", _statistics(report.files)),
+        section("Recommendation", listing("", (fill("<li>{}</li>", line) for line in recommend(report.files)))),
+        section("Summary", grid("Ratio is to the bytes of the float32 file of the same kind", HEADER, rows, 3)),
+        *([_failures(report)] if passed < len(report.files) or report.broken else []),
+        section("Size and accuracy", _plot(models)),
+        section("Statistics", _statistics(report.files)),
         *(_model(name, files, references[name]) for name, files in models.items()),
-        _section("Policy and machine", _html("<dl>{}</dl>", _join(
-            _html("<dt>{}</dt><dd>{}</dd>", name, value) for name, value in facts(report)
+        section("Policy and machine", fill("<dl>{}</dl>", join(
+            fill("<dt>{}</dt><dd>{}</dd>", name, value) for name, value in facts(report)
         ))),
     ]  # fmt: skip
     count = f"{passed} of {len(report.files)} files pass ({', '.join(models)})."
-    return _html(PAGE, verdict, Html(STYLE), _badge(verdict), count, _join(body))
+    head = fill("Parity report {}", badge(verdict))
+    return page(f"Parity report: {verdict}", head, count, body)
 
 
-def _html(markup: str, *data: object) -> Html:
-    """`markup` with its fields filled in; what is not `Html` is escaped."""
-    return Html(markup.format(*(value if isinstance(value, Html) else html.escape(str(value)) for value in data)))
-
-
-def _join(parts: Iterable[Html]) -> Html:
-    return Html("\n".join(parts))
-
-
-def _section(title: str, *content: Html) -> Html:
-    return _html("<section><h2>{}</h2>{}</section>", title, _join(content))
-
-
-def _list(style: str, items: Iterable[Html]) -> Html:
-    return _html('<ul class="{}">{}</ul>', style, _join(items))
-
-
-def _badge(verdict: str) -> Html:
-    return _html('<span class="badge {0}">{0}</span>', verdict)
-
-
-def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]], heads: int = 1) -> Html:
-    """A table that scrolls in its own box; the first `heads` cells of a row name it."""
-    kinds = ['th scope="row" class="left"'] * heads + ["td"] * (len(header) - heads)
-    titles = (
-        _html('<th scope="col" class="{}">{}</th>', "left" if i < heads else "", title)
-        for i, title in enumerate(header)
-    )
-    body = (
-        _join(_html("<{}>{}</{}>", Html(kind), cell, kind[:2]) for kind, cell in zip(kinds, row, strict=True))
-        for row in rows
-    )
-    return _html(
-        '<div class="scroll" role="region" tabindex="0" aria-label="{0}"><table><caption>{0}</caption>'
-        "<thead><tr>{1}</tr></thead><tbody>{2}</tbody></table></div>",
-        caption, _join(titles), _join(_html("<tr>{}</tr>", row) for row in body),
-    )  # fmt: skip
-
-
-def _failures(files: Sequence[FileReport]) -> Html:
+def _failures(report: Report) -> Html:
     """Why each file that does not pass does not, what to try, and where it goes wrong."""
-    parts = []
-    for file in files:
-        if file.parity.verdict != PASS:
+    text = "<h3>{}</h3><p>It could not be checked. {}</p>"
+    parts = [fill(text, broken.file, broken.reason) for broken in report.broken]
+    for file in report.files:
+        if file.verdict != PASS:
             text = "<h3>{} {}</h3><p>{}</p><p>{}</p>"
-            parts.append(_html(text, file.file, _badge(file.parity.verdict), file.parity.reason, file.advice))
+            parts.append(fill(text, f"{file.file} on {file.engine}", badge(file.verdict), file.reason, file.advice))
             if file.layers:
                 rows = [(layer.layer, f"{layer.error:.2%}") for layer in file.layers]
-                parts.append(_table(f"Worst layers of {file.file}", ("layer", "relative error"), rows))
-    return _section("Files that do not pass", *parts)
+                parts.append(grid(f"Worst layers of {file.file}", ("layer", "relative error"), rows))
+    return section("Files that do not pass", *parts)
 
 
 def _statistics(files: Sequence[FileReport]) -> Html:
-    header = ("model", "format", "McNemar p", "AUC reference", "AUC", "log loss reference", "log loss",
+    header = ("model", "format", "engine", "McNemar p", "AUC reference", "AUC", "log loss reference", "log loss",
               "calibration error reference", "calibration error", "max Δp", "mean Δp", "lost", "won")  # fmt: skip
     rows = []
     for file in files:
         p, pair = file.parity, (file.parity.reference, file.parity.file)
         auc = ["-" if scores.auc is None else f"{scores.auc:.5f}" for scores in pair]
         pairs = [f"{v:.5f}" for v in (*(s.log_loss for s in pair), *(s.calibration_error for s in pair))]
-        rows.append((file.model, file.format, f"{p.mcnemar_p:.3g}", *auc, *pairs, f"{p.max_shift:.2g}",
+        rows.append((file.model, file.format, file.engine, f"{p.mcnemar_p:.3g}", *auc, *pairs, f"{p.max_shift:.2g}",
                      f"{p.mean_shift:.2g}", p.right_to_wrong, p.wrong_to_right))  # fmt: skip
     caption = (
         "Lost, won: pictures that only the reference, only the file gets right. Δp: absolute change of probability"
     )
-    return _table(caption, header, rows, 2)
+    return grid(caption, header, rows, 3)
 
 
 def _model(name: str, files: Sequence[FileReport], reference: Reference) -> Html:
@@ -171,7 +90,7 @@ def _model(name: str, files: Sequence[FileReport], reference: Reference) -> Html
     for group in zip(*(file.parity.slices for file in files), strict=True):
         pairs = (text for own in group for text in (f"{own.drop_pp:+.2f}", f"{own.agreement:.2%}"))
         rows.append((group[0].name, f"{group[0].count:,}", f"{group[0].reference_accuracy:.4f}", *pairs))
-    return _section(name, *_gallery(files, reference.images), _table(f"Slices of {name}", header, rows))
+    return section(name, *_gallery(files, reference.images), grid(f"Slices of {name}", header, rows))
 
 
 def _gallery(files: Sequence[FileReport], images: Pixels) -> Iterable[Html]:
@@ -180,7 +99,7 @@ def _gallery(files: Sequence[FileReport], images: Pixels) -> Iterable[Html]:
     for file in files:
         for change in file.parity.changes:
             seen.setdefault(change.position, []).append((file.format, change))
-    yield _html("<h3>Pictures whose answer changed: {}</h3>", len(seen) or "none")
+    yield fill("<h3>Pictures whose answer changed: {}</h3>", len(seen) or "none")
     if not seen:
         return
     changes = [change for group in seen.values() for _, change in group]
@@ -190,9 +109,9 @@ def _gallery(files: Sequence[FileReport], images: Pixels) -> Iterable[Html]:
     threshold = min(max(0.5, low), high)
     order = sorted(seen, key=lambda position: abs(seen[position][0][1].reference - threshold))
     items = (_picture(images[position], files[0].labels, seen[position]) for position in order[:MAX_PICTURES])
-    yield _list("gallery", items)
+    yield listing("gallery", items)
     if len(order) > MAX_PICTURES:
-        yield _html("<p>{} more are not shown.</p>", len(order) - MAX_PICTURES)
+        yield fill("<p>{} more are not shown.</p>", len(order) - MAX_PICTURES)
 
 
 def _picture(image: Pixels, labels: tuple[str, str], group: Sequence[tuple[str, Change]]) -> Html:
@@ -201,13 +120,13 @@ def _picture(image: Pixels, labels: tuple[str, str], group: Sequence[tuple[str, 
     before = first.reference > first.answer
     lines = [("reference", first.reference, before), *((name, change.answer, not before) for name, change in group)]
     answers = (
-        _html("<p>{} {} → {}, {}</p>", name, f"{p:.4f}", labels[one], "right" if one == first.label else "wrong")
+        fill("<p>{} {} → {}, {}</p>", name, f"{p:.4f}", labels[one], "right" if one == first.label else "wrong")
         for name, p, one in lines
     )
-    return _html(
+    return fill(
         '<li><img src="data:image/png;base64,{0}" width="{1}" height="{2}" alt="Test picture {3}, labelled {4}">'
         "<div><p>true label <strong>{4}</strong>, picture {3}</p>{5}</div></li>",
-        _png(image), image.shape[1], image.shape[0], first.position, labels[first.label], _join(answers),
+        _png(image), image.shape[1], image.shape[0], first.position, labels[first.label], join(answers),
     )  # fmt: skip
 
 
@@ -231,15 +150,15 @@ def _plot(models: Mapping[str, Sequence[FileReport]]) -> Html:
     grid = '<path d="M{} {}{}" stroke="var(--rule)"/><text x="{}" y="{}" text-anchor="{}">{}</text>'
     down = [(_place(v, columns, LEFT, RIGHT), f"{v / 1e3:,g} kB") for v in columns]
     across = [(_place(v, rows, TOP, BASE), f"{1 - v:.6g}") for v in rows]
-    drawn = [_html(grid, x, TOP, f"V{BASE}", x, BASE + 18, "middle", text) for x, text in down]
-    drawn += [_html(grid, LEFT, y, f"H{WIDTH}", LEFT - 6, y + 4, "end", text) for y, text in across]
+    drawn = [fill(grid, x, TOP, f"V{BASE}", x, BASE + 18, "middle", text) for x, text in down]
+    drawn += [fill(grid, LEFT, y, f"H{WIDTH}", LEFT - 6, y + 4, "end", text) for y, text in across]
     drawn += [_point(*files[i], *places[i], taken) for i in sorted(range(len(files)), key=ys.__getitem__)]
-    legend = (_html('<li><span class="m{}">●</span> {}</li>', i % COLOURS, model) for i, model in enumerate(models))
-    return _html(
+    legend = (fill('<li><span class="m{}">●</span> {}</li>', i % COLOURS, model) for i, model in enumerate(models))
+    return fill(
         '<figure><figcaption>{}Accuracy against size of the file, both axes logarithmic (the accuracy in its error); '
         'a ring is a file that does not pass.</figcaption><div class="scroll" role="region" tabindex="0" '
         'aria-label="Plot"><svg viewBox="0 0 {} {}" role="img" aria-label="Accuracy against size, as in the summary">'
-        '{}</svg></div></figure>', _list("legend", legend), WIDTH, BASE + 26, _join(drawn),
+        '{}</svg></div></figure>', listing("legend", legend), WIDTH, BASE + 26, join(drawn),
     )  # fmt: skip
 
 
@@ -258,8 +177,8 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _point(colour: int, file: FileReport, x: float, y: float, taken: list[Box]) -> Html:
     """A mark and, in the nearest free place, its label; `taken` boxes stay free, and the label's is added to them."""
-    passes = file.parity.verdict == PASS
-    label = file.format if passes else f"{file.format} {file.parity.verdict}"
+    passes = file.verdict == PASS
+    label = file.format if passes else f"{file.format} {file.verdict}"
     width = CHARACTER * len(label)
     boxes = [
         (left, y + dy - LINE / 2, left + width, y + dy + LINE / 2)
@@ -270,7 +189,7 @@ def _point(colour: int, file: FileReport, x: float, y: float, taken: list[Box]) 
     box = next(free, boxes[0])
     taken.append(box)
     edge, anchor = (box[0], "start") if box[0] > x else (box[2], "end")
-    return _html(
+    return fill(
         '<g class="m{0}"><path d="M{1} {2}L{3} {4}" stroke="currentColor" opacity=".5"/><circle cx="{1}" cy="{2}" '
         'r="4.5" fill="{5}" stroke="currentColor" stroke-width="2"><title>{6}</title></circle>'
         '<text x="{3}" y="{4}" dy=".33em" text-anchor="{7}">{8}</text></g>',

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import re
 
-from oddeven.runtime.parity import FAIL, INCONCLUSIVE, PASS
+from oddeven.runtime.check import FAIL, INCONCLUSIVE, PASS
 from oddeven.runtime.recommendation import float32_of, recommend
 from oddeven.runtime.report import Report
 from oddeven.runtime.table import render
 
-HEADER = ("model", "format", "bytes", "ratio", "accuracy", "drop pp (interval)", "agreement", "latency us", "verdict")
+HEADER = ("model", "format", "engine", "bytes", "ratio", "accuracy", "drop pp (interval)", "agreement", "latency us",
+          "verdict")  # fmt: skip
 
 
 def to_markdown(report: Report) -> str:
     """The whole report but its pictures: summary, what did not pass, recommendations, policy, machine and versions."""
     rows = [[_plain(cell) for cell in row] for row in summary(report)]
     failed = [
-        f"- {_plain(file.file)}: {file.parity.verdict}. {_plain(f'{file.parity.reason} {file.advice}')}"
+        f"- {_plain(file.file)} on {file.engine}: {file.verdict}. {_plain(f'{file.reason} {file.advice}')}"
         for file in report.files
-        if file.parity.verdict != PASS
+        if file.verdict != PASS
     ]
+    failed += [f"- {_plain(broken.file)}: could not be checked. {_plain(broken.reason)}" for broken in report.broken]
     parts = [
         f"# Parity report: {overall(report)}\n",
         render(HEADER, rows, markdown=True) + "\n",
@@ -33,8 +35,9 @@ def to_markdown(report: Report) -> str:
 
 
 def overall(report: Report) -> str:
-    """The worst verdict of all files; INCONCLUSIVE where there is none."""
-    verdicts = {file.parity.verdict for file in report.files} or {INCONCLUSIVE}
+    """The worst verdict of all files; FAIL where one is broken, INCONCLUSIVE where there is none."""
+    verdicts = {file.verdict for file in report.files} or {INCONCLUSIVE}
+    verdicts |= {FAIL} if report.broken else set()
     return next(verdict for verdict in (FAIL, INCONCLUSIVE, PASS) if verdict in verdicts)
 
 
@@ -44,10 +47,10 @@ def summary(report: Report) -> list[tuple[str, ...]]:
     for file in report.files:
         parity, whole = file.parity, float32_of(file, report.files)
         rows.append((
-            file.model, file.format, f"{file.size_bytes:,}",
+            file.model, file.format, file.engine, f"{file.size_bytes:,}",
             f"{file.size_bytes / whole.size_bytes:.2f}" if whole else "-", f"{parity.file.accuracy:.4f}",
             f"{parity.drop_pp:+.2f} ({parity.drop_low_pp:+.2f} to {parity.drop_high_pp:+.2f})",
-            f"{parity.agreement:.2%}", f"{file.latency_us:.1f}", parity.verdict,
+            f"{parity.agreement:.2%}", f"{file.latency_us:.1f}", file.verdict,
         ))  # fmt: skip
     return rows
 

@@ -29,7 +29,7 @@ def named(paths: Iterable[str]) -> Iterator[tuple[str, Path | bytes]]:
                 raise DataError("There is nothing on stdin; give a picture there, or name files.")
             yield "stdin", content
         elif Path(path).is_dir():
-            yield from _each(_below(Path(path)), f"The folder {path} holds no picture ({', '.join(SUFFIXES)}).")
+            yield from _each(below(Path(path)), f"The folder {path} holds no picture ({', '.join(SUFFIXES)}).")
         elif has_magic(path) and not Path(path).exists():
             yield from _each(map(Path, sorted(glob(path, recursive=True))), f"Nothing matches {path}.")
         else:
@@ -51,7 +51,8 @@ def listed(source: str) -> Iterator[str]:
         raise DataError(f"Cannot read the list of files {source}: {error.strerror}.") from error
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def below(folder: Path) -> Iterator[Path]:
+    """The pictures at any depth below `folder`, by name."""
     return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
 
 

@@ -2,66 +2,172 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from oddeven.runtime.engines import AUTO, ENGINES
-from oddeven.runtime.parity import PASS, Parity
+from oddeven.runtime.engines import ENGINES
+from oddeven.runtime.errors import DataError, ModelError, OutputError, UsageError
+from oddeven.runtime.files import writable_folder, write
 from oddeven.runtime.policy import load, policy_options
+from oddeven.runtime.progress import progress
 from oddeven.runtime.table import render
+
+if TYPE_CHECKING:
+    from oddeven.runtime.gate import Asked
+    from oddeven.runtime.parity import Policy
+    from oddeven.runtime.reference import Reference
+    from oddeven.runtime.report import FileReport, Report
 
 HEADER = ("file", "engine", "bytes", "reference", "accuracy", "drop pp", "interval", "agreement",
           "lost", "won", "verdict")  # fmt: skip
+STDOUT = Path("-")
+SHARES = (0.0, 0.0001, 0.0005, 0.001, 0.002)
+FORMS = ("json", "junit", "markdown", "html")
+
+file_path = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
+@click.argument("artifacts", nargs=-1, type=file_path, metavar="ARTIFACTS|MODEL...")
+@click.option("--engine", "engines", multiple=True, help=f"Any of {', '.join(ENGINES)}; repeatable.")
+@click.option("--reference", type=file_path, help="reference.npz to hold files to; or, with --data, a float32 model.")
+@click.option("--data", type=file_path, help="Folder with a subfolder of pictures a label, to ask about instead.")
+@click.option("--max-bad", type=click.IntRange(min=0), default=0, help="Unusable pictures in --data.  [default: 0]")
 @policy_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file.")
+@click.option("--baseline", type=file_path, help="An earlier --json FILE; answers that differ from its fail.")
+@click.option("--update-baseline", is_flag=True, help="Write this run to the baseline, if it passes otherwise.")
+@click.option("--strict/--allow-inconclusive", default=None, help="INCONCLUSIVE fails.  [default: where CI=true]")
+@click.option("--json", "json_file", type=file_path, metavar="FILE|-", help="The whole report; - is stdout.")
+@click.option("--junit", type=file_path, metavar="FILE", help="For CI systems: a case a file and check.")
+@click.option("--markdown", type=file_path, metavar="FILE", help="For a pull request.")
+@click.option("--html", type=file_path, metavar="FILE", help="One page, with every picture whose answer changed.")
+@click.option("--plan", is_flag=True, help="Say how many test pictures a verdict needs, and stop.")
+@click.option("--merge", is_flag=True, help="Compare the answers in several --json FILEs, of several machines.")
 @click.pass_context
 def command(
     context: click.Context,
     /,
     artifacts: tuple[Path, ...],
-    engine: str,
-    as_json: bool,
+    engines: tuple[str, ...],
+    reference: Path | None,
+    data: Path | None,
+    max_bad: int,
+    baseline: Path | None,
+    update_baseline: bool,
+    strict: bool | None,
+    plan: bool,
+    merge: bool,
     policy_file: Path | None,
-    **settings: float | None,
+    **settings: float | Path | None,
 ) -> None:
-    """Check that every file in the artifact folders still answers as its Keras model did.
+    """Check that every file still answers as its Keras model did.
 
-    Needs no TensorFlow. ARTIFACTS are folders made by `oddeven export`, or folders of them. `lost` and `won` count
-    the pictures that only the reference, or only the file, gets right. Exit code 1 unless every file passes.
+    Needs no TensorFlow. ARTIFACTS are folders made by `oddeven export`, or folders of them; a MODEL file alone needs
+    --reference. `lost` and `won` count the pictures that only the reference, or only the file, gets right.
+
+    Exit code 1 unless every file passes, 3 where an engine is missing, 4 where a file is broken, 5 where the pictures
+    or the reference are unusable. An INCONCLUSIVE file is a failure under --strict and a warning otherwise.
     """
-    from oddeven.runtime import artifact
+    outputs = {"json": settings.pop("json_file"), **{form: settings.pop(form) for form in FORMS[1:]}}
+    written = {form: path for form, path in outputs.items() if isinstance(path, Path)}
+    policy = load(policy_file, **settings)  # type: ignore[arg-type]
+    if plan:
+        click.echo(_plan(policy))
+        return
+    if not artifacts:
+        raise UsageError("Nothing to verify: name an artifact folder or a model file.")
+    if update_baseline and not baseline:
+        raise UsageError("--update-baseline needs --baseline FILE to write to.")
+    for path in (*written.values(), *([baseline] if baseline and update_baseline else [])):
+        _writable(path)
+    if merge:
+        _merge(artifacts, written)
+        return
+    from oddeven.runtime.gate import Asked
 
-    allowed = load(policy_file, **settings)
-    rows: list[tuple[object, ...]] = []
-    results: list[tuple[Path, Parity]] = []
-    for folder in artifact.find(list(artifacts)):
-        for record, engine_name, parity in artifact.verify(folder, allowed, engine):
-            path = folder / record.file
-            click.echo(f"{path}: {parity.verdict}", err=True)
-            results.append((path, parity))
-            rows.append((path, engine_name, f"{record.size_bytes:,}", *cells(parity)))
-            if as_json:
-                line = {"file": str(path), "engine": engine_name, **dataclasses.asdict(parity)}
-                click.echo(json.dumps(line))
-    if not as_json:
-        click.echo(render(HEADER, rows))
-    for path, parity in results:
-        if parity.verdict != PASS:
-            click.echo(f"{path}: {parity.verdict}. {parity.reason}", err=True)
-    context.exit(0 if all(parity.verdict == PASS for _, parity in results) else 1)
+    asked = Asked(engines, reference, data, max_bad)
+    report, references = _verify(artifacts, asked, policy, baseline if not update_baseline else None)
+    strict = os.environ.get("CI") == "true" if strict is None else strict
+    _say(report, strict, table=written.get("json") != STDOUT)
+    _write(report, references, written, strict)
+    code = _exit_code(report, strict)
+    if update_baseline and baseline:
+        _update(baseline, report, code)
+    context.exit(code)
 
 
-def cells(parity: Parity) -> tuple[str, ...]:
-    """A comparison as the cells of a table row, behind file, engine and size."""
+def _verify(
+    paths: tuple[Path, ...], asked: Asked, policy: Policy, baseline: Path | None
+) -> tuple[Report, dict[str, Reference]]:
+    """Run the gate; the report, and each model's reference."""
+    from oddeven.runtime import gate
+    from oddeven.runtime.baseline import missing
+    from oddeven.runtime.engines import engine_version
+    from oddeven.runtime.machine import machine, peak_memory_mb
+    from oddeven.runtime.report import Broken, Report
+    from oddeven.runtime.schema import from_json
+
+    before = from_json(Report, _read(baseline), str(baseline)) if baseline else None
+    start = time.perf_counter()
+    files: list[FileReport] = []
+    broken: list[Broken] = []
+    references: dict[str, Reference] = {}
+    targets = list(gate.resolve(paths, asked, _note))
+    if not targets:
+        raise UsageError(f"None of the engines {', '.join(asked.engines)} reads any of these files.")
+    with progress(len(targets)) as begins:
+        for target in targets:
+            begins(target.file if isinstance(target, Broken) else f"{target.path} on {target.engine}")
+            found = target if isinstance(target, Broken) else gate.examine(target, policy, before)
+            if isinstance(found, Broken):
+                broken.append(found)
+            else:
+                files.append(found)
+                if not isinstance(target, Broken):
+                    references[found.model] = target.reference
+    if before:
+        broken += missing(files, before)
+    report = Report(
+        policy=policy,
+        machine=machine(),
+        versions={name: engine_version(name) for name in dict.fromkeys(file.engine for file in files)},
+        seconds=time.perf_counter() - start,
+        peak_memory_mb=peak_memory_mb(),
+        files=tuple(files),
+        broken=tuple(broken),
+    )
+    return report, references
+
+
+def _say(report: Report, strict: bool, table: bool) -> None:
+    """The table on stdout; what does not pass on stderr, and in a GitHub step to GitHub as well."""
+    from oddeven.runtime import github
+    from oddeven.runtime.check import FAIL, PASS
+
+    if table:
+        click.echo(render(HEADER, [_cells(file) for file in report.files]))
+    for broken in report.broken:
+        click.secho(f"{broken.file}: {broken.reason}", fg="red", err=True)
+    for file in report.files:
+        if file.verdict != PASS:
+            colour = "red" if strict or file.verdict == FAIL else "yellow"
+            click.secho(f"{file.file} on {file.engine}: {file.verdict}. {file.reason}", fg=colour, err=True)
+    for line in github.workflow_commands(report):
+        click.echo(line, err=True)
+    github.summarise(report)
+
+
+def _cells(file: FileReport) -> tuple[str, ...]:
+    parity = file.parity
     return (
+        file.file,
+        file.engine,
+        f"{file.size_bytes:,}",
         f"{parity.reference.accuracy:.4f}",
         f"{parity.file.accuracy:.4f}",
         f"{parity.drop_pp:+.2f}",
@@ -69,5 +175,99 @@ def cells(parity: Parity) -> tuple[str, ...]:
         f"{parity.agreement:.2%}",
         str(parity.right_to_wrong),
         str(parity.wrong_to_right),
-        parity.verdict,
+        file.verdict,
     )
+
+
+def _exit_code(report: Report, strict: bool) -> int:
+    from oddeven.runtime.check import INCONCLUSIVE, PASS
+
+    verdicts = {file.verdict for file in report.files}
+    if report.broken:
+        return ModelError.exit_code
+    return 0 if verdicts and verdicts <= ({PASS} if strict else {PASS, INCONCLUSIVE}) else 1
+
+
+def _write(report: Report, references: Mapping[str, Reference], written: Mapping[str, Path], strict: bool) -> None:
+    """The report in each form that was asked for."""
+    from oddeven.runtime.junit import to_junit
+    from oddeven.runtime.report_html import to_html
+    from oddeven.runtime.report_markdown import to_markdown
+    from oddeven.runtime.schema import to_json
+
+    forms = {
+        "json": lambda: to_json(report),
+        "junit": lambda: to_junit(report, strict),
+        "markdown": lambda: to_markdown(report),
+        "html": lambda: to_html(report, references),
+    }
+    for form, path in written.items():
+        if path == STDOUT:
+            click.echo(forms[form](), nl=False)
+        else:
+            write(path, forms[form]())
+
+
+def _update(baseline: Path, report: Report, code: int) -> None:
+    from oddeven.runtime.schema import to_json
+
+    if code:
+        click.echo(f"{baseline} is left as it was, for this run does not pass.", err=True)
+    else:
+        write(baseline, to_json(report))
+        click.echo(f"{baseline} now holds {len(report.files)} files; commit it.", err=True)
+
+
+def _merge(paths: tuple[Path, ...], written: Mapping[str, Path]) -> None:
+    """Print the matrix of several reports, and write it where that was asked for."""
+    from oddeven.runtime.merge import merge, to_html, to_markdown
+    from oddeven.runtime.report import Report
+    from oddeven.runtime.schema import from_json
+
+    if unfit := set(written) - {"markdown", "html"}:
+        raise UsageError(f"--merge writes --markdown and --html, not --{min(unfit)}.")
+    matrices = merge({path.stem: from_json(Report, _read(path), str(path)) for path in paths})
+    forms = {"markdown": to_markdown, "html": to_html}
+    for form, path in written.items():
+        write(path, forms[form](matrices))
+    click.echo(to_markdown(matrices), nl=False)
+
+
+def _plan(policy: Policy) -> str:
+    """How many test pictures a verdict needs, by how many answers quantization changes."""
+    from oddeven.runtime.paired import pictures_needed
+
+    rows = [
+        (f"{share:.2%}", *(f"{pictures_needed(share, limit / 100, policy.confidence):,}" if limit else "-"
+                           for limit in (policy.max_upper_pp, policy.max_drop_pp)))
+        for share in SHARES
+    ]  # fmt: skip
+    header = (
+        "changed answers", f"to prove a drop under {policy.max_upper_pp:.2f} pp (PASS)",
+        f"under {policy.max_drop_pp:.2f} pp",
+    )  # fmt: skip
+    note = (
+        f"Pictures needed at {policy.confidence:.0%} confidence, where quantization makes as many answers right as "
+        "wrong. The shipped models change 0.00% to 0.02%."
+    )
+    return f"{render(header, rows)}\n\n{note}"
+
+
+def _writable(path: Path) -> None:
+    """Find out before the work whether `path` can be written after it."""
+    if path == STDOUT:
+        return
+    if path.is_dir():
+        raise OutputError(f"Cannot write {path}: it is a folder.")
+    writable_folder(path.absolute().parent)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"Cannot read the report {path}: {error.strerror}; make one with --json FILE.") from error
+
+
+def _note(sentence: str) -> None:
+    click.secho(sentence, fg="yellow", err=True)

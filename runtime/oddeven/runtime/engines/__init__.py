@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -115,6 +115,18 @@ def select(path: Path, name: str = AUTO) -> str:
         if installed(key):
             return key
     raise MissingPackageError(f"No engine for {path.name} is installed: {ENGINES[fitting[0]].install}")
+
+
+def choose_engines(path: Path, names: Sequence[str]) -> list[str]:
+    """Those of the engines `names` that read `path`, none of them where none does; without names the first installed.
+
+    Raises:
+        UsageError, MissingPackageError, ModelError: as `select`.
+    """
+    for name in names:
+        choose("engine", name, ENGINES)
+    fitting = [name for name in names if ENGINES[name].suffix == path.suffix]
+    return [select(path, name) for name in fitting] if names else [select(path)]
 
 
 def open_engine(path: Path, name: str = AUTO, threads: int = 1) -> Engine:

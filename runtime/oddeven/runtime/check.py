@@ -1,0 +1,36 @@
+"""One thing that the gate looked at, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A verdict of its own on one file.
+
+    Attributes:
+        name: what was looked at, such as `accuracy`.
+        verdict: PASS, FAIL or INCONCLUSIVE.
+        reason: a sentence with what was found and what is allowed.
+        advice: what to do, where it does not pass.
+    """
+
+    name: str
+    verdict: str
+    reason: str
+    advice: str = ""
+
+
+def verdict_on(name: str, passed: bool, reason: str, advice: str = "") -> Check:
+    """A check that either passes or fails."""
+    return Check(name, PASS if passed else FAIL, reason, "" if passed else advice)
+
+
+def worst(checks: Iterable[Check]) -> Check:
+    """The first of those with the worst verdict; where there is none at all, nothing was proven."""
+    found = list(checks) or [Check("nothing", INCONCLUSIVE, "Nothing was checked.")]
+    return min(found, key=lambda check: (FAIL, INCONCLUSIVE, PASS).index(check.verdict))

@@ -1,0 +1,177 @@
+"""The gate: which files are held to what, and what each check of each file found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from oddeven.runtime import artifact, baseline, labelled, selftest
+from oddeven.runtime import reference as references
+from oddeven.runtime.artifact import FileRecord, Manifest
+from oddeven.runtime.check import PASS, Check, verdict_on
+from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.engines import ENGINES, choose_engines, installed
+from oddeven.runtime.errors import DataError, ModelError, UsageError
+from oddeven.runtime.parity import Policy
+from oddeven.runtime.reference import Reference
+from oddeven.runtime.report import Broken, FileReport, Report
+from oddeven.runtime.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asked the gate to hold the files to.
+
+    Attributes:
+        engines: names, each file on all that read it; none for the first installed one.
+        reference: `reference.npz`, or a model file whose answers for `data` are the reference.
+        data: a folder of labelled pictures instead of the reference's own.
+        max_bad: unusable pictures in it that are let through.
+    """
+
+    engines: tuple[str, ...] = ()
+    reference: Path | None = None
+    data: Path | None = None
+    max_bad: int = 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model file, the engine to run it on, the reference it is held to, and, of an artifact folder, its record."""
+
+    path: Path
+    engine: str
+    reference: Reference
+    manifest: Manifest | None = None
+    record: FileRecord | None = None
+
+
+def resolve(paths: Sequence[Path], asked: Asked, note: Callable[[str], None]) -> Iterator[Target | Broken]:
+    """The files meant by `paths`, model files or artifact folders, or folders of these.
+
+    Args:
+        note: told what is left out.
+
+    Raises:
+        UsageError: a file has nothing to be held to, or the options contradict each other.
+        MissingPackageError: no engine for a file, or a named one, is installed.
+        DataError: the pictures are unusable, or the reference is of another dataset.
+        ModelError: a path holds no artifacts.
+    """
+    if asked.reference and asked.reference.suffix != ".npz" and not asked.data:
+        raise UsageError("A model file as --reference answers for pictures, so it needs --data FOLDER as well.")
+    for path in paths:
+        if path.is_file():
+            for engine in choose_engines(path, asked.engines):
+                yield Target(path, engine, _reference_for_file(path, asked, note))
+            continue
+        for folder in artifact.find([path]):
+            try:
+                manifest = artifact.load_manifest(folder)
+                if not manifest.files:
+                    raise ModelError(
+                        f"{folder / artifact.MANIFEST} lists no model file, so there is nothing to verify."
+                    )
+                reference = _reference_for_folder(folder, manifest, asked, note)
+            except ModelError as error:
+                yield Broken(folder.name, f"{folder.name}/{artifact.MANIFEST}", str(error))
+                continue
+            for record in manifest.files:
+                for engine in choose_engines(folder / record.file, asked.engines):
+                    yield Target(folder / record.file, engine, reference, manifest, record)
+
+
+def examine(target: Target, policy: Policy, before: Report | None) -> FileReport | Broken:
+    """Every check of one file.
+
+    Args:
+        before: the report to compare with, if any.
+
+    Raises:
+        DataError: `before` is of other pictures.
+    """
+    path, model = target.path, target.manifest.spec.name if target.manifest else target.path.name.split(".")[0]
+    try:
+        checks = tuple(_promises(target))
+        with Classifier.load(path, target.engine) as classifier:
+            if target.manifest:
+                artifact.same_model(path, classifier.spec, target.manifest.spec)
+                checks = (*checks, Check("spec", PASS, "The file carries the manifest's spec."))
+            kind = target.record.format if target.record else f"{path.suffix[1:]}-{classifier.spec.precision}"
+            report = artifact.examine(classifier, path, kind, target.reference, policy, checks)
+    except ModelError as error:
+        return Broken(model, f"{path.absolute().parent.name}/{path.name}", str(error))
+    if before is None:
+        return report
+    return replace(report, checks=(*report.checks, baseline.check(report, target.reference.labels, before)))
+
+
+def _promises(target: Target) -> Iterator[Check]:
+    """The checks of what was written down when the file was made: its hash and its golden answers."""
+    golden = selftest.path_for(target.path)
+    if target.record and target.manifest:
+        artifact.matches(target.path, target.record.sha256)
+        artifact.matches(golden, target.manifest.selftest_sha256)
+        yield Check("hash", PASS, "The file is the one that its manifest lists.")
+    if golden.is_file():
+        outcome = selftest.check(target.path, target.engine)
+        if outcome.reason:
+            raise ModelError(outcome.reason)
+        reason = f"The golden answers are met to within {outcome.largest:.2g}; allowed is {outcome.allowed:.2g}."
+        advice = "This engine or CPU computes otherwise than the one that exported: try another engine or version."
+        yield verdict_on("self-test", outcome.passed, reason, advice)
+
+
+def _reference_for_folder(folder: Path, manifest: Manifest, asked: Asked, note: Callable[[str], None]) -> Reference:
+    if asked.data:
+        return _answered(asked.reference or _float_file(folder, manifest), manifest.spec, asked, note)
+    path = asked.reference or folder / references.FILE
+    if not asked.reference:
+        artifact.matches(path, manifest.reference_sha256)
+    return _of_dataset(path, manifest.spec)
+
+
+def _reference_for_file(path: Path, asked: Asked, note: Callable[[str], None]) -> Reference:
+    if asked.reference is None:
+        raise UsageError(f"{path} is a file alone: name what it is held to with --reference, or give its folder.")
+    with Classifier.load(path, choose_engines(path, asked.engines)[0]) as classifier:
+        spec = classifier.spec
+    if asked.data:
+        return _answered(asked.reference, spec, asked, note)
+    return _of_dataset(asked.reference, spec)
+
+
+def _of_dataset(path: Path, spec: ModelSpec) -> Reference:
+    """The reference at `path`, of the dataset that the model of `spec` was trained on."""
+    reference = references.load(path)
+    expected = spec.provenance.dataset_sha256
+    if reference.dataset_sha256 != expected:
+        raise DataError(
+            f"{path} is of another dataset than {spec.name} was trained on: expected SHA-256 {expected[:12]}..., got "
+            f"{reference.dataset_sha256[:12]}...; take the reference that was exported with the model."
+        )
+    return reference
+
+
+def _answered(model: Path, spec: ModelSpec, asked: Asked, note: Callable[[str], None]) -> Reference:
+    """What the model file `model` answers for the labelled pictures, as a reference."""
+    if asked.data is None or model.suffix == ".npz":
+        raise UsageError("--data brings its own pictures; leave out --reference, or give it a float32 model file.")
+    pictures = labelled.load(asked.data, spec, asked.max_bad)
+    for sentence in pictures.bad:
+        note(f"left out: {sentence}")
+    with Classifier.load(model) as classifier:
+        if classifier.spec.labels != spec.labels or classifier.spec.input != spec.input:
+            raise DataError(f"{model} answers another question or takes other pictures than {spec.name}.")
+        p = classifier.probabilities(pictures.images)
+    return Reference(pictures.images, pictures.labels, pictures.slices, p, spec.provenance.dataset_sha256)
+
+
+def _float_file(folder: Path, manifest: Manifest) -> Path:
+    """The float32 file of an artifact folder, which answers as Keras does."""
+    readable = {row.suffix for name, row in ENGINES.items() if installed(name)}
+    for record in manifest.files:
+        if record.precision == "float32" and Path(record.file).suffix in readable:
+            return folder / record.file
+    raise UsageError(f"{folder} holds no float32 file that runs here; name one with --reference FILE.")

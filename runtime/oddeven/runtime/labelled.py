@@ -1,0 +1,96 @@
+"""A folder of labelled pictures, one subfolder a label, as the pictures a gate asks about."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.errors import DataError
+from oddeven.runtime.image import prepare, read
+from oddeven.runtime.parallel import chunks_of, in_order
+from oddeven.runtime.sources import below
+from oddeven.runtime.spec import ModelSpec
+from oddeven.runtime.tensor import Pixels
+
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures as a model takes them.
+
+    Attributes:
+        images: uint8 (N, H, W, C).
+        labels: uint8 (N,), positions in the spec's labels.
+        slices: str (N,): the folder below the label's, or the label where a picture lies in that itself.
+        bad: a sentence for each picture that was left out.
+    """
+
+    images: Pixels
+    labels: npt.NDArray[np.uint8]
+    slices: npt.NDArray[np.str_]
+    bad: tuple[str, ...]
+
+
+def load(folder: Path, spec: ModelSpec, max_bad: int) -> Labelled:
+    """Read FOLDER/LABEL/**/PICTURE by the preprocessing of `spec`.
+
+    Raises:
+        DataError: there are other labels than the model's, a label without pictures, one picture under both labels, or
+            more than `max_bad` unusable ones.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; give one with the subfolders {' and '.join(spec.labels)}.")
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and any(below(path)))
+    if set(names) != set(spec.labels):
+        raise DataError(
+            f"{folder} has pictures in the subfolders {', '.join(names) or '(none)'}; the model answers "
+            f"{' and '.join(spec.labels)}, so it wants these two."
+        )
+    paths = [(path, number) for number, label in enumerate(spec.labels) for path in below(folder / label)]
+
+    def look(chunk: Any) -> list[Pixels | str]:
+        return [_look(path, spec) for path, _ in chunk]
+
+    results = [found for part in in_order(look, chunks_of(paths, len(paths))) for found in part]
+    bad = [found for found in results if isinstance(found, str)]
+    if len(bad) > max_bad:
+        raise DataError(
+            "\n  ".join([f"{len(bad)} pictures of {folder} cannot be used; --max-bad allows {max_bad}.", *bad[:SHOWN]])
+        )
+    good = [(path, label, found) for (path, label), found in zip(paths, results, strict=True)
+            if not isinstance(found, str)]  # fmt: skip
+    _refuse_contradictions(good)
+    counts = Counter(label for _, label, _ in good)
+    if len(counts) < 2:
+        raise DataError(f"{folder} has usable pictures of one label only; give pictures of both.")
+    return Labelled(
+        np.stack([found for *_, found in good]),
+        np.array([label for _, label, _ in good], np.uint8),
+        np.array([_slice(path.relative_to(folder)) for path, *_ in good]),
+        tuple(bad),
+    )
+
+
+def _look(path: Path, spec: ModelSpec) -> Pixels | str:
+    try:
+        return prepare(read(path, spec.input.channels), spec.input)
+    except DataError as error:
+        return f"{path}: {error}"
+
+
+def _slice(path: Path) -> str:
+    return path.parts[1] if len(path.parts) > 2 else path.parts[0]
+
+
+def _refuse_contradictions(good: list[tuple[Path, int, Pixels]]) -> None:
+    seen: dict[bytes, tuple[Path, int]] = {}
+    for path, label, found in good:
+        other, before = seen.setdefault(found.tobytes(), (path, label))
+        if before != label:
+            raise DataError(f"{other} and {path} are the same picture under both labels; remove the wrong one.")

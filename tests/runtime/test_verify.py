@@ -1,0 +1,330 @@
+"""`oddeven verify` as a CI job runs it: what passes, what fails, what is broken, and how that is said."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+
+import junitparser
+import numpy as np
+import pytest
+from PIL import Image
+
+from oddeven.runtime.files import sha256
+
+FILE = "cnn.int8.tflite"
+
+
+def refused(done, code, *says):
+    assert done.returncode == code, done.stderr
+    for text in says:
+        assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def copy(exported, tmp_path):
+    """The artifact folder with two of its files and 1,500 of its pictures, enough for a verdict."""
+    folder = shutil.copytree(exported, tmp_path / "cnn")
+    keep(folder, "tflite-int8", "tflite-float32")
+    edit_reference(folder, first(1500))
+    return folder
+
+
+def keep(folder, *formats):
+    edit(folder, lambda manifest: manifest.update(files=[f for f in manifest["files"] if f["format"] in formats]))
+
+
+def edit(folder, change):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def edit_reference(folder, change):
+    path = folder / "reference.npz"
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files}
+    change(arrays)
+    np.savez_compressed(path, **arrays)
+    edit(folder, lambda manifest: manifest.update(reference_sha256=sha256(path.read_bytes())))
+
+
+def first(count):
+    """Keeps only the first `count` pictures of a reference."""
+
+    def change(arrays):
+        for key in ("images", "labels", "slices", "probabilities"):
+            arrays[key] = arrays[key][:count]
+
+    return change
+
+
+@pytest.fixture
+def degraded(copy):
+    """The int8 file is another model's by its weights: its answers are wrong, everything written down is in order."""
+    from oddeven.runtime import selftest
+    from oddeven.runtime.attachment import attach_to_tflite, read_spec
+    from oddeven.runtime.classifier import Classifier
+
+    path = copy / FILE
+    spec = read_spec(path)
+    with path.open("rb") as file:
+        content = bytearray(file.read())
+    size = content.find(b"PK\x03\x04")
+    weights = np.frombuffer(bytes(content[:size]), np.int8).copy()
+    # The largest stretch of bytes without structure is the first dense layer: a tenth of it is turned over.
+    start = size // 3
+    weights[start : start + size // 10] *= -1
+    path.write_bytes(attach_to_tflite(weights.tobytes(), spec))
+    golden_path = copy / "cnn.selftest.npz"
+    golden = selftest.load(golden_path)
+    with Classifier.load(path) as classifier:
+        golden.answers[FILE] = classifier.probabilities(golden.images)
+    selftest.save(golden, golden_path)
+
+    def change(manifest):
+        manifest["selftest_sha256"] = sha256(golden_path.read_bytes())
+        for record in manifest["files"]:
+            if record["file"] == FILE:
+                record["sha256"], record["size_bytes"] = sha256(path.read_bytes()), path.stat().st_size
+
+    edit(copy, change)
+    return copy
+
+
+def test_what_export_made_passes_on_every_engine(run, exported, tmp_path):
+    done = run("verify", exported.parent, "--json", tmp_path / "all.json")
+    assert done.returncode == 0, done.stderr
+    files = json.loads((tmp_path / "all.json").read_text())["files"]
+    assert len(files) == 8
+    assert {file["engine"] for file in files} == {"litert", "onnxruntime"}
+    for file in files:
+        assert (file["parity"]["verdict"], file["parity"]["count"]) == ("PASS", 10_000)
+        assert {check["name"] for check in file["checks"]} == {"hash", "spec", "self-test"}
+    only = run("verify", exported.parent, "--engine", "onnxruntime", "--json", "-")
+    assert {file["engine"] for file in json.loads(only.stdout)["files"]} == {"onnxruntime"}
+
+
+def test_a_degraded_model_fails_in_every_form(run, degraded, tmp_path):
+    outputs = [x for form in ("junit", "markdown", "html", "json") for x in (f"--{form}", tmp_path / f"out.{form}")]
+    summary = tmp_path / "summary.md"
+    done = run(
+        "verify", degraded, *outputs,
+        env={**os.environ, "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)},
+    )  # fmt: skip
+    refused(done, 1, "FAIL. The drop is at least", "::error title=cnn/cnn.int8.tflite on litert FAIL::")
+    suites = junitparser.JUnitXml.fromfile(str(tmp_path / "out.junit"))
+    (suite,) = suites
+    assert (suite.name, suite.errors) == ("cnn", 0)
+    failed = {case.name for case in suite if case.result and case.classname.startswith("cnn/cnn.int8")}
+    assert {"accuracy", "agreement", "slices"} <= failed
+    passed = {case.name for case in suite if not case.result and case.classname.startswith("cnn/cnn.int8")}
+    assert passed == {"hash", "spec", "self-test"}
+    assert not [case for case in suite if case.result and "float32" in case.classname]
+    texts = [case.result[0].text for case in suite if case.name == "accuracy" and case.result]
+    assert all("allowed is 0.10 pp" in text and "Look at the changed pictures" in text for text in texts)
+    for path in (summary, tmp_path / "out.markdown"):
+        assert path.read_text().startswith("# Parity report: FAIL")
+    assert "Files that do not pass" in (tmp_path / "out.html").read_text()
+
+
+def test_files_that_are_altered_missing_or_of_another_model_are_broken_and_the_others_checked(run, copy, tmp_path):
+    path = copy / FILE
+    path.write_bytes(path.read_bytes() + b"x")
+    done = run("verify", copy, "--junit", tmp_path / "j.xml")
+    refused(done, 4, "cnn.int8.tflite is not the file its manifest lists")
+    assert "cnn.float32.tflite" in done.stdout
+    (suite,) = junitparser.JUnitXml.fromfile(str(tmp_path / "j.xml"))
+    assert (suite.errors, suite.failures) == (1, 0)
+    path.unlink()
+    refused(run("verify", copy), 4, "Cannot read")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("", "not valid JSON"), ("{", "not valid JSON"), ('{"files": []}', "missing"), ('{"schema_version": 9}', "newer")],
+)
+def test_a_broken_manifest_is_named(run, copy, content, says):
+    (copy / "manifest.json").write_text(content)
+    refused(run("verify", copy), 4, "manifest.json", says)
+
+
+def test_nothing_checked_is_never_well(run, copy, tmp_path):
+    edit(copy, lambda manifest: manifest.update(files=[]))
+    refused(run("verify", copy), 4, "nothing to verify")
+    refused(run("verify"), 2, "Nothing to verify")
+    refused(run("verify", tmp_path / "absent"), 4, "holds no manifest.json")
+
+
+def test_engines_that_read_nothing_or_are_missing(run, copy):
+    refused(run("verify", copy, "--engine", "onnxruntime"), 2, "None of the engines onnxruntime reads any")
+    refused(run("verify", copy, "--engine", "tflite-runtime"), 3, "pip install")
+    refused(run("verify", copy, "--engine", "abacus"), 2, "known are litert")
+
+
+def test_too_few_pictures_are_inconclusive_which_only_ci_refuses(run, copy):
+    edit_reference(copy, first(300))
+    free = {key: value for key, value in os.environ.items() if key != "CI"}
+    for options, environment, code in (
+        ((), free, 0),
+        ((), {**free, "CI": "true"}, 1),
+        (("--strict",), free, 1),
+        (("--allow-inconclusive",), {**free, "CI": "true"}, 0),
+    ):
+        done = run("verify", copy, *options, env=environment)
+        refused(done, code, "INCONCLUSIVE. The drop lies between", "pictures would settle it")
+
+
+def test_a_file_alone_is_held_to_a_reference(run, copy, exported):
+    refused(run("verify", copy / FILE), 2, "--reference")
+    done = run("verify", copy / FILE, "--reference", copy / "reference.npz", "--max-bytes", "1000")
+    refused(done, 1, "allowed are 1,000")
+    assert run("verify", copy / FILE, "--reference", copy / "reference.npz").returncode == 0
+
+    def foreign(arrays):
+        arrays["dataset_sha256"] = np.array("0" * 64)
+
+    edit_reference(copy, foreign)
+    refused(run("verify", copy / FILE, "--reference", copy / "reference.npz"), 5, "is of another dataset")
+    edit_reference(copy, lambda arrays: arrays.pop("dataset_sha256"))
+    refused(run("verify", copy / FILE, "--reference", copy / "reference.npz"), 4, "not a readable reference")
+    refused(run("verify", copy / FILE, "--reference", copy / "absent.npz"), 4, "absent.npz")
+
+
+def test_the_baseline_tells_what_changed_since(run, copy, degraded, tmp_path):
+    """The baseline is made before the model is degraded, and a looser policy would let that through."""
+    baseline = tmp_path / "baseline.json"
+    loose = ("--max-drop", "100", "--max-upper", "100", "--min-agreement", "0")
+    done = run("verify", degraded, "--baseline", baseline)
+    refused(done, 5, "Cannot read the report")
+    done = run("verify", degraded, "--baseline", baseline, "--update-baseline")
+    refused(done, 1, "is left as it was")
+    assert not baseline.exists()
+    done = run("verify", degraded, "--baseline", baseline, "--update-baseline", *loose)
+    refused(done, 0, "now holds 2 files")
+    assert run("verify", degraded, "--baseline", baseline, *loose).returncode == 0
+    report = json.loads(baseline.read_text())
+    report["files"] = [file for file in report["files"] if "int8" in file["file"]]
+    baseline.write_text(json.dumps(report))
+    refused(run("verify", degraded, "--baseline", baseline, *loose), 1, "knows nothing of cnn/cnn.float32.tflite")
+
+
+def test_new_answers_are_counted_against_the_baseline(run, copy, tmp_path):
+    baseline = tmp_path / "baseline.json"
+    assert run("verify", copy, "--baseline", baseline, "--update-baseline").returncode == 0
+    report = json.loads(baseline.read_text())
+    (int8,) = [file for file in report["files"] if "int8" in file["file"]]
+    import base64
+
+    bits = bytearray(base64.b64decode(int8["answers"]))
+    bits[0] ^= 0b1010_0000  # pictures 0 and 2 were answered otherwise
+    int8["answers"] = base64.b64encode(bytes(bits)).decode()
+    baseline.write_text(json.dumps(report))
+    refused(run("verify", copy, "--baseline", baseline), 1, "2 answers are not the baseline's, 0 of them newly wrong",
+            "pictures 0, 2;", "--update-baseline")  # fmt: skip
+    keep(copy, "tflite-float32")
+    refused(run("verify", copy, "--baseline", baseline), 4, "It is in the baseline, on litert, and was not checked")
+    int8["data_sha256"] = "0" * 64
+    baseline.write_text(json.dumps(report | {"files": [{**file, "data_sha256": "0" * 64} for file in report["files"]]}))
+    refused(run("verify", copy, "--baseline", baseline), 5, "made from other pictures")
+
+
+@pytest.fixture
+def pictures(tmp_path, raw):
+    """200 test pictures in a subfolder a label."""
+    folder = tmp_path / "pictures"
+    for number, (image, digit) in enumerate(zip(raw["x_test"][:200], raw["y_test"], strict=False)):
+        path = folder / ("even", "odd")[digit % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    return folder
+
+
+def test_a_labelled_folder_is_asked_about(run, copy, pictures):
+    done = run("verify", copy, "--data", pictures, "--allow-inconclusive", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    files = {file["format"]: file["parity"] for file in json.loads(done.stdout)["files"]}
+    assert files["tflite-float32"]["count"] == 200
+    assert [part["name"] for part in files["tflite-int8"]["slices"]] == ["even", "odd"]
+    alone = run("verify", copy / FILE, "--data", pictures, "--reference", copy / "cnn.float32.tflite",
+                "--allow-inconclusive")  # fmt: skip
+    assert alone.returncode == 0, alone.stderr
+
+
+def test_unusable_labelled_folders_are_named(run, copy, pictures, tmp_path):
+    data = ("verify", copy, "--allow-inconclusive", "--data")
+    (pictures / "odd" / "broken.png").write_bytes(b"no picture")
+    refused(run(*data, pictures), 5, "1 pictures of", "--max-bad allows 0", "broken.png")
+    done = run(*data, pictures, "--max-bad", "1")
+    refused(done, 0, "left out:", "broken.png")
+    shutil.copy(next((pictures / "even").glob("*.png")), pictures / "odd" / "copy.png")
+    refused(run(*data, pictures, "--max-bad", "1"), 5, "are the same picture under both labels")
+    (pictures / "odd").rename(pictures / "uneven")
+    refused(run(*data, pictures), 5, "subfolders even, uneven; the model answers even and odd")
+    shutil.rmtree(pictures / "uneven")
+    refused(run(*data, pictures), 5, "subfolders even; the model answers")
+    refused(run(*data, tmp_path / "absent"), 5, "is not a folder")
+
+
+def test_outputs_are_found_unwritable_before_the_work(run, copy, tmp_path):
+    (tmp_path / "taken").write_text("")
+    for path in (tmp_path / "taken" / "out.xml", tmp_path):
+        done = run("verify", copy, "--junit", path)
+        refused(done, 6, "Cannot write")
+        assert "cnn" not in done.stdout
+
+
+def test_contradictory_options(run, copy):
+    refused(run("verify", copy, "--update-baseline"), 2, "--baseline FILE")
+    refused(run("verify", copy, "--reference", copy / FILE), 2, "needs --data")
+    refused(run("verify", copy, "--data", copy, "--reference", copy / "reference.npz"), 2, "brings its own pictures")
+    refused(run("verify", "--merge", copy / "x.json", "--junit", copy / "j.xml"), 2, "--merge writes")
+
+
+def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
+    assert run("verify", copy, "--json", tmp_path / "desktop.json").returncode == 0
+    report = json.loads((tmp_path / "desktop.json").read_text())
+    import base64
+
+    bits = bytearray(base64.b64decode(report["files"][0]["answers"]))
+    bits[5] ^= 0b111
+    report["files"][0]["answers"] = base64.b64encode(bytes(bits)).decode()
+    (tmp_path / "pi.json").write_text(json.dumps(report))
+    paths = (tmp_path / "desktop.json", tmp_path / "pi.json")
+    done = run("verify", "--merge", *paths, "--html", tmp_path / "m.html", "--markdown", tmp_path / "m.md")
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| 1: desktop")]
+    (row,) = rows
+    between = report["files"]
+    name = between[0]["format"]
+    assert name in row
+    assert row.split("|")[4].strip() == "3"  # its own run on the other machine, the third of four
+    assert (tmp_path / "m.md").read_text() == done.stdout
+    assert "color-mix" in (tmp_path / "m.html").read_text()
+    report["files"][0]["data_sha256"] = "0" * 64
+    (tmp_path / "pi.json").write_text(json.dumps(report))
+    refused(run("verify", "--merge", *paths), 5, "about different pictures")
+
+
+def test_the_plan_is_what_the_interval_says(run):
+    done = run("verify", "--plan", "--max-drop", "0.1")
+    assert done.returncode == 0
+    (row,) = [line for line in done.stdout.splitlines() if line.lstrip().startswith("0.00%")]
+    needed = [int(cell.replace(",", "")) for cell in row.split()[1:]]
+    # Without any change the adjusted interval is z sqrt(2 / (n + 2)^2) wide on either side: n = z sqrt(2) / limit - 2.
+    z = 1.959964
+    for count, limit in zip(needed, (0.003, 0.001), strict=True):
+        exact = z * 2**0.5 / limit - 2
+        assert exact <= count <= 1.02 * exact + 1
+
+
+def test_a_report_survives_its_file():
+    from oddeven.runtime.parity import Policy
+    from oddeven.runtime.report import Report
+    from oddeven.runtime.schema import from_json, to_json
+
+    report = Report(Policy(), "a machine", {"litert": "2"}, 1.0, 2.0, ())
+    assert from_json(Report, to_json(report), "report") == dataclasses.replace(report)
