@@ -25,6 +25,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "predict": ("oddeven.runtime.commands.predict", "Answer for pictures."),
     "pipeline": ("oddeven.runtime.commands.pipeline", "Train, export, verify and predict, in one go."),
     "selftest": ("oddeven.runtime.commands.selftest", "Check that models answer here as when they were made."),
+    "watch": ("oddeven.runtime.commands.watch", "Answer for each picture that appears in a folder."),
+    "camera": ("oddeven.runtime.commands.camera", "Answer for what a camera sees."),
+    "bundle": ("oddeven.export.bundle_command", "Pack a model for a Raspberry Pi, installer and all."),
     "bench": ("oddeven.runtime.commands.bench", "Measure a model on this machine."),
     "info": ("oddeven.runtime.commands.info", "Show what a model file is, or what is installed here."),
 }
