@@ -10,8 +10,12 @@ import click
 @click.command()
 @click.argument("model", metavar="MODEL|FOLDER")
 @click.option("--precision", default="int8", show_default=True, help="Which files of the model.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("oddeven-pi.zip"), show_default=True)
-@click.option("--offline", metavar="SYSTEM", help="Put its wheels inside: bookworm-arm64, trixie-arm64, bookworm-armhf.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("oddeven-pi.zip"), show_default=True
+)
+@click.option(
+    "--offline", metavar="SYSTEM", help="Put its wheels inside: bookworm-arm64, trixie-arm64, bookworm-armhf."
+)
 def command(model: str, precision: str, out: Path, offline: str | None) -> None:
     """Pack a bundled model, a file or an artifact folder for a Raspberry Pi, with what installs and tests it there.
 
