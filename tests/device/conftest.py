@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import oddeven
 from PIL import Image
 
 
@@ -65,3 +68,36 @@ def video(tmp_path, raw):
         return path
 
     return write
+
+
+def unpack(archive, folder):
+    """The bundle `archive`, unpacked into `folder`."""
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(folder)
+    return folder / "oddeven-pi"
+
+
+def installer(bundle, home, **options):
+    """Run the installer of an unpacked bundle as the owner of `home` would."""
+    command = ["sh", str(bundle / "install.sh")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment(home), **options)
+
+
+def environment(home):
+    """That of a user who lives in `home`, with pip set up as it is here."""
+    settings = Path.home() / ".config" / "pip" / "pip.conf"
+    here = {"PIP_CONFIG_FILE": str(settings)} if settings.exists() else {}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, **here, "HOME": str(home), "PATH": path, "PIP_CACHE_DIR": str(Path.home() / ".cache" / "pip")}
+
+
+@pytest.fixture(scope="session")
+def pi(tmp_path_factory):
+    """The home of a Pi's owner who has installed the bundle of mlp, `bundle.zip`, as its installer says."""
+    home = tmp_path_factory.mktemp("home")
+    made = oddeven("bundle", "mlp", "--out", home / "bundle.zip")
+    assert made.returncode == 0, made.stderr
+    done = installer(unpack(home / "bundle.zip", home / "first"), home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (home / "printed.txt").write_text(done.stdout)
+    return home

@@ -33,9 +33,9 @@ trap 'rm -rf "$stage"' EXIT
 trap 'exit 130' HUP INT TERM
 chmod 755 "$stage"
 
-# What Debian's Python packages offer is wanted where pip has no wheel (32 bits) and beside picamera2.
+# Debian's own Python packages are wanted where pip has no wheel (32 bits), and for a camera or pins.
 site=
-if [ "$bits" = 32 ] || "$python" -c 'import importlib.util as u; raise SystemExit(u.find_spec("picamera2") is None)'; then
+if [ "$bits" = 32 ] || "$python" -c 'import importlib.util as u; raise SystemExit(not any(map(u.find_spec, ("picamera2", "cv2", "gpiozero"))))'; then
     site=--system-site-packages
 fi
 # shellcheck disable=SC2086  # no word where it is empty
