@@ -21,7 +21,6 @@ from oddeven.runtime.parity import PASS
 TOP = "oddeven-pi"
 DEVICE = Path(__file__).parent / "device"
 OLDEST_GLIBC = 17
-PIWHEELS = ("--extra-index-url", "https://www.piwheels.org/simple")
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,12 @@ class Target:
     options: tuple[str, ...] = ()
 
 
-LITERT = ("ai-edge-litert>=2.0", "numpy>=1.24", "pillow>=10.1", "click>=8.1")
+LITERT = ("ai-edge-litert>=2.0", "numpy>=1.24", "pillow>=9.4", "click>=8.1")
 TARGETS: Mapping[str, Target] = {
     "bookworm-arm64": Target("3.11", "aarch64", 36, LITERT),
     "trixie-arm64": Target("3.13", "aarch64", 41, LITERT),
-    # NumPy is Debian's there; no wheel of another goes with tflite-runtime. Pillow for 32 bits is on piwheels only.
-    "bookworm-armhf": Target(
-        "3.11", "armv7l", 36, ("tflite-runtime>=2.14", "pillow>=10.1", "click>=8.1"), ("--no-deps", *PIWHEELS)
-    ),
+    # NumPy and Pillow are Debian's there: PyPI has none for 32 bits.
+    "bookworm-armhf": Target("3.11", "armv7l", 36, ("tflite-runtime>=2.14", "click>=8.1"), ("--no-deps",)),
 }
 
 

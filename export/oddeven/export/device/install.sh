@@ -54,9 +54,9 @@ if [ "$bits" = 64 ]; then
     if ! ls model/*.tflite >/dev/null 2>&1; then extra='[onnx]'; fi
     pip "./$1$extra"
 else
-    "$python" -c 'import numpy' || fail "NumPy is missing: sudo apt install python3-numpy"
+    "$python" -c 'import numpy, PIL' || fail "NumPy or Pillow is missing: sudo apt install python3-numpy python3-pil"
     pip --no-deps "./$1"
-    pip 'pillow>=10.1' 'click>=8.1'
+    pip 'click>=8.1'
     if [ "$version" = 3.11 ]; then
         pip --no-deps 'tflite-runtime>=2.14'
     else
