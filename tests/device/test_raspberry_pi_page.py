@@ -30,7 +30,7 @@ def as_if_by_apt(folder):
     """The environment in which Python finds what apt installs on a Pi, OpenCV and gpiozero, which drives mock pins."""
     here = Path(pytest.importorskip("cv2").__file__).parents[1]
     folder.mkdir()
-    for path in [here / "cv2", *here.glob("opencv*.libs"), here / "gpiozero", here / "colorzero"]:
+    for path in [here / "cv2", *here.glob("opencv*.libs"), *here.glob("gpiozero*"), here / "colorzero"]:
         (folder / path.name).symlink_to(path)
     return {"PYTHONPATH": str(folder), "GPIOZERO_PIN_FACTORY": "mock"}
 

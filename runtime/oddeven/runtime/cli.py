@@ -59,7 +59,7 @@ def cli() -> None:
     """Small A-or-B image models: train, quantize, prove, and run on a device.
 
     Exit codes: 0 well; 1 the accuracy gate did not pass; 2 wrong usage; 3 a package is missing; 4 a model or
-    artifact is broken; 5 images or data are unusable; 6 a result could not be written; 130 stopped by Ctrl-C.
+    artifact is broken; 5 images, data or camera are unusable; 6 a result could not be written; 130 stopped by Ctrl-C.
     """
 
 

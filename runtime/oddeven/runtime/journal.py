@@ -47,6 +47,7 @@ class Journal:
         """
         choose("kind of journal", path.suffix, SUFFIXES)
         self._path, self._labels = path, labels
+        self._columns = [*header(labels), WRITTEN]
         self.done: set[Key] = set()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,41 +91,38 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(f"Another process writes to {self._path}; name another --out.") from error
-        self._file.seek(0)
-        content = self._file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            self._file.truncate(whole)
-        lines = content[:whole].decode(errors="replace").split("\n")[:-1]
-        if self._path.suffix == ".csv":
-            self._read_csv(lines)
-        else:
+        whole = 0
+        with self._path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                self._note(number, line)
+                if line.endswith(b"\n"):  # or else it was torn, and is the last
+                    self._learn(number, line.decode(errors="replace"))
+                    whole += len(line)
+        self._file.truncate(whole)
+        if self._path.suffix == ".csv" and not whole:
+            self._write(_csv_line(self._columns))
 
-    def _read_csv(self, lines: list[str]) -> None:
-        columns = [*header(self._labels), WRITTEN]
-        if not lines:
-            self._write(_csv_line(columns))
-            return
-        first, *rows = csv.reader(lines)
-        if first != columns:
-            raise UsageError(
-                f"{self._path} has the columns {', '.join(first):.80}, this model's answers {', '.join(columns)}; "
-                "name another --out."
-            )
-        for number, row in enumerate(rows, 2):
-            if len(row) != len(columns) or not row[-1].isdecimal():
-                raise self._foreign(number)
-            self.done.add((row[0], int(row[-1])))
-
-    def _note(self, number: int, line: str) -> None:
-        """Learn from one JSON line."""
+    def _learn(self, number: int, line: str) -> None:
+        """Note what a line answers for, or that it cannot be one of this journal."""
         try:
-            fields = json.loads(line)
-            self.done.add((str(fields["file"]), int(fields[WRITTEN])))
-        except (ValueError, TypeError, KeyError) as error:
+            if self._path.suffix == ".csv":
+                row = next(csv.reader([line]))
+                if number == 1:
+                    self._check(row)
+                    return
+                name, written = row[0], row[len(self._columns) - 1]
+            else:
+                fields = json.loads(line)
+                name, written = fields["file"], fields[WRITTEN]
+            self.done.add((str(name), int(written)))
+        except (ValueError, TypeError, LookupError, StopIteration) as error:
             raise self._foreign(number) from error
+
+    def _check(self, columns: list[str]) -> None:
+        if columns != self._columns:
+            raise UsageError(
+                f"{self._path} has the columns {', '.join(columns):.80}, this model's answers "
+                f"{', '.join(self._columns)}; name another --out."
+            )
 
     def _foreign(self, number: int) -> DataError:
         return DataError(f"{self._path}, line {number}, is no answer of oddeven watch; move the file away.")
