@@ -85,7 +85,8 @@ def build(found: Sequence[Path], out: Path, target: Target | None) -> None:
     for path in DEVICE.iterdir():
         entries[path.name] = path.read_bytes()
     if target:
-        entries |= _fetched(target)
+        more = () if any(path.suffix == ".tflite" for path in found) else ("onnxruntime>=1.18",)
+        entries |= _fetched(target, more)
     sums = "".join(f"{sha256(content)}  {name}\n" for name, content in sorted(entries.items()))
     entries["SHA256SUMS"] = sums.encode()
     write(out, wheel.zipped({f"{TOP}/{name}": content for name, content in entries.items()}))
@@ -104,15 +105,15 @@ def _listed(path: Path, precision: str) -> list[Path]:
     return found
 
 
-def _fetched(target: Target) -> dict[str, bytes]:
-    """The wheels that `target` needs, fetched by pip from where it is set up to look."""
+def _fetched(target: Target, more: tuple[str, ...]) -> dict[str, bytes]:
+    """The wheels that `target` needs, and `more`, fetched by pip from where it is set up to look."""
     platforms = [f"--platform=manylinux_2_{minor}_{target.machine}" for minor in range(OLDEST_GLIBC, target.glibc + 1)]
     legacy = [f"--platform={kind}_{target.machine}" for kind in ("manylinux2014", "linux")]
     interpreter = ["--implementation=cp", f"--python-version={target.python}"]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:",
-             f"--dest={folder}", *platforms, *legacy, *interpreter, *target.options, *target.requirements],
+             f"--dest={folder}", *platforms, *legacy, *interpreter, *target.options, *target.requirements, *more],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:

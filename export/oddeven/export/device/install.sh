@@ -18,9 +18,11 @@ point() { # point NAME TARGET: make the link PREFIX/NAME, or change it, in one s
 prefix=${1:-$HOME/oddeven}
 python=${PYTHON:-python3}
 case $prefix in
-    *[!A-Za-z0-9/._-]*) fail "PREFIX may hold letters, digits and / . _ - only, and is $prefix" ;;
     /*) ;;
     *) prefix=$(pwd)/$prefix ;;
+esac
+case $prefix in
+    *[!A-Za-z0-9/._-]*) fail "PREFIX may hold letters, digits and / . _ - only, and is $prefix" ;;
 esac
 cd "$(dirname "$0")"
 sha256sum --check --quiet SHA256SUMS || fail "The bundle is damaged; copy it to this machine again."
@@ -55,7 +57,6 @@ if [ "$bits" = 64 ]; then
     pip "./$1$extra"
 else
     "$python" -c 'import numpy, PIL' || fail "NumPy or Pillow is missing: sudo apt install python3-numpy python3-pil"
-    pip --no-deps "./$1"
     pip 'click>=8.1'
     if [ "$version" = 3.11 ]; then
         pip --no-deps 'tflite-runtime>=2.14'
@@ -63,6 +64,7 @@ else
         "$python" -c 'import onnxruntime' ||
             fail "No TFLite engine exists for 32 bits and Python $version; for .onnx files: sudo apt install python3-onnxruntime"
     fi
+    pip --no-deps "./$1" # last, or pip misses what its markers name by a 64-bit kernel
 fi
 
 cp -R model "$stage/model"
