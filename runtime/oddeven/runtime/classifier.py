@@ -136,7 +136,7 @@ class Classifier:
             try:
                 pixels = self.prepare(picture)[np.newaxis]
             except BlankError as error:
-                return _blank(error)
+                return blank(error)
         q_answer = self._run(pixels)
         if self._answers:
             q: int = q_answer.item()
@@ -185,6 +185,10 @@ class Classifier:
             pixels = read(picture if isinstance(picture, bytes) else Path(picture), view.channels)
         return prepare(pixels, view, self._invert)
 
+    def answer(self, pixels: Pixels) -> Prediction:
+        """The answer for one picture as `prepare` gave it."""
+        return self._answer(float(decode(self._run(pixels[np.newaxis]), self.engine.output)[0]))
+
     def close(self) -> None:
         """Free the model; what is asked afterwards is a `UsageError`."""
         self._another = _closed
@@ -221,7 +225,7 @@ class Classifier:
                 pixels.append(self.prepare(picture))
                 outcomes.append(None)
             except BlankError as error:
-                outcomes.append(_blank(error))
+                outcomes.append(blank(error))
             except DataError as error:
                 if strict:
                     raise
@@ -260,7 +264,8 @@ class Classifier:
         return Prediction(label, sure, scores)
 
 
-def _blank(error: BlankError) -> Prediction:
+def blank(error: BlankError) -> Prediction:
+    """The answer for a picture with nothing on it."""
     return Prediction(UNCERTAIN, 0.0, MappingProxyType({}), str(error))
 
 

@@ -25,6 +25,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "predict": ("oddeven.runtime.commands.predict", "Answer for pictures."),
     "pipeline": ("oddeven.runtime.commands.pipeline", "Train, export, verify and predict, in one go."),
     "selftest": ("oddeven.runtime.commands.selftest", "Check that models answer here as when they were made."),
+    "watch": ("oddeven.runtime.commands.watch", "Answer for each picture that appears in a folder."),
+    "camera": ("oddeven.runtime.commands.camera", "Answer for what a camera sees."),
+    "bundle": ("oddeven.export.bundle_command", "Pack a model for a Raspberry Pi, installer and all."),
     "bench": ("oddeven.runtime.commands.bench", "Measure a model on this machine."),
     "info": ("oddeven.runtime.commands.info", "Show what a model file is, or what is installed here."),
 }
@@ -56,7 +59,7 @@ def cli() -> None:
     """Small A-or-B image models: train, quantize, prove, and run on a device.
 
     Exit codes: 0 well; 1 the accuracy gate did not pass; 2 wrong usage; 3 a package is missing; 4 a model or
-    artifact is broken; 5 images or data are unusable; 6 a result could not be written; 130 stopped by Ctrl-C.
+    artifact is broken; 5 images, data or camera are unusable; 6 a result could not be written; 130 stopped by Ctrl-C.
     """
 
 

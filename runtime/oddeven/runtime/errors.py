@@ -7,7 +7,7 @@
 | 2 | the command was used wrongly |
 | 3 | a package that this command needs is not installed |
 | 4 | a model, its spec or an artifact folder is broken |
-| 5 | the images or the dataset are unusable |
+| 5 | the images, the dataset or the camera are unusable |
 | 6 | a result could not be written |
 | 130 | stopped by Ctrl-C |
 """
@@ -42,7 +42,7 @@ class ModelError(OddEvenError):
 
 
 class DataError(OddEvenError):
-    """An image, a folder of images or a dataset that cannot be used."""
+    """An image, a folder of images, a dataset or a camera that cannot be used."""
 
     exit_code = 5
 

@@ -78,10 +78,16 @@ def _to_pixels(image: Image.Image, channels: int) -> Pixels:
     """Any Pillow image as uint8 (H, W, channels)."""
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_to_8_bit(image))
-    if image.has_transparency_data:
+    if _is_transparent(image):
         image = _opaque(image.convert("RGBA"))
     pixels = np.array(image.convert(MODES[channels]))
     return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    """Pillow's own `has_transparency_data`, which Debian 12's Pillow 9.4, the one of a 32-bit Pi, does not have."""
+    coloured = image.palette is not None and image.palette.mode.endswith("A")
+    return image.getbands()[-1] in ("A", "a") or "transparency" in image.info or coloured
 
 
 def _to_8_bit(image: Image.Image) -> Pixels:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oddeven.runtime.engines import AUTO, ENGINES
+from oddeven.runtime.answer import as_fields, as_row, header
+from oddeven.runtime.commands.model_options import model_options
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.sources import listed, named
 from oddeven.runtime.table import render
@@ -29,13 +30,7 @@ SECONDS_OF_SILENCE = 1.0
 @click.command()
 @click.argument("images", nargs=-1, metavar="[PATH|-]...")
 @click.option("--files-from", metavar="FILE|-", help="Read more paths from a file or stdin, one a line.")
-@click.option("--model", help="A bundled model, a file or an artifact folder.  [default: the bundled deep_cnn]")
-@click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="For one picture.")
-@click.option("--threshold", type=float, help="Instead of the model's own.")
-@click.option("--min-confidence", type=click.FloatRange(0, 1), default=0.0, help="Less is answered as uncertain.")
-@click.option("--preprocess", default=AUTO, show_default=True, help="raw, squash, fit-shortest, fit-longest or mnist.")
-@click.option("--invert", type=click.Choice([AUTO, "yes", "no"]), default=AUTO, show_default=True)
+@model_options
 @click.option("--show", is_flag=True, help="Draw what the model sees, on stderr.")
 @click.option("--save-input", type=click.Path(path_type=Path), metavar="DIR", help="Write what the model sees as PNG.")
 @click.option("--json", "form", flag_value="json", help="Print one JSON object a picture.")
@@ -93,10 +88,10 @@ def _looked_at(
     classifier: Classifier, sources: Iterable[tuple[str, Picture]], show: bool, folder: Path | None
 ) -> Iterator[tuple[str, Picture]]:
     """The same sources; what the model will see of each is drawn, and saved as `folder/<number>-<name>.png`."""
-    from oddeven.runtime.preview import draw
     from PIL import Image
 
     from oddeven.runtime.files import replacing
+    from oddeven.runtime.preview import draw
 
     for number, (name, picture) in enumerate(sources):
         yield name, picture
@@ -133,17 +128,13 @@ def _table(answers: Answers, labels: tuple[str, str]) -> None:
 
 def _json(answers: Answers, labels: tuple[str, str]) -> None:
     for name, answer in answers:
-        scores = {label: round(p, 6) for label, p in answer.scores.items()}
-        line = {"file": name, "label": answer.label, "probability": round(answer.probability, 6), "scores": scores}
-        click.echo(json.dumps({**line, "reason": answer.reason} if answer.reason else line))
+        click.echo(json.dumps(as_fields(name, answer)))
 
 
 def _csv(answers: Answers, labels: tuple[str, str]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(("file", "label", "probability", *labels, "reason"))
-    for name, answer in answers:
-        scores = [f"{answer.scores[label]:.6f}" if answer.scores else "" for label in labels]
-        writer.writerow((name, answer.label, f"{answer.probability:.6f}", *scores, answer.reason))
+    writer.writerow(header(labels))
+    writer.writerows(as_row(name, answer, labels) for name, answer in answers)
 
 
 _WRITERS: Mapping[str | None, Callable[[Answers, tuple[str, str]], None]] = {

@@ -1,0 +1,103 @@
+#!/bin/sh
+# Installs this bundle, or updates to it: sh install.sh [PREFIX]   (PREFIX: ~/oddeven unless given)
+# Everything new is made and self-tested in a folder of its own; one rename then makes it the current one.
+set -eu
+
+fail() {
+    echo "install.sh: $*" >&2
+    if [ -e "${prefix:-}/current" ]; then echo "install.sh: $prefix is as it was." >&2; fi
+    exit 1
+}
+
+point() { # point NAME TARGET: make the link PREFIX/NAME, or change it, in one step
+    rm -f "$prefix/.$1.new"
+    ln -s "$2" "$prefix/.$1.new"
+    mv -T "$prefix/.$1.new" "$prefix/$1"
+}
+
+prefix=${1:-$HOME/oddeven}
+python=${PYTHON:-python3}
+case $prefix in
+    /*) ;;
+    *) prefix=$(pwd)/$prefix ;;
+esac
+case $prefix in
+    *[!A-Za-z0-9/._-]*) fail "PREFIX may hold letters, digits and / . _ - only, and is $prefix" ;;
+esac
+cd "$(dirname "$0")"
+sha256sum --check --quiet SHA256SUMS || fail "The bundle is damaged; copy it to this machine again."
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || fail "There is no Python: sudo apt install python3"
+bits=$("$python" -c 'import struct; print(8 * struct.calcsize("P"))') # uname -m lies on a 32-bit system with a 64-bit kernel
+
+mkdir -p "$prefix/versions" "$prefix/inbox" "$prefix/results" || fail "Cannot write to $prefix."
+stage=$(mktemp -d "$prefix/versions/XXXXXXXX")
+trap 'rm -rf "$stage"' EXIT
+trap 'exit 130' HUP INT TERM
+chmod 755 "$stage"
+
+# Debian's own Python packages are wanted where pip has no wheel (32 bits), and for a camera or pins.
+site=
+if [ "$bits" = 32 ] || "$python" -c 'import importlib.util as u; raise SystemExit(not any(map(u.find_spec, ("picamera2", "cv2", "gpiozero"))))'; then
+    site=--system-site-packages
+fi
+# shellcheck disable=SC2086  # no word where it is empty
+"$python" -m venv $site "$stage/venv" || fail "No virtual environment: sudo apt install python3-venv"
+
+source=
+set -- wheels/*.whl
+if [ $# -gt 1 ]; then source="--no-index --find-links=wheels"; fi
+pip() { # shellcheck disable=SC2086
+    "$stage/venv/bin/python" -m pip install --quiet --disable-pip-version-check $source "$@" ||
+        fail "pip could not install for Python $version, $bits bits; see above."
+}
+set -- wheels/oddeven-*.whl
+if [ "$bits" = 64 ]; then
+    extra=
+    if ! ls model/*.tflite >/dev/null 2>&1; then extra='[onnx]'; fi
+    pip "./$1$extra"
+else
+    "$python" -c 'import numpy, PIL' || fail "NumPy or Pillow is missing: sudo apt install python3-numpy python3-pil"
+    pip 'click>=8.1'
+    if [ "$version" = 3.11 ]; then
+        pip --no-deps 'tflite-runtime>=2.14'
+    else
+        "$python" -c 'import onnxruntime' ||
+            fail "No TFLite engine exists for 32 bits and Python $version; for .onnx files: sudo apt install python3-onnxruntime"
+    fi
+    pip --no-deps "./$1" # last, or pip misses what its markers name by a 64-bit kernel
+fi
+
+cp -R model "$stage/model"
+chosen=
+for file in "$stage"/model/*.tflite "$stage"/model/*.onnx; do
+    [ -e "$file" ] || continue
+    code=0
+    "$stage/venv/bin/oddeven" selftest "$file" || code=$?
+    case $code in
+        0) chosen=$file && break ;;
+        3) ;; # no engine for this kind of file here
+        *) fail "The model ${file##*/} failed its self-test (exit code $code)." ;;
+    esac
+done
+[ -n "$chosen" ] || fail "The bundle holds no model that an engine here reads; bundle an artifact folder, which has .onnx too."
+
+cat >"$stage/oddeven" <<END
+#!/bin/sh
+ODDEVEN_MODEL=\${ODDEVEN_MODEL:-$chosen}
+export ODDEVEN_MODEL
+exec "$stage/venv/bin/oddeven" "\$@"
+END
+chmod 755 "$stage/oddeven"
+sed -e "s|@PREFIX@|$prefix|g" -e "s|@USER@|$(id -un)|" oddeven-watch.service >"$stage/oddeven-watch.service"
+
+sync
+if [ -L "$prefix/current" ]; then point previous "$(readlink "$prefix/current")"; fi
+point current "versions/${stage##*/}"
+trap - EXIT
+point oddeven current/oddeven
+for old in "$prefix"/versions/*; do
+    if ! [ "$old" -ef "$prefix/current" ] && ! [ "$old" -ef "$prefix/previous" ]; then rm -rf "$old"; fi
+done
+
+echo "Ready: ${chosen##*/}. To classify a picture:"
+echo "  $prefix/oddeven predict photo.jpg"

@@ -1,0 +1,175 @@
+"""`oddeven bundle`, and its installer run for real on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from device.conftest import environment, installer, unpack
+from PIL import Image
+
+from oddeven.runtime import selftest
+
+DEVICE = Path(__file__).parents[2] / "export" / "oddeven" / "export" / "device"
+
+
+@pytest.fixture
+def digit(tmp_path, raw):
+    path = tmp_path / "digit.png"
+    Image.fromarray(raw["x_test"][0]).save(path)
+    return path
+
+
+def contents(archive):
+    with zipfile.ZipFile(archive) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def answer(home, digit):
+    """What the command that the installer printed answers for a picture."""
+    line = (home / "printed.txt").read_text().splitlines()[-1].strip()
+    command = [*line.removesuffix("photo.jpg").split(), str(digit), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["label"]
+
+
+def versions(home):
+    return {path.name for path in (home / "oddeven" / "versions").iterdir()}
+
+
+def current(home, link="current"):
+    return Path(os.readlink(home / "oddeven" / link)).name
+
+
+def test_equal_bundles_are_equal_bytes_and_hold_what_they_list(run, pi, tmp_path):
+    again = tmp_path / "again.zip"
+    assert run("bundle", "mlp", "--out", again).returncode == 0
+    assert again.read_bytes() == (pi / "bundle.zip").read_bytes()
+    files = contents(again)
+    sums = files.pop("oddeven-pi/SHA256SUMS").decode().splitlines()
+    assert sorted(sums) == sorted(
+        f"{hashlib.sha256(content).hexdigest()}  {name.removeprefix('oddeven-pi/')}" for name, content in files.items()
+    )
+    assert {"oddeven-pi/model/mlp.int8.tflite", "oddeven-pi/model/mlp.selftest.npz"} < set(files)
+    assert {"install.sh", "README.txt", "oddeven-watch.service"} < {Path(name).name for name in files}
+
+
+def test_what_it_prints_answers_and_the_installed_oddeven_makes_the_same_wheel(pi, digit, tmp_path):
+    assert answer(pi, digit) == "odd"
+    python = pi / "oddeven" / "current" / "venv" / "bin" / "python"
+    out = tmp_path / "from-wheel.zip"
+    command = [python, "-m", "oddeven.runtime", "bundle", "mlp", "--out", out]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    assert contents(out) == contents(pi / "bundle.zip")
+
+
+def test_what_cannot_be_bundled_is_refused(run, tmp_path):
+    for arguments, code in ((("nope",), 2), (("mlp", "--precision", "float32"), 2), (("mlp", "--offline", "beos"), 2)):
+        done = run("bundle", *arguments, "--out", tmp_path / "x.zip")
+        assert (done.returncode, len(done.stderr.splitlines())) == (code, 1)
+    assert not (tmp_path / "x.zip").exists()
+
+
+def test_an_artifact_folder_gives_all_its_files_of_the_precision(run, exported, tmp_path):
+    out = tmp_path / "folder.zip"
+    done = run("bundle", exported, "--precision", "int8", "--out", out)
+    assert done.returncode == 0, done.stderr
+    models = {Path(name).name for name in contents(out) if "/model/" in name}
+    assert models == {"cnn.int8.tflite", "cnn.int8.onnx", "cnn.selftest.npz"}
+
+
+def test_an_offline_bundle_holds_all_that_the_pi_needs(run, tmp_path):
+    out = tmp_path / "offline.zip"
+    done = run("bundle", "mlp", "--offline", "bookworm-arm64", "--out", out)
+    assert done.returncode == 0, done.stderr
+    wheels = unpack(out, tmp_path) / "wheels"
+    native = [path.name for path in wheels.iterdir() if not path.name.endswith("-none-any.whl")]
+    assert native
+    assert all("_aarch64" in name and ("-cp311-" in name or "-abi3-" in name) for name in native)
+    # Pip, told of nothing but that folder, finds everything for a 64-bit Pi of Debian 12.
+    platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in range(17, 37)]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--no-index", f"--find-links={wheels}",
+         "--only-binary=:all:", "--python-version=3.11", "--implementation=cp", "--platform=manylinux2014_aarch64",
+         *platforms, f"--target={tmp_path / 'target'}", "oddeven"],
+        check=True, timeout=300,
+    )  # fmt: skip
+
+
+def test_an_update_killed_halfway_and_then_made(pi, run, digit, tmp_path):
+    first = current(pi)
+    assert run("bundle", "cnn", "--out", tmp_path / "cnn.zip").returncode == 0
+    bundle = unpack(tmp_path / "cnn.zip", tmp_path)
+    process = subprocess.Popen(["sh", bundle / "install.sh"], env=environment(pi), start_new_session=True)
+    while len(versions(pi)) < 2:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert current(pi) == first
+    assert answer(pi, digit) == "odd"
+
+    done = installer(bundle, pi)
+    assert done.returncode == 0, done.stderr
+    assert current(pi, "previous") == first
+    assert versions(pi) == {first, current(pi)}
+    assert [path.name for path in (pi / "oddeven" / "current" / "model").glob("*.tflite")] == ["cnn.int8.tflite"]
+    assert answer(pi, digit) == "odd"
+
+
+def test_a_model_that_fails_its_self_test_leaves_the_old_one_in_place(pi, digit, tmp_path):
+    bundle = unpack(pi / "bundle.zip", tmp_path)
+    path = bundle / "model" / "mlp.selftest.npz"
+    golden = selftest.load(path)
+    golden.answers["mlp.int8.tflite"][0] += np.float32(0.5)
+    before = (current(pi), versions(pi))
+    whole = path.read_bytes()
+    selftest.save(golden, path)
+    done = installer(bundle, pi)  # a damaged file is seen at once
+    assert (done.returncode, "damaged" in done.stderr) == (1, True)
+    sums = bundle / "SHA256SUMS"
+    sums.write_text(
+        sums.read_text().replace(hashlib.sha256(whole).hexdigest(), hashlib.sha256(path.read_bytes()).hexdigest())
+    )
+    done = installer(bundle, pi)
+    assert (done.returncode, "failed its self-test" in done.stderr) == (1, True)
+    assert "is as it was" in done.stderr
+    assert (current(pi), versions(pi)) == before
+    assert answer(pi, digit) == "odd"
+
+
+def test_a_prefix_that_would_break_a_unit_file_is_refused(pi, tmp_path):
+    bundle = unpack(pi / "bundle.zip", tmp_path)
+    done = subprocess.run(
+        ["sh", bundle / "install.sh", tmp_path / "two words"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "PREFIX" in done.stderr) == (1, True)
+
+
+def test_the_installer_is_plain_sh():
+    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if not shellcheck:
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run(
+        [shellcheck, "--shell=sh", DEVICE / "install.sh"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd-analyze here")
+def test_systemd_finds_nothing_wrong_with_the_unit(pi, tmp_path):
+    unit = tmp_path / "oddeven-watch.service"
+    shutil.copy(pi / "oddeven" / "current" / unit.name, unit)
+    assert "@" not in unit.read_text().replace("@system-service", "")
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]) == (0, [])

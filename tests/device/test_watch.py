@@ -1,0 +1,151 @@
+"""`oddeven watch`: killed often, torn lines, half-written pictures, and what it costs to wait."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from oddeven.runtime.errors import DataError, UsageError
+from oddeven.runtime.journal import Journal
+
+LABELS = ("even", "odd")
+
+
+def answers(path):
+    """Every line of a journal as (file, label), without any code of ours."""
+    text = path.read_text()
+    if path.suffix == ".csv":
+        return [(row["file"], row["label"]) for row in csv.DictReader(text.splitlines())]
+    return [(line["file"], line["label"]) for line in map(json.loads, text.splitlines())]
+
+
+def wait_for(condition, process):
+    while not condition():
+        assert process.poll() is None
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize(("name", "kills"), [("out.jsonl", 24), ("out.csv", 6)])
+def test_no_line_is_lost_and_none_is_double_however_often_it_is_killed(pictures, start, run, tmp_path, name, kills):
+    expected = pictures(200 * kills)
+    out = tmp_path / name
+    dice = random.Random(0)
+    for kill in range(kills):
+        process = start("watch", tmp_path / "inbox", "--out", out, "--model", "mlp")
+        if kill % 4:  # most die while they write, some before
+            lines = out.stat().st_size if out.exists() else 0
+            wait_for(lambda before=lines: out.exists() and out.stat().st_size > before, process)
+            time.sleep(dice.uniform(0, 0.005))
+        else:
+            time.sleep(dice.uniform(0, 0.4))
+        assert process.poll() is None
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert 0 < len(out.read_bytes().splitlines()) < len(expected)  # it was never ready before a kill
+    done = run("watch", tmp_path / "inbox", "--out", out, "--model", "mlp", "--once")
+    assert done.returncode == 0, done.stderr
+    found = answers(out)
+    assert len(found) == len(expected)
+    assert dict(found) == expected
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_a_torn_line_at_any_byte_is_mended(pictures, run, tmp_path, name):
+    expected = pictures(3)
+    out = tmp_path / name
+    watch = ("watch", tmp_path / "inbox", "--out", out, "--model", "mlp", "--once")
+    assert run(*watch).returncode == 0
+    whole = out.read_bytes()
+    line = whole.splitlines(keepends=True)[-1]
+    for cut in range(1, len(line) + 1):
+        out.write_bytes(whole[:-cut])
+        with Journal(out, LABELS) as journal:
+            assert len(journal.done) == 2
+        assert out.read_bytes() == whole[: -len(line)]
+    assert run(*watch).returncode == 0
+    assert out.read_bytes() == whole
+    assert dict(answers(out)) == expected
+    out.write_bytes(whole[:5])  # of CSV the header
+    assert run(*watch).returncode == 0
+    assert out.read_bytes() == whole
+
+
+def test_a_picture_that_another_process_is_writing_is_waited_for(pictures, start, tmp_path):
+    pictures(1, tmp_path / "made")
+    content = (tmp_path / "made" / "00000.png").read_bytes()
+    inbox, out = tmp_path / "inbox", tmp_path / "out.jsonl"
+    inbox.mkdir()
+    process = start("watch", inbox, "--out", out, "--model", "mlp", "--interval", "0.05")
+    wait_for(out.exists, process)
+    with (inbox / "slow.png").open("wb", buffering=0) as file:
+        file.write(content[: len(content) // 2])
+        time.sleep(2.0)  # longer than a picture takes to settle
+        assert out.read_bytes() == b""
+        file.write(content[len(content) // 2 :])
+    wait_for(lambda: out.read_bytes().endswith(b"\n"), process)
+    process.terminate()
+    assert process.wait() == 0
+    assert answers(out) == [("slow.png", "odd")]
+
+
+def test_a_picture_written_anew_is_a_new_one_and_a_broken_one_is_noted_once(pictures, run, tmp_path):
+    pictures(2)
+    inbox, out = tmp_path / "inbox", tmp_path / "out.csv"
+    (inbox / 'broken\n,".png').write_bytes(b"no picture")
+    os.utime(inbox / 'broken\n,".png', (1e9, 1e9))
+    (inbox / ".hidden.png").write_bytes(b"")
+    watch = ("watch", inbox, "--out", out, "--model", "mlp", "--once")
+    assert run(*watch).returncode == 0
+    assert run(*watch).returncode == 0
+    assert sorted(answers(out)) == [("00000.png", "odd"), ("00001.png", "even"), ('broken\\n,".png', "unreadable")]
+    shutil.copyfile(inbox / "00001.png", inbox / "00000.png")
+    os.utime(inbox / "00000.png", (1.1e9, 1.1e9))
+    done = run(*watch, "--json")
+    assert json.loads(done.stdout)["label"] == "even"
+    assert len(answers(out)) == 4
+
+
+def test_a_journal_has_one_writer_and_one_kind_of_line(tmp_path):
+    with (
+        Journal(tmp_path / "a.jsonl", LABELS),
+        pytest.raises(UsageError, match="Another process"),
+        Journal(tmp_path / "a.jsonl", LABELS),
+    ):
+        pass
+    with Journal(tmp_path / "a.csv", LABELS):
+        pass
+    with pytest.raises(UsageError, match="name another --out"):
+        Journal(tmp_path / "a.csv", ("good", "bad"))
+    (tmp_path / "b.jsonl").write_text('{"file": "a"}\n')
+    with pytest.raises(DataError, match="line 1"):
+        Journal(tmp_path / "b.jsonl", LABELS)
+    with pytest.raises(UsageError, match="kind of journal"):
+        Journal(tmp_path / "b.txt", LABELS)
+
+
+def cpu_seconds(process):
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_waiting_costs_nearly_nothing(pictures, start, tmp_path):
+    pictures(300)
+    out = tmp_path / "out.jsonl"
+    process = start("watch", tmp_path / "inbox", "--out", out, "--model", "mlp", "--interval", "0.01")
+    wait_for(lambda: out.exists() and len(out.read_bytes().splitlines()) == 300, process)
+    time.sleep(0.3)
+    before, start_time = cpu_seconds(process), time.monotonic()
+    time.sleep(3)
+    share = (cpu_seconds(process) - before) / (time.monotonic() - start_time)
+    # At most a fiftieth for looking, however short the interval; the rest is the clock's tick, 0.01 s of 3, and waking.
+    assert share < 0.05
