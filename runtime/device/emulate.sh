@@ -11,6 +11,7 @@
 # Debian's packages and PyPI's wheels are kept in ${XDG_CACHE_HOME:-~/.cache}/oddeven/emulate; remove it at will.
 # Exit codes: the command's; 2 wrong use; 3 a tool is missing; 4 the userland cannot be built.
 set -euo pipefail
+shopt -s inherit_errexit
 here=$(cd "$(dirname "$0")" && pwd)
 pins=$here/../../constraints.txt
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/oddeven/emulate
@@ -78,7 +79,7 @@ cached() {
         echo "emulate.sh: building $folder" >&2
         "$2" "$folder".part >"$folder.log" 2>&1 || fail 4 "cannot build $folder: $(tail -n 3 "$folder.log")"
         mv "$folder".part "$folder"
-    ) 9>"$folder.lock" || exit
+    ) 9>"$folder.lock"
     echo "$folder"
 }
 
