@@ -77,7 +77,8 @@ cached() {
         rm -rf "$folder".part
         mkdir "$folder".part
         echo "emulate.sh: building $folder" >&2
-        "$2" "$folder".part >"$folder.log" 2>&1 || fail 4 "cannot build $folder: $(tail -n 3 "$folder.log")"
+        "$2" "$folder".part >"$folder.log" 2>&1 & # errexit would not hold in it on the left of ||
+        wait $! || fail 4 "cannot build $folder: $(tail -n 3 "$folder.log")"
         mv "$folder".part "$folder"
     ) 9>"$folder.lock"
     echo "$folder"
@@ -88,10 +89,10 @@ userland() {
     # The host's own mirror, if the host is a Debian.
     # shellcheck disable=SC2016  # apt's own variables
     mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' | awk '$2 $3 == "DebianDebian" {print $1; exit}')
-    apt-config dump Acquire >"$1.apt" # a proxy, perhaps
-    mmdebstrap --variant=extract --architectures="$arch" --include="$debian" --keyring="$keys" --aptopt="$1.apt" \
+    apt-config dump Acquire >"$1/apt.conf" # a proxy, perhaps
+    mmdebstrap --variant=extract --architectures="$arch" --include="$debian" --keyring="$keys" --aptopt="$1/apt.conf" \
         "$suite" - "${mirror:-http://deb.debian.org/debian}" | tar -x --no-same-owner --exclude=./dev -C "$1"
-    rm -rf "$1.apt" "$1"/{proc,sys,usr/share/{doc,locale,man}}
+    rm -rf "$1/apt.conf" "$1"/{proc,sys,usr/share/{doc,locale,man}}
     [ -e "$1/lib" ] || ln -s usr/lib "$1/lib"
     local library
     for library in blas lapack; do # Debian's own links come from scripts that `extract` does not run
