@@ -93,10 +93,10 @@ def _looked_at(
     classifier: Classifier, sources: Iterable[tuple[str, Picture]], show: bool, folder: Path | None
 ) -> Iterator[tuple[str, Picture]]:
     """The same sources; what the model will see of each is drawn, and saved as `folder/<number>-<name>.png`."""
-    from oddeven.runtime.preview import draw
     from PIL import Image
 
     from oddeven.runtime.files import replacing
+    from oddeven.runtime.preview import draw
 
     for number, (name, picture) in enumerate(sources):
         yield name, picture
