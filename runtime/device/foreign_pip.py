@@ -42,7 +42,7 @@ def main(machine: str, python: str, command: str, *arguments: str) -> int:
     from pip._vendor.packaging import markers as packaging
 
     environment = {**packaging.default_environment(), **markers(machine, python)}
-    with mock.patch.object(packaging, "default_environment", lambda: environment):
+    with mock.patch.object(packaging, "default_environment", return_value=environment):
         return pip([command, *tags(machine, python), "--disable-pip-version-check", *arguments])
 
 

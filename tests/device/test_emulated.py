@@ -119,25 +119,16 @@ def results(folders, pictures, tmp_path_factory):
 @pytest.fixture(scope="module")
 def native(folders, tmp_path_factory):
     """What each engine answers here, by engine and file."""
-    out, environment = tmp_path_factory.mktemp("native"), dict(os.environ)
+    out = tmp_path_factory.mktemp("native")
     for engine in SUFFIX:
+        environment = dict(os.environ)
         if engine == "tflite-runtime":
             if sys.version_info >= (3, 12):
                 continue
             site = tmp_path_factory.mktemp("site")
-            install = [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--target",
-                site,
-            ]
-            subprocess.run(
-                [*install, site, "tflite-runtime==2.14.0", "numpy<2", "pillow", "click"], check=True, timeout=300
-            )
+            install = [sys.executable, "-m", "pip", "--quiet", "install", "--target", site]
+            old = ["tflite-runtime==2.14.0", "numpy<2", "pillow", "click"]
+            subprocess.run([*install, *old], check=True, timeout=300)
             environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "runtime"), str(site)])
         command = [sys.executable, ANSWERS, out / f"{engine}.npz", engine, str(FEW), folders / SUFFIX[engine][1:]]
         subprocess.run(command, check=True, env=environment, timeout=300)
