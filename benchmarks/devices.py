@@ -124,7 +124,7 @@ def page(folder: Path) -> str:
                list(compared(answers, keras)), markdown=True),
         "## What it costs",
         "Installed: NumPy, Pillow, click and the engine, in MB. Import: NumPy and the engine, in seconds. Peak memory: "
-        f"in MB, after {FEW:,} or {COUNT:,} answers of every file. Emulated rows hold the emulator's time and memory too.",
+        f"in MB, after {FEW:,} or {COUNT:,} answers of every file. An emulated row includes the emulator's own.",
         render(("where", "engine", "installed MB", "import s", "peak MB"), costs, markdown=True),
     ]) + "\n"  # fmt: skip
 
