@@ -161,13 +161,13 @@ def test_markdown_holds_the_table_the_failures_and_the_terms(reported):
                        "latency us", "verdict"]  # fmt: skip
     assert rows[2][:6] == ["cnn", "tflite-float32", "litert", "1,000,000", "1.00", "1.0000"]
     # 3 lost, 0 won of 10,000: p = 4/10002 and 1/10002, 0.03 +- 1.96 * sqrt(5/10002 - (3/10002)**2) / 100.01 * 100 pp.
-    assert rows[3] == ["cnn", "tflite-int8", "litert", "260,000", "0.26", "0.9997", "+0.03 (-0.01 to +0.07)", "99.97%", "10.0",
-                       "PASS"]  # fmt: skip
+    assert rows[3] == ["cnn", "tflite-int8", "litert", "260,000", "0.26", "0.9997", "+0.03 (-0.01 to +0.07)",
+                       "99.97%", "10.0", "PASS"]  # fmt: skip
     # There is no .onnx float32 file to hold the .onnx against.
     assert rows[4][4] == "-"
     assert rows[4][-1] == "FAIL"
     assert text.startswith("# Parity report: FAIL\n")
-    assert f"- cnn.int8.onnx on litert: FAIL. {lost.parity.reason} Use more \\| calibration pictures.\n" in text
+    assert f"- cnn.int8.onnx on litert: FAIL. {lost.reason} Use more \\| calibration pictures.\n" in text
     assert text.count(": FAIL. ") == 1
     assert "- cnn: take cnn.int8.tflite, at 10.0 us" in text
     for part in ("drop at most 0.10 pp", "agreement at least 99.80%", "float16 files may change an answer",

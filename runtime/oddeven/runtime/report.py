@@ -69,7 +69,8 @@ class FileReport:
     def reason(self) -> str:
         """Why it does not pass, or why it does, and what to do."""
         telling = [check for check in self.all_checks if check.verdict != PASS] or [worst(self.all_checks)]
-        return " ".join(text for check in telling for text in (check.reason, check.advice) if text)
+        advice = dict.fromkeys(check.advice for check in telling if check.advice)
+        return " ".join([*(check.reason for check in telling), *advice])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,19 @@ def select(path: Path, name: str = AUTO) -> str:
     for key in fitting:
         if installed(key):
             return key
-    raise MissingPackageError(f"No engine for {path.name} is installed: {ENGINES[fitting[0]].install}")
+    raise MissingPackageError(f"No engine for {path.name} is installed: {_how_to_install(fitting[0])}")
+
+
+def _how_to_install(name: str) -> str:
+    """The pip line for the engine `name`, or what there is instead on 32-bit ARM."""
+    row = ENGINES[name]
+    if sys.maxsize > 2**32:
+        return row.install
+    if row.suffix == ".onnx":
+        return "PyPI has no onnxruntime for 32 bits; on Debian trixie: apt install python3-onnxruntime"
+    if sys.version_info < (3, 12):
+        return "pip install tflite-runtime, with the NumPy of: apt install python3-numpy"
+    return "none exists for 32 bits and Python 3.12 or newer; use a 64-bit Raspberry Pi OS, or one with Python 3.11."
 
 
 def choose_engines(path: Path, names: Sequence[str]) -> list[str]:

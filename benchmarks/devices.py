@@ -1,0 +1,155 @@
+"""Let every engine answer in every emulated Raspberry Pi userland and write docs/devices.md.
+
+python benchmarks/devices.py --artifacts artifacts/cnn
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime import reference
+from oddeven.runtime.machine import machine
+from oddeven.runtime.table import render
+
+ROOT = Path(__file__).parents[1]
+EMULATE = ROOT / "runtime" / "device" / "emulate.sh"
+ANSWERS = ROOT / "tests" / "device" / "answers.py"
+Answers = npt.NDArray[np.float32]
+COUNT, FEW = 1000, 200
+HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where engines run; `suite` is None for this machine."""
+
+    name: str
+    engines: tuple[str, ...]
+    suite: str | None = None
+    arch: str = "arm64"
+    packages: str = "default"
+
+
+PLACES = (
+    Place("x86-64", ("litert", "onnxruntime")),
+    Place("x86-64, NumPy 1", ("tflite-runtime",), packages="tflite"),
+    Place("bookworm arm64", ("litert", "onnxruntime"), "bookworm"),
+    Place("bookworm arm64, NumPy 1", ("tflite-runtime",), "bookworm", packages="tflite"),
+    Place("trixie arm64", ("litert", "onnxruntime"), "trixie"),
+    Place("bookworm armhf", ("tflite-runtime",), "bookworm", "armhf"),
+)
+AVAILABLE = (
+    ("64-bit bookworm", "3.11", "LiteRT", "tflite-runtime, onnxruntime"),
+    ("64-bit trixie", "3.13", "LiteRT", "onnxruntime"),
+    ("32-bit bookworm", "3.11", "tflite-runtime, with Debian's NumPy and Pillow", "none"),
+    ("32-bit trixie", "3.13", "none; the runtime says so", "Debian's python3-onnxruntime; not measured"),
+)
+NOTE = """Float files may differ by the order of a sum's terms. Eight-bit files of one engine answer with the same bits
+on every architecture; LiteRT and tflite-runtime round differently, so a few of their answers lie a step apart."""
+
+
+def measure(place: Place, engine: str, folder: Path, out: Path) -> dict[str, float]:
+    """Run `answers.py` there; its answers go to `out`, what it cost is returned."""
+    arguments = [str(ANSWERS), str(out), engine, str(FEW), str(folder)]
+    environment = dict(os.environ)
+    if place.suite:
+        where = ["--suite", place.suite, "--arch", place.arch, "--engines", place.packages]
+        command = [str(EMULATE), *where, "--", "python", *arguments]
+    else:
+        command = [sys.executable, *arguments]
+        if place.packages == "tflite":
+            environment["PYTHONPATH"] = f"{ROOT / 'runtime'}:{_old_packages()}"
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def _first(folder: Path, scratch: Path) -> Path:
+    """The artifact folder with fewer reference pictures: emulation is slow."""
+    few = scratch / folder.name
+    shutil.copytree(folder, few)
+    whole = reference.load(folder / reference.FILE)
+    first = {name: array[:COUNT] for name, array in vars(whole).items()}
+    reference.save(reference.Reference(**first), few / reference.FILE)
+    return few
+
+
+def _old_packages() -> Path:
+    site = ROOT / "build" / "tflite-runtime"
+    if not site.is_dir():
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(site)]
+        subprocess.run([*install, "tflite-runtime==2.14.0", "numpy<2", "pillow", "click"], check=True)
+    return site
+
+
+def page(folder: Path) -> str:
+    """docs/devices.md as text."""
+    keras = reference.load(folder / reference.FILE).probabilities
+    costs: list[tuple[str, ...]] = []
+    answers: dict[tuple[str, str, str], Answers] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _first(folder, Path(scratch))
+        for place in PLACES:
+            for engine in place.engines:
+                out = Path(scratch, "answers.npz")
+                cost = measure(place, engine, folder, out)
+                mark = " (emulated)" if place.suite else ""
+                costs.append(
+                    (place.name, f"{engine} {cost['version']}", f"{cost['installed_mb']:.0f}",
+                     f"{cost['import_s']:.2f}{mark}", f"{cost['peak_mb']:.0f}{mark}")
+                )  # fmt: skip
+                with np.load(out) as found:
+                    answers |= {(file, engine, place.name): found[file] for file in found.files}
+    return "\n\n".join([
+        "# What runs where, and whether it answers alike",
+        f"Made by `python benchmarks/devices.py` with the {folder.name} on: {machine()}. Debian's own userlands of a "
+        "Raspberry Pi run under emulation (`runtime/device/emulate.sh`), which shows what is answered, not how fast.",
+        "## What runs where",
+        render(("Raspberry Pi OS", "Python", ".tflite", ".onnx"), AVAILABLE, markdown=True),
+        "## Disagreements",
+        "Changed answers out of N, and the largest difference in probability: to the same engine on x86-64, to LiteRT "
+        "or onnxruntime on x86-64, and to Keras. " + NOTE.replace("\n", " "),
+        render(("file", "engine", "where", "N", "same engine", "first engine", "Keras"),
+               list(compared(answers, keras)), markdown=True),
+        "## What it costs",
+        "Installed: NumPy, Pillow, click and the engine, in MB. Import: NumPy and the engine, in seconds. Peak memory: "
+        f"in MB, after {FEW:,} or {COUNT:,} answers of every file. An emulated row includes the emulator's own.",
+        render(("where", "engine", "installed MB", "import s", "peak MB"), costs, markdown=True),
+    ]) + "\n"  # fmt: skip
+
+
+def compared(answers: dict[tuple[str, str, str], Answers], keras: Answers) -> Iterator[tuple[str, ...]]:
+    """A row for each file, engine and place."""
+    for (file, engine, place), found in sorted(answers.items()):
+        home = next(p.name for p in PLACES if engine in p.engines)
+        first = "onnxruntime" if file.endswith(".onnx") else "litert"
+        others = (answers[file, engine, home], answers.get((file, first, PLACES[0].name)), keras)
+        yield file, engine, place, f"{len(found):,}", *(_against(found, other) for other in others)
+
+
+def _against(found: Answers, other: Answers | None) -> str:
+    if other is None:
+        return "-"
+    count = min(len(found), len(other))
+    found, other = found[:count], other[:count]
+    changed = np.count_nonzero((found >= HALF) != (other >= HALF))
+    return f"{changed}, {np.abs(found - other).max():.1e}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--artifacts", type=Path, default=ROOT / "artifacts" / "cnn")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "devices.md")
+    options = parser.parse_args()
+    options.out.write_text(page(options.artifacts))

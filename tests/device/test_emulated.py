@@ -1,0 +1,205 @@
+"""The real runtime in Debian's userland of a Raspberry Pi, under emulation: every engine that a Pi can have."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from oddeven.runtime import artifact, files, reference
+from oddeven.runtime.schema import to_json
+
+ROOT = Path(__file__).parents[2]
+EMULATE = ROOT / "runtime" / "device" / "emulate.sh"
+ANSWERS = Path(__file__).with_name("answers.py")
+COUNT, FEW = 1000, 200
+PRECISIONS = ("int8", "float32", "float16")
+# Float sums differ by the order of their terms. A sum of n terms is off by n * 2**-24 of their absolute sum at the very
+# most, and by about the root of n where roundings are random: 28 for the 800 terms of the cnn's longest sum. With terms
+# that add up to 24 near the threshold (see `parity.TIES`), and the sigmoid's slope of a quarter, that is 1e-5.
+# Measured: 7.4e-6 on armhf, 7.2e-7 on arm64.
+FLOAT_BOUND = 1e-5
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("CI") and not all(map(shutil.which, ("mmdebstrap", "qemu-aarch64-static", "qemu-arm-static"))),
+    reason="no emulated Raspberry Pi: apt-get install mmdebstrap qemu-user-static debian-archive-keyring",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    suite: str
+    arch: str
+    engines: tuple[str, ...]
+    packages: str = "default"
+
+    def __str__(self):
+        return f"{self.suite}-{self.arch}-{'-'.join(self.engines)}"
+
+    def run(self, *command, cwd=None):
+        options = ["--suite", self.suite, "--arch", self.arch, "--engines", self.packages, "--"]
+        command = [EMULATE, *options, *command]
+        return subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, timeout=600, check=False, cwd=cwd
+        )
+
+
+ROWS = (
+    Row("bookworm", "arm64", ("litert", "onnxruntime")),
+    Row("trixie", "arm64", ("litert", "onnxruntime")),
+    Row("bookworm", "arm64", ("tflite-runtime",), "tflite"),
+    Row("bookworm", "armhf", ("tflite-runtime",)),
+)
+SUFFIX = {"litert": ".tflite", "tflite-runtime": ".tflite", "onnxruntime": ".onnx"}
+
+
+@pytest.fixture(scope="module")
+def folders(exported, tmp_path_factory):
+    """An artifact folder for each kind of file, with the first `COUNT` reference pictures."""
+    manifest = artifact.load_manifest(exported)
+    whole = reference.load(exported / reference.FILE)
+    out = tmp_path_factory.mktemp("few")
+    for suffix in set(SUFFIX.values()):
+        folder = out / suffix[1:]
+        folder.mkdir()
+        reference.save(
+            type(whole)(**{key: value[:COUNT] if np.ndim(value) else value for key, value in vars(whole).items()}),
+            folder / reference.FILE,
+        )
+        shutil.copy(exported / "cnn.selftest.npz", folder)
+        chosen = tuple(f for f in manifest.files if f.file.endswith(suffix) and f.precision in PRECISIONS)
+        for record in chosen:
+            shutil.copy(exported / record.file, folder)
+        hashed = files.sha256((folder / reference.FILE).read_bytes())
+        (folder / artifact.MANIFEST).write_text(to_json(replace(manifest, files=chosen, reference_sha256=hashed)))
+    return out
+
+
+@pytest.fixture(scope="module")
+def pictures(raw, tmp_path_factory):
+    """Real digits as PNG and JPEG, and one as a pen leaves it on grey paper; their true labels by file name."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, suffix in enumerate(("png", "jpg", "png", "jpg")):
+        Image.fromarray(raw["x_test"][number]).save(folder / f"{number}-{raw['y_test'][number]}.{suffix}")
+    paper = Image.linear_gradient("L").resize((640, 480)).point(lambda level: 170 + level // 4)
+    ImageDraw.Draw(paper).line([(250, 110), (390, 110), (300, 380)], fill=40, width=22, joint="curve")
+    paper.filter(ImageFilter.GaussianBlur(2)).convert("RGB").save(folder / "photo-7.jpg", quality=80)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folders, pictures, tmp_path_factory):
+    """By row and command, what the commands gave; two rows at a time."""
+    out = tmp_path_factory.mktemp("answers")
+
+    def everything(row):
+        done = {
+            "selftest": row.run("oddeven", "selftest", "--json"),
+            "predict": row.run("oddeven", "predict", pictures, "--json"),
+        }
+        for engine in row.engines:
+            folder = folders / SUFFIX[engine][1:]
+            lenient = ("--max-upper", "1")  # 1,000 pictures settle no less
+            done[engine] = row.run("oddeven", "verify", folder, "--engine", engine, "--json", "-", *lenient, cwd=out)
+            name = out / f"{row}-{engine}.npz"
+            done[name] = row.run("python", ANSWERS, name, engine, FEW, folder)
+        return done
+
+    with ThreadPoolExecutor(2) as pool:
+        return out, dict(zip(ROWS, pool.map(everything, ROWS), strict=True))
+
+
+@pytest.fixture(scope="module")
+def native(folders, tmp_path_factory):
+    """What each engine answers here, by engine and file."""
+    out = tmp_path_factory.mktemp("native")
+    for engine in SUFFIX:
+        environment = dict(os.environ)
+        if engine == "tflite-runtime":
+            if sys.version_info >= (3, 12):
+                continue
+            site = tmp_path_factory.mktemp("site")
+            install = [sys.executable, "-m", "pip", "--quiet", "install", "--target", site]
+            old = ["tflite-runtime==2.14.0", "numpy<2", "pillow", "click"]
+            subprocess.run([*install, *old], check=True, timeout=300)
+            environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "runtime"), str(site)])
+        command = [sys.executable, ANSWERS, out / f"{engine}.npz", engine, str(FEW), folders / SUFFIX[engine][1:]]
+        subprocess.run(command, check=True, env=environment, timeout=300)
+    return {path.stem: dict(np.load(path)) for path in out.glob("*.npz")}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_pi_gives_the_golden_answers(results, row):
+    done = results[1][row]["selftest"]
+    assert done.returncode == 0, done.stderr
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {outcome["engine"] for outcome in outcomes} == {row.engines[0]}
+    assert len(outcomes) == 3
+    assert all(outcome["passed"] for outcome in outcomes)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_pi_answers_for_png_jpeg_and_a_photograph(results, row):
+    done = results[1][row]["predict"]
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == 5
+    for answer in answers:
+        digit = int(Path(answer["file"]).stem.split("-")[1])
+        assert answer["label"] == ("even", "odd")[digit % 2], answer
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_pi_verifies_every_file(results, row):
+    for engine in row.engines:
+        done = results[1][row][engine]
+        assert done.returncode == 0, done.stderr
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(found) == len(PRECISIONS)
+        assert {(line["engine"], line["verdict"], line["count"]) for line in found} == {(engine, "PASS", COUNT)}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_pi_answers_as_this_machine_does(results, native, row):
+    out, done = results
+    for engine in row.engines:
+        name = out / f"{row}-{engine}.npz"
+        assert done[row][name].returncode == 0, done[row][name].stderr
+        if engine not in native:
+            pytest.skip("tflite-runtime has no wheel for this Python")
+        with np.load(name) as found:
+            assert set(found.files) == set(native[engine])
+            for file, expected in native[engine].items():
+                bound = 0.0 if ".int8." in file else FLOAT_BOUND
+                assert len(found[file]) == (COUNT if ".int8." in file else FEW)
+                np.testing.assert_allclose(found[file], expected, rtol=0, atol=bound, err_msg=f"{engine} {file}")
+
+
+def test_a_32_bit_pi_says_that_there_is_no_onnxruntime(folders, pictures):
+    done = ROWS[-1].run("oddeven", "predict", pictures, "--model", folders / "onnx" / "cnn.int8.onnx")
+    assert done.returncode == 3
+    assert "no onnxruntime for 32 bits" in done.stderr
+
+
+def test_what_cannot_be_built_is_not_taken_as_built(tmp_path):
+    """A mirror that is not there: exit code 4, and nothing under the finished name."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "mmdebstrap").write_text("#!/bin/sh\necho no mirror >&2\nexit 1\n")
+    (folder / "mmdebstrap").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(tmp_path)}
+    command = [str(EMULATE), "--", "python", "-V"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 4
+    assert "cannot build" in done.stderr
+    built = [path.name for path in (tmp_path / "oddeven" / "emulate").iterdir() if path.is_dir()]
+    assert all(name.endswith(".part") for name in built)
