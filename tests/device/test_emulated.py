@@ -163,9 +163,10 @@ def test_a_pi_verifies_every_file(results, row):
     for engine in row.engines:
         done = results[1][row][engine]
         assert done.returncode == 0, done.stderr
-        found = [json.loads(line) for line in done.stdout.splitlines()]
+        found = json.loads(done.stdout)["files"]
         assert len(found) == len(PRECISIONS)
-        assert {(line["engine"], line["verdict"], line["count"]) for line in found} == {(engine, "PASS", COUNT)}
+        parities = {(file["engine"], file["parity"]["verdict"], file["parity"]["count"]) for file in found}
+        assert parities == {(engine, "PASS", COUNT)}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

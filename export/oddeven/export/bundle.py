@@ -12,11 +12,11 @@ from pathlib import Path
 from oddeven.export import wheel
 from oddeven.runtime import artifact, selftest
 from oddeven.runtime.catalogue import bundled, locate
+from oddeven.runtime.check import PASS
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines import AUTO
 from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError
 from oddeven.runtime.files import sha256, write
-from oddeven.runtime.parity import PASS
 
 TOP = "oddeven-pi"
 DEVICE = Path(__file__).parent / "device"
