@@ -51,7 +51,7 @@ PLACES = (
     Place("bookworm armhf", ("tflite-runtime",), "bookworm", "armhf"),
 )
 AVAILABLE = (
-    ("64-bit bookworm", "3.11", "LiteRT", "tflite-runtime, onnxruntime"),
+    ("64-bit bookworm", "3.11", "LiteRT or tflite-runtime", "onnxruntime"),
     ("64-bit trixie", "3.13", "LiteRT", "onnxruntime"),
     ("32-bit bookworm", "3.11", "tflite-runtime, with Debian's NumPy and Pillow", "none"),
     ("32-bit trixie", "3.13", "none; the runtime says so", "Debian's python3-onnxruntime; not measured"),
