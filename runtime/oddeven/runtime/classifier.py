@@ -254,7 +254,16 @@ class Classifier:
         return [self._answer(p) for p in decode(q_answers, self.engine.output).tolist()]
 
     def _answer(self, p: float) -> Prediction:
-        """The answer for probability `p` of label 1."""
+        """The answer for probability `p` of label 1.
+
+        Raises:
+            ModelError: it is none.
+        """
+        if not 0.0 <= p <= 1.0:
+            raise ModelError(
+                f"{self.spec.name} answers {p:g}, which is no probability: the model must end in a sigmoid, or be "
+                "exported with --from-logits."
+            )
         scores = MappingProxyType(dict(zip(self.spec.labels, (1.0 - p, p), strict=True)))
         label = self.spec.labels[int(p > self.spec.threshold)]
         sure = scores[label]

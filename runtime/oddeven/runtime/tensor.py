@@ -14,6 +14,8 @@ from oddeven.runtime.spec import InputSpec
 Pixels = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
 
+ROUNDING = np.float32(1e-5)
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -55,7 +57,9 @@ def decode(q_output: Array, info: TensorInfo) -> npt.NDArray[np.float32]:
     """Probabilities, float32 (N,), from an output tensor of shape (N, 1) or (N,), real or quantized."""
     flat = q_output.reshape(-1)
     if info.scale == 0.0:
-        return flat.astype(np.float32)
+        real = flat.astype(np.float32)
+        # On 32-bit ARM a sigmoid's rounding may end a little over 1; anything further off is no probability.
+        return np.minimum(real, 1.0, out=real, where=real < 1.0 + ROUNDING)
     return (flat.astype(np.float32) - np.float32(info.zero_point)) * np.float32(info.scale)
 
 
