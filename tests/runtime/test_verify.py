@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
+import base64
 import json
 import os
+import re
+import shlex
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import junitparser
 import numpy as np
@@ -13,8 +18,12 @@ import pytest
 from PIL import Image
 
 from oddeven.runtime.files import sha256
+from oddeven.runtime.parity import Policy
+from oddeven.runtime.report import Report
+from oddeven.runtime.schema import from_json, to_json
 
 FILE = "cnn.int8.tflite"
+ROOT = Path(__file__).parents[2]
 
 
 def refused(done, code, *says):
@@ -217,8 +226,6 @@ def test_new_answers_are_counted_against_the_baseline(run, copy, tmp_path):
     assert run("verify", copy, "--baseline", baseline, "--update-baseline").returncode == 0
     report = json.loads(baseline.read_text())
     (int8,) = [file for file in report["files"] if "int8" in file["file"]]
-    import base64
-
     bits = bytearray(base64.b64decode(int8["answers"]))
     bits[0] ^= 0b1010_0000  # pictures 0 and 2 were answered otherwise
     int8["answers"] = base64.b64encode(bytes(bits)).decode()
@@ -287,8 +294,6 @@ def test_contradictory_options(run, copy):
 def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
     assert run("verify", copy, "--json", tmp_path / "desktop.json").returncode == 0
     report = json.loads((tmp_path / "desktop.json").read_text())
-    import base64
-
     bits = bytearray(base64.b64decode(report["files"][0]["answers"]))
     bits[5] ^= 0b111
     report["files"][0]["answers"] = base64.b64encode(bytes(bits)).decode()
@@ -322,9 +327,82 @@ def test_the_plan_is_what_the_interval_says(run):
 
 
 def test_a_report_survives_its_file():
-    from oddeven.runtime.parity import Policy
-    from oddeven.runtime.report import Report
-    from oddeven.runtime.schema import from_json, to_json
-
     report = Report(Policy(), "a machine", {"litert": "2"}, 1.0, 2.0, ())
-    assert from_json(Report, to_json(report), "report") == dataclasses.replace(report)
+    assert from_json(Report, to_json(report), "report") == report
+
+
+def test_a_threshold_is_chosen_by_cost_and_fitted_anew(run, copy):
+    from oddeven.runtime.operating_point import by_cost
+
+    with np.load(copy / "validation.npz") as validation:
+        expected = by_cost(validation["probabilities"], validation["labels"], 10, 1)
+    done = run("verify", copy, "--threshold-from", "float", "--cost", "fp=10,fn=1", "--allow-inconclusive")
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"The threshold is ([0-9.]+) for the reference and, fitted anew, ([0-9.]+)", done.stderr)
+    assert len(said) == 2
+    for reference, own in said:
+        assert float(reference) == pytest.approx(expected, abs=1e-4)
+        # Between two neighbouring pictures' scores, which quantization moves by hundredths.
+        assert abs(float(own) - expected) < 0.1
+    assert expected > 0.6  # a false positive costs ten times as much, so it takes more to say odd
+    for options, says in (
+        (("--cost", "fp=10,fn=1"), "--threshold-from float goes with"),
+        (("--threshold-from", "float"), "--threshold-from float goes with"),
+        (("--threshold-from", "float", "--cost", "10:1"), "is no cost"),
+        (("--threshold-from", "float", "--cost", "fp=1,fn=1", "--max-fpr", "0.1"), "give one of them"),
+    ):
+        refused(run("verify", copy, *options), 2, says)
+
+
+def test_the_commands_of_the_page_do_what_it_says(copy, pictures):
+    folder = copy.parent
+    (folder / "artifacts").mkdir()
+    copy.rename(folder / "artifacts" / "cnn")
+    page = (ROOT / "docs" / "ci.md").read_text()
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    commands = [line for line in lines if not line.startswith("pip ")]
+    assert len(commands) >= 9
+    environment = {key: value for key, value in os.environ.items() if key != "CI"}
+    for command in commands:
+        words = [sys.executable, "-m", "oddeven.runtime", *shlex.split(command)[1:]]
+        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (command, done.stderr)
+        if "desktop.json" in command:
+            shutil.copy(folder / "desktop.json", folder / "pi.json")
+    assert "1,500 pictures" in (folder / "matrix.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"), [("github-actions", "action.yml"), ("github-workflows", ".github/workflows/ci.yml")]
+)
+def test_what_github_reads_fits_its_schema(schema, path):
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", ROOT / path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_snippets_of_the_page_fit_their_schemas(tmp_path):
+    page = (ROOT / "docs" / "ci.md").read_text()
+    github, gitlab = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    for schema, text in (("github-workflows", "on: push\n" + github), ("gitlab-ci", gitlab)):
+        path = tmp_path / f"{schema}.yml"
+        path.write_text(text)
+        command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", path]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no headless browser: apt-get install chromium")
+def test_a_browser_shows_the_page(run, copy, tmp_path):
+    assert run("verify", copy, "--html", tmp_path / "report.html").returncode == 0
+    command = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--dump-dom",
+        f"file://{tmp_path}/report.html",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "<h1>Parity report <span" in done.stdout
+    assert done.stdout.count("<tr>") > 10

@@ -27,11 +27,11 @@ def test_a_set_needs_no_more_than_its_place(tmp_path):
 def test_every_option_arrives(tmp_path):
     source, choices = given(
         data=tmp_path, positive="good", channels="1", image_size="48x64", fit="fit-longest", max_bad=3, split_seed=5,
-        augment="none", balance=False, patience=4, threshold_by="cost", cost="1:5",
+        augment="none", balance=False, patience=4, threshold_by="cost", cost="fp=1,fn=5",
     )  # fmt: skip
     assert source == Source(str(tmp_path), InputSpec(48, 64, 1, preprocessing="fit-longest"), "good", 3, 5)
     recipe = RECIPES["fast"]
-    assert choices.described(recipe, recipe, False) == " (augment none, patience 4, threshold by cost 1:5)"
+    assert choices.described(recipe, recipe, False) == " (augment none, patience 4, threshold by cost fp=1,fn=5)"
 
 
 def test_pictures_and_mnist_have_their_own_defaults():
@@ -52,7 +52,7 @@ def test_the_threshold_is_chosen_as_asked_for():
     assert given()[1].threshold() is None
     assert given(threshold_by="accuracy")[1].threshold()(p, labels) == by_cost(p, labels, 1, 1)
     assert given(threshold_by="f1")[1].threshold()(p, labels) == by_f1(p, labels)
-    chosen = given(threshold_by="cost", cost="1:5")[1].threshold()(p, labels)
+    chosen = given(threshold_by="cost", cost="fp=1,fn=5")[1].threshold()(p, labels)
     assert chosen == by_cost(p, labels, 1, 5) < by_cost(p, labels, 1, 1)
 
 

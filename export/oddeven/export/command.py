@@ -14,6 +14,7 @@ from oddeven.runtime.check import PASS
 from oddeven.runtime.errors import ModelError, choose, missing_package
 from oddeven.runtime.files import writable_folder, write
 from oddeven.runtime.machine import machine, peak_memory_mb
+from oddeven.runtime.operating_point import chosen_by
 from oddeven.runtime.parity import Policy
 from oddeven.runtime.policy import load, policy_options
 from oddeven.runtime.progress import progress
@@ -49,6 +50,8 @@ from oddeven.train import dataset as datasets
 )
 @click.option("--calibration-seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--calibration-check", is_flag=True, help="Quantize from two other draws as well, and compare.")
+@click.option("--cost", metavar="fp=COST,fn=COST", help="Choose thresholds on validation: the least cost.")
+@click.option("--max-fpr", type=click.FloatRange(0, 1), help="Or: with at most such a share of false positives.")
 @policy_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
@@ -65,6 +68,8 @@ def command(
     calibration_seed: int,
     calibration_check: bool,
     data: Path | None,
+    cost: str | None,
+    max_fpr: float | None,
     as_json: bool,
     policy_file: Path | None,
     **settings: float | None,
@@ -75,7 +80,7 @@ def command(
     engine runs fast. Exit code 1 unless every file passes.
     """
     chosen = tuple(dict.fromkeys(choose("format", name, FORMATS) for name in formats or DEFAULTS))
-    policy = load(policy_file, **settings)
+    policy, choice = load(policy_file, **settings), chosen_by(cost, max_fpr)
     specs = [_spec(path) for path in models]
     trained_on = [datasets.trained_on(path, spec, data) for path, spec in zip(models, specs, strict=True)]
     writable_folder(out)
@@ -84,7 +89,7 @@ def command(
 
     wanted = Settings(
         chosen, policy, calibration_size, calibration_seed, ends == "float32", reduce_range, from_logits,
-        calibration_check,
+        calibration_check, choice,
     )  # fmt: skip
     checked = sum(FORMATS[name].calibrated for name in chosen) if calibration_check else 0
     start = time.perf_counter()

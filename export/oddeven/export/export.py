@@ -19,6 +19,7 @@ from oddeven.runtime.artifact import FileRecord, Manifest
 from oddeven.runtime.check import PASS
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.files import sha256, write
+from oddeven.runtime.operating_point import Choice
 from oddeven.runtime.parity import Policy
 from oddeven.runtime.reference import Reference
 from oddeven.runtime.report import FileReport, Stability
@@ -26,7 +27,7 @@ from oddeven.runtime.schema import to_json
 from oddeven.runtime.selftest import Golden
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Pixels
-from oddeven.train.dataset import Dataset
+from oddeven.train.dataset import Dataset, Split
 
 BATCH = 1000
 MAKERS = ("oddeven", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
@@ -44,6 +45,7 @@ class Settings:
         float_io, reduce_range: as in `Source`.
         from_logits: the model ends in a logit; append the sigmoid.
         calibration_check: quantize from two more draws as well, and compare.
+        choice: chooses the threshold, and each file's anew, by the answers for validation pictures.
     """
 
     formats: tuple[str, ...] = DEFAULTS
@@ -54,6 +56,7 @@ class Settings:
     reduce_range: bool = False
     from_logits: bool = False
     calibration_check: bool = False
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,11 @@ def export(
 
     keras.backend.clear_session()  # layer names, and so the bytes, would follow from what was loaded before
     model, spec = keras_model.load(path, settings.from_logits)
-    truth = _reference(model, spec, dataset)
+    truth, validation = (_reference(model, spec, split) for split in (dataset.test, dataset.validation))
     reference.save(truth, out / reference.FILE)
+    reference.save(validation, out / reference.VALIDATION)
+    if settings.choice:
+        spec = dataclasses.replace(spec, threshold=settings.choice(validation.probabilities, validation.labels))
     pictures, record = calibration.draw(dataset, _size(settings, dataset), settings.calibration_seed)
     for warning in calibration.lint(pictures, record, dataset):
         warn(warning)
@@ -108,17 +114,23 @@ def export(
         step(row.file_name(spec.name))
         file_spec = dataclasses.replace(spec, precision=row.precision, calibration=record if row.calibrated else None)
         own = dataclasses.replace(source, spec=file_spec)
-        write(out / row.file_name(spec.name), row.converter()(own))
-        line, report = _prove(name, row, out, file_spec, truth, settings.policy)
-        golden.answers[line.file] = _answers(out / line.file, golden.images)
+        path = out / row.file_name(spec.name)
+        write(path, row.converter()(own))
+        if settings.choice:
+            threshold = settings.choice(_answers(path, validation.images), validation.labels)
+            own = dataclasses.replace(own, spec=dataclasses.replace(file_spec, threshold=threshold))
+            write(path, row.converter()(own))
+        line, report = _prove(name, row, path, spec.threshold, truth, settings.policy)
+        golden.answers[line.file] = _answers(path, golden.images)
         if report.verdict != PASS:
-            report = layer_error.explain(report, out / line.file, own, dataset.validation.images)
+            report = layer_error.explain(report, path, own, dataset.validation.images)
         made.append((line, report))
     answers = out / f"{spec.name}{selftest.SUFFIX}"
     selftest.save(golden, answers)
     manifest = Manifest(
         spec=spec,
         reference_sha256=sha256((out / reference.FILE).read_bytes()),
+        validation_sha256=sha256((out / reference.VALIDATION).read_bytes()),
         selftest_sha256=sha256(answers.read_bytes()),
         versions={package: version(package) for package in MAKERS},
         files=tuple(line for line, _ in made),
@@ -142,15 +154,14 @@ def _check(source: Source, dataset: Dataset, settings: Settings, step: Callable[
             yield stability.check(source, name, draws, dataset.validation.images)
 
 
-def _reference(model: Any, spec: ModelSpec, dataset: Dataset) -> Reference:
-    """What the Keras model answers on the test split."""
-    test = dataset.test
+def _reference(model: Any, spec: ModelSpec, split: Split) -> Reference:
+    """What the Keras model answers for a split."""
     parts = [
-        model.predict(calibration.real(test.images[start : start + BATCH], spec.input), batch_size=BATCH, verbose=0)
-        for start in range(0, len(test), BATCH)
+        model.predict(calibration.real(split.images[start : start + BATCH], spec.input), batch_size=BATCH, verbose=0)
+        for start in range(0, len(split), BATCH)
     ]
     p = np.concatenate(parts)[:, 0]
-    return Reference(test.images, test.labels, test.slices, p, spec.provenance.dataset_sha256)
+    return Reference(split.images, split.labels, split.slices, p, spec.provenance.dataset_sha256)
 
 
 def _answers(path: Path, images: Pixels) -> npt.NDArray[np.float32]:
@@ -159,12 +170,12 @@ def _answers(path: Path, images: Pixels) -> npt.NDArray[np.float32]:
 
 
 def _prove(
-    name: str, row: Format, out: Path, spec: ModelSpec, truth: Reference, policy: Policy
+    name: str, row: Format, path: Path, reference_threshold: float, truth: Reference, policy: Policy
 ) -> tuple[FileRecord, FileReport]:
     """Open a file that has just been written, compare and time it: the manifest's line and the report's."""
-    path = out / row.file_name(spec.name)
     with Classifier.load(path) as classifier:
-        report = artifact.examine(classifier, path, name, truth, policy)
+        thresholds = reference_threshold, classifier.spec.threshold
+        report = artifact.examine(classifier, path, name, truth, policy, thresholds=thresholds)
         record = FileRecord(
             file=path.name,
             format=name,

@@ -53,12 +53,14 @@ class Manifest:
 
     Attributes:
         spec: of the Keras model that the files were made from.
-        reference_sha256, selftest_sha256: of `reference.npz` and of the golden answers.
+        reference_sha256, validation_sha256, selftest_sha256: of `reference.npz`, of `validation.npz`, which is the same
+            on the validation pictures, and of the golden answers.
         versions: of the packages that made the files, by name.
     """
 
     spec: ModelSpec
     reference_sha256: str
+    validation_sha256: str
     selftest_sha256: str
     versions: dict[str, str]
     files: tuple[FileRecord, ...]
@@ -103,8 +105,12 @@ def examine(
     reference: Reference,
     policy: Policy,
     checks: tuple[Check, ...] = (),
+    thresholds: tuple[float, float] | None = None,
 ) -> FileReport:
     """All that is to be said of an open model file, beside the `checks` that were made before.
+
+    Args:
+        thresholds: of the reference and of the file, where they are not both the spec's.
 
     Raises:
         ModelError: the model does not take the reference's pictures, or answers with no probabilities.
@@ -113,6 +119,7 @@ def examine(
     if spec.input.shape != reference.images.shape[1:]:
         raise ModelError(f"{path} takes {spec.input.shape} pictures; the reference's are {reference.images.shape[1:]}.")
     p = classifier.probabilities(reference.images)
+    reference_threshold, threshold = thresholds or (spec.threshold, spec.threshold)
     if policy.max_bytes:
         reason = f"The file has {size_bytes:,} bytes; allowed are {policy.max_bytes:,}."
         size = verdict_on("size", size_bytes <= policy.max_bytes, reason, "Ship a smaller format, or raise max_bytes.")
@@ -127,13 +134,19 @@ def examine(
         size_bytes=size_bytes,
         latency_us=median_us(classifier.engine, classifier.encode(reference.images[:1])),
         data_sha256=reference.data_sha256,
-        answers=base64.b64encode(np.packbits(p > spec.threshold).tobytes()).decode("ascii"),
-        parity=measure(p, spec, reference, policy),
+        answers=base64.b64encode(np.packbits(p > threshold).tobytes()).decode("ascii"),
+        parity=measure(p, replace(spec, threshold=threshold), reference, policy, reference_threshold),
         checks=checks,
     )
 
 
-def measure(p: npt.NDArray[np.float32], spec: ModelSpec, reference: Reference, policy: Policy) -> Parity:
+def measure(
+    p: npt.NDArray[np.float32],
+    spec: ModelSpec,
+    reference: Reference,
+    policy: Policy,
+    reference_threshold: float | None = None,
+) -> Parity:
     """Compare `p`, what the model of `spec` answered for the reference's pictures, float32 (N,).
 
     Raises:
@@ -148,14 +161,18 @@ def measure(p: npt.NDArray[np.float32], spec: ModelSpec, reference: Reference, p
             spec.threshold,
             spec.precision,
             policy,
+            reference_threshold,
         )
     except ValueError as error:
         raise ModelError(f"{spec.name}, {spec.precision}: {error}.") from error
 
 
 def same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
-    """Refuse a file that carries the spec of another model, of swapped labels or of another input."""
-    alike = replace(found, precision=expected.precision, calibration=expected.calibration)
+    """Refuse a file that carries the spec of another model, of swapped labels or of another input.
+
+    A file may have a threshold, a precision and a calibration of its own.
+    """
+    alike = replace(found, precision=expected.precision, calibration=expected.calibration, threshold=expected.threshold)
     for field in fields(ModelSpec):
         ours, theirs = getattr(alike, field.name), getattr(expected, field.name)
         if ours != theirs:

@@ -16,17 +16,15 @@ import numpy.typing as npt
 from oddeven.runtime.catalogue import DEFAULT_MODEL, locate
 from oddeven.runtime.engines import AUTO, Engine, closed, open_engine
 from oddeven.runtime.errors import BlankError, DataError, ModelError, UsageError
-from oddeven.runtime.image import prepare, read
+from oddeven.runtime.intake import Picture, light, prepare_each, prepared
 from oddeven.runtime.parallel import chunks_of, in_order
-from oddeven.runtime.ready import all_plain, checked, plain
+from oddeven.runtime.ready import all_plain, plain
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Array, Pixels, decode, encoder
 
 UNCERTAIN = "uncertain"
 CHUNK_BYTES = 256 * 28 * 28  # above it a larger batch is no faster on any engine
 Q_ANSWERS = np.arange(256, dtype=np.uint8)
-
-Picture = str | Path | bytes | Pixels
 
 
 class Prediction(NamedTuple):
@@ -163,8 +161,17 @@ class Classifier:
         Raises:
             DataError: as `predict`.
         """
-        work = partial(self._answer_chunk, strict=errors == "raise")
-        return chain.from_iterable(in_order(work, chunks_of(pictures, self._chunk)))
+        strict = errors == "raise"
+        chunks = chunks_of(pictures, self._chunk)
+        for first in chunks:
+            together = chain([first], chunks)
+            if all(isinstance(picture, np.ndarray) for picture in first):
+                for answers in in_order(partial(self._answer_chunk, strict=strict), together):
+                    yield from answers
+                return
+            work = partial(prepare_each, view=self.spec.input, invert=self._invert, strict=strict)
+            for ready in in_order(work, map(light, together), processes=True):
+                yield from self._answers_between(*ready)
 
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """Probability of label 1, float32 (N,), for pixels that are ready: uint8 (N, *spec.input.shape)."""
@@ -178,12 +185,7 @@ class Classifier:
             BlankError: there is nothing to look at.
             DataError: as `predict`.
         """
-        view = self.spec.input
-        if isinstance(picture, np.ndarray):
-            pixels = checked(picture, view.channels)
-        else:
-            pixels = read(picture if isinstance(picture, bytes) else Path(picture), view.channels)
-        return prepare(pixels, view, self._invert)
+        return prepared(picture, self.spec.input, self._invert)
 
     def answer(self, pixels: Pixels) -> Prediction:
         """The answer for one picture as `prepare` gave it."""
@@ -218,20 +220,14 @@ class Classifier:
         ready = self._stacked(chunk)
         if ready is not None:
             return self._answers_for(ready)
-        pixels: list[Pixels] = []
-        outcomes: list[Prediction | DataError | None] = []
-        for picture in chunk:
-            try:
-                pixels.append(self.prepare(picture))
-                outcomes.append(None)
-            except BlankError as error:
-                outcomes.append(blank(error))
-            except DataError as error:
-                if strict:
-                    raise
-                outcomes.append(error)
-        answers = iter(self._answers_for(np.stack(pixels)) if pixels else ())
-        return [next(answers) if outcome is None else outcome for outcome in outcomes]
+        return self._answers_between(*prepare_each(chunk, self.spec.input, self._invert, strict))
+
+    def _answers_between(self, pixels: Pixels, errors: dict[int, DataError]) -> list[Prediction | DataError]:
+        """The answers for ready pixels, with those for pictures that are not among them, by position, in between."""
+        outcomes = self._answers_for(pixels) if len(pixels) else []
+        for position, error in errors.items():
+            outcomes.insert(position, blank(error) if isinstance(error, BlankError) else error)
+        return outcomes
 
     def _stacked(self, chunk: Any) -> Pixels | None:
         """The pictures as one array, uint8 (N, *spec.input.shape), where they need no preprocessing."""

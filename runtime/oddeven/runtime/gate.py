@@ -13,8 +13,9 @@ from oddeven.runtime.check import PASS, Check, verdict_on
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines import ENGINES, choose_engines, installed
 from oddeven.runtime.errors import DataError, ModelError, UsageError
+from oddeven.runtime.operating_point import Choice
 from oddeven.runtime.parity import Policy
-from oddeven.runtime.reference import Reference
+from oddeven.runtime.reference import VALIDATION, Reference
 from oddeven.runtime.report import Broken, FileReport, Report
 from oddeven.runtime.spec import ModelSpec
 
@@ -28,23 +29,29 @@ class Asked:
         reference: `reference.npz`, or a model file whose answers for `data` are the reference.
         data: a folder of labelled pictures instead of the reference's own.
         max_bad: unusable pictures in it that are let through.
+        choice: chooses the reference's threshold, and anew each file's, by what they answer for validation pictures.
     """
 
     engines: tuple[str, ...] = ()
     reference: Path | None = None
     data: Path | None = None
     max_bad: int = 0
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """A model file, the engine to run it on, the reference it is held to, and, of an artifact folder, its record."""
+    """A model file, the engine to run it on, the reference it is held to, and, of an artifact folder, its record.
+
+    `validation` is what the reference answers for validation pictures, where thresholds are to be chosen.
+    """
 
     path: Path
     engine: str
     reference: Reference
     manifest: Manifest | None = None
     record: FileRecord | None = None
+    validation: Reference | None = None
 
 
 def resolve(paths: Sequence[Path], asked: Asked, note: Callable[[str], None]) -> Iterator[Target | Broken]:
@@ -63,6 +70,8 @@ def resolve(paths: Sequence[Path], asked: Asked, note: Callable[[str], None]) ->
         raise UsageError("A model file as --reference answers for pictures, so it needs --data FOLDER as well.")
     for path in paths:
         if path.is_file():
+            if asked.choice:
+                raise UsageError(f"{path} is a file alone; choosing a threshold needs its folder's {VALIDATION}.")
             for engine in choose_engines(path, asked.engines):
                 yield Target(path, engine, _reference_for_file(path, asked, note))
             continue
@@ -74,15 +83,16 @@ def resolve(paths: Sequence[Path], asked: Asked, note: Callable[[str], None]) ->
                         f"{folder / artifact.MANIFEST} lists no model file, so there is nothing to verify."
                     )
                 reference = _reference_for_folder(folder, manifest, asked, note)
+                validation = _validation(folder, manifest) if asked.choice else None
             except ModelError as error:
                 yield Broken(folder.name, f"{folder.name}/{artifact.MANIFEST}", str(error))
                 continue
             for record in manifest.files:
                 for engine in choose_engines(folder / record.file, asked.engines):
-                    yield Target(folder / record.file, engine, reference, manifest, record)
+                    yield Target(folder / record.file, engine, reference, manifest, record, validation)
 
 
-def examine(target: Target, policy: Policy, before: Report | None) -> FileReport | Broken:
+def examine(target: Target, asked: Asked, policy: Policy, before: Report | None) -> FileReport | Broken:
     """Every check of one file.
 
     Args:
@@ -99,7 +109,13 @@ def examine(target: Target, policy: Policy, before: Report | None) -> FileReport
                 artifact.same_model(path, classifier.spec, target.manifest.spec)
                 checks = (*checks, Check("spec", PASS, "The file carries the manifest's spec."))
             kind = target.record.format if target.record else f"{path.suffix[1:]}-{classifier.spec.precision}"
-            report = artifact.examine(classifier, path, kind, target.reference, policy, checks)
+            thresholds = None
+            if target.manifest:
+                thresholds = target.manifest.spec.threshold, classifier.spec.threshold
+            if asked.choice and target.validation:
+                thresholds, check = _operating_points(classifier, target.validation, asked.choice)
+                checks = (*checks, check)
+            report = artifact.examine(classifier, path, kind, target.reference, policy, checks, thresholds)
     except ModelError as error:
         return Broken(model, f"{path.absolute().parent.name}/{path.name}", str(error))
     if before is None:
@@ -121,6 +137,21 @@ def _promises(target: Target) -> Iterator[Check]:
         reason = f"The golden answers are met to within {outcome.largest:.2g}; allowed is {outcome.allowed:.2g}."
         advice = "This engine or CPU computes otherwise than the one that exported: try another engine or version."
         yield verdict_on("self-test", outcome.passed, reason, advice)
+
+
+def _operating_points(
+    classifier: Classifier, validation: Reference, choice: Choice
+) -> tuple[tuple[float, float], Check]:
+    """The thresholds that `choice` gives the reference and this file, and how far they lie apart."""
+    reference = choice(validation.probabilities, validation.labels)
+    own = choice(classifier.probabilities(validation.images), validation.labels)
+    reason = f"The threshold is {reference:.4f} for the reference and, fitted anew, {own:.4f} for this file"
+    return (reference, own), Check("operating point", PASS, f"{reason}: a shift of {own - reference:+.4f}.")
+
+
+def _validation(folder: Path, manifest: Manifest) -> Reference:
+    artifact.matches(folder / VALIDATION, manifest.validation_sha256)
+    return references.load(folder / VALIDATION)
 
 
 def _reference_for_folder(folder: Path, manifest: Manifest, asked: Asked, note: Callable[[str], None]) -> Reference:

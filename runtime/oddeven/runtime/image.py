@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from oddeven.runtime import stroke
 from oddeven.runtime.errors import BlankError, DataError, choose
@@ -57,6 +57,8 @@ def squash(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixels:
 
 def fit_shortest(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixels:
     """Scale until the picture just covers the model's size, and cut what juts out, on both sides alike."""
+    from PIL import ImageOps  # slow to import, and rarely asked for
+
     image = _to_image(_toned(pixels, spec, invert))
     return _to_pixels(ImageOps.fit(image, (spec.width, spec.height), Image.Resampling.LANCZOS))
 

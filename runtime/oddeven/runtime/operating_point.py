@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
+
+from oddeven.runtime.errors import UsageError
 
 Scores = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.float64]
+Choice = Callable[[Scores, Labels], float]
+
+
+def chosen_by(cost: str | None, max_fpr: float | None) -> Choice | None:
+    """The function from scores and labels to a threshold that a command line asks for; None where it asks for none.
+
+    Args:
+        cost: such as `fp=10,fn=1`: what a false positive and a false negative cost.
+        max_fpr: largest share of label 0 that may be answered 1, 0 to 1.
+
+    Raises:
+        UsageError: both are given, or the cost is none.
+    """
+    if cost is not None and max_fpr is not None:
+        raise UsageError("--cost and --max-fpr each choose the threshold; give one of them.")
+    if max_fpr is not None:
+        return partial(by_max_fpr, max_fpr=max_fpr)
+    if cost is None:
+        return None
+    match = re.fullmatch(r"fp=(\d+\.?\d*),fn=(\d+\.?\d*)", cost)
+    false_positive, false_negative = map(float, match.groups()) if match else (0.0, 0.0)
+    if min(false_positive, false_negative) <= 0.0:
+        raise UsageError(f"--cost {cost} is no cost; say what each mistake costs, such as fp=1,fn=5.")
+    return partial(by_cost, false_positive=false_positive, false_negative=false_negative)
 
 
 def by_cost(p: Scores, labels: Labels, false_positive: float, false_negative: float) -> float:

@@ -143,6 +143,7 @@ def compare(
     threshold: float,
     precision: str,
     policy: Policy,
+    reference_threshold: float | None = None,
 ) -> Parity:
     """Compare two models' probabilities of label 1 on the same pictures.
 
@@ -153,6 +154,7 @@ def compare(
         threshold: strictly above it the answer is label 1.
         precision: of the file; one in `policy.ties` must answer alike, any other within the policy's limits.
         policy: what is allowed.
+        reference_threshold: of the reference, where that is another.
 
     Raises:
         ValueError: the lengths differ, there is no picture, or a probability is not a number from 0 to 1.
@@ -163,16 +165,17 @@ def compare(
         if not (np.isfinite(values).all() and values.min() >= 0.0 and values.max() <= 1.0):
             raise ValueError("a probability is not a number from 0 to 1")
     truth = labels.astype(bool)
-    reference_right, right = (reference > threshold) == truth, (answers > threshold) == truth
+    cut = threshold if reference_threshold is None else reference_threshold
+    reference_right, right = (reference > cut) == truth, (answers > threshold) == truth
     lost, won = int((reference_right & ~right).sum()), int((~reference_right & right).sum())
     low, high = drop_interval(lost, won, len(truth), policy.confidence)
     shift = np.abs(reference - answers)
     drop_pp, agreement = 100.0 * (lost - won) / len(truth), 1.0 - (lost + won) / len(truth)
     changed = np.flatnonzero(reference_right != right)
-    before, after = scores(reference, labels, threshold), scores(answers, labels, threshold)
+    before, after = scores(reference, labels, cut), scores(answers, labels, threshold)
     checks = [*_sanity(before)]
     if tie := policy.ties.get(precision):
-        margin = np.abs(reference[changed] - threshold)
+        margin = np.abs(reference[changed] - cut)
         excused = (margin < tie.margin) & (shift[changed] <= tie.step)
         checks.append(_alike(int((~excused).sum()), int(excused.sum())))
     else:
@@ -197,7 +200,7 @@ def compare(
         slices=tuple(_slice(name, members, reference_right, right) for name, members in groups.items()),
         changes=tuple(
             Change(int(i), int(labels[i]), float(reference[i]), float(answers[i]))
-            for i in sorted(changed, key=lambda i: abs(float(reference[i]) - threshold))
+            for i in sorted(changed, key=lambda i: abs(float(reference[i]) - cut))
         ),
         checks=tuple(checks),
         verdict=deciding.verdict,

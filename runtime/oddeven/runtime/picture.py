@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.tensor import Pixels, middle
@@ -21,6 +21,7 @@ from oddeven.runtime.tensor import Pixels, middle
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MODES = {1: "L", 3: "RGB"}
 ENOUGH_SIDE = 1024
+ORIENTATION = 0x0112  # the EXIF tag
 # What Pillow's decoders raise on damaged files.
 UNREADABLE = (
     OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, MemoryError,
@@ -53,13 +54,22 @@ def read(source: Path | bytes, channels: int) -> Pixels:
             opened.draft(MODES[channels], (ENOUGH_SIDE, ENOUGH_SIDE))
             opened.load()
             with _quiet():
-                upright = ImageOps.exif_transpose(opened)
+                upright = _upright(opened)
             return _to_pixels(upright, channels)
     except FileNotFoundError as error:
         raise DataError(f"There is no file {name}.") from error
     except UNREADABLE as error:
         reason = "not a picture" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
         raise DataError(f"{name} cannot be read as a picture: {reason}.") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF data says."""
+    if image.getexif().get(ORIENTATION, 1) == 1:
+        return image
+    from PIL import ImageOps  # slow to import, and rarely asked for
+
+    return ImageOps.exif_transpose(image)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from oddeven.runtime.files import replacing, sha256
 from oddeven.runtime.tensor import Pixels
 
 FILE = "reference.npz"
+VALIDATION = "validation.npz"
 
 
 @dataclass(frozen=True)

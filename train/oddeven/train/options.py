@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from oddeven.runtime.errors import UsageError
-from oddeven.runtime.operating_point import by_cost, by_f1
+from oddeven.runtime.operating_point import Choice, by_f1, chosen_by
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.dataset import Source
 from oddeven.train.recipes import AUGMENTATIONS, Recipe
@@ -43,7 +42,10 @@ TRAINING: Mapping[str, dict[str, Any]] = {
         "type": click.Choice(["accuracy", "f1", "cost"]),
         "help": "What the threshold serves best on validation.  [default: it is one half]",
     },
-    "--cost": {"metavar": "FALSE_ALARM:MISS", "help": "For --threshold-by cost, such as 1:5."},
+    "--cost": {
+        "metavar": "fp=COST,fn=COST",
+        "help": "For --threshold-by cost: of a false positive, of a false negative.",
+    },
 }
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -77,7 +79,7 @@ class Choices:
         said = ", ".join(note for note, made in notes.items() if made)
         return f" ({said})" if said else ""
 
-    def threshold(self) -> Callable[..., float] | None:
+    def threshold(self) -> Choice | None:
         """The function that chooses the threshold, or None for one half.
 
         Raises:
@@ -85,14 +87,7 @@ class Choices:
         """
         if self.threshold_by in {None, "f1"}:
             return by_f1 if self.threshold_by else None
-        match = re.fullmatch(r"([0-9.]+):([0-9.]+)", self.cost or "1:1")
-        try:
-            alarm, miss = (float(cost) for cost in match.groups()) if match else (0.0, 0.0)
-        except ValueError:
-            alarm = miss = 0.0
-        if min(alarm, miss) <= 0.0:
-            raise UsageError(f"--cost {self.cost} is no cost; give a false alarm's and a miss's, such as 1:5.")
-        return partial(by_cost, false_positive=alarm, false_negative=miss)
+        return chosen_by(self.cost or "fp=1,fn=1", None)
 
 
 def picture_options(command: Command) -> Command:
@@ -114,7 +109,7 @@ def read(given: Mapping[str, Any]) -> tuple[Source | None, Choices]:
     names = {field.name for field in fields(Choices)}
     choices = Choices(**{name: value for name, value in given.items() if name in names})
     if (choices.threshold_by == "cost") != (choices.cost is not None):
-        raise UsageError("--threshold-by cost and --cost FALSE_ALARM:MISS go together.")
+        raise UsageError("--threshold-by cost and --cost fp=COST,fn=COST go together.")
     choices.threshold()
     return _source(**{name: value for name, value in given.items() if name not in names}), choices
 

@@ -21,7 +21,8 @@ from oddeven.runtime.sources import listed, named
 from oddeven.runtime.table import render
 
 if TYPE_CHECKING:  # NumPy takes longer to import than --help may
-    from oddeven.runtime.classifier import Classifier, Picture, Prediction
+    from oddeven.runtime.classifier import Classifier, Prediction
+    from oddeven.runtime.intake import Picture
 
 Answers = Iterator[tuple[str, "Prediction"]]
 SECONDS_OF_SILENCE = 1.0

@@ -46,6 +46,9 @@ file_path = click.Path(path_type=Path)
 @click.option("--junit", type=file_path, metavar="FILE", help="For CI systems: a case a file and check.")
 @click.option("--markdown", type=file_path, metavar="FILE", help="For a pull request.")
 @click.option("--html", type=file_path, metavar="FILE", help="One page, with every picture whose answer changed.")
+@click.option("--threshold-from", type=click.Choice(["float"]), help="Choose thresholds on validation pictures.")
+@click.option("--cost", metavar="fp=COST,fn=COST", help="With --threshold-from: the threshold with the least cost.")
+@click.option("--max-fpr", type=click.FloatRange(0, 1), help="Or: with at most such a share of false positives.")
 @click.option("--plan", is_flag=True, help="Say how many test pictures a verdict needs, and stop.")
 @click.option("--merge", is_flag=True, help="Compare the answers in several --json FILEs, of several machines.")
 @click.pass_context
@@ -60,6 +63,9 @@ def command(
     baseline: Path | None,
     update_baseline: bool,
     strict: bool | None,
+    threshold_from: str | None,
+    cost: str | None,
+    max_fpr: float | None,
     plan: bool,
     merge: bool,
     policy_file: Path | None,
@@ -85,12 +91,17 @@ def command(
         raise UsageError("--update-baseline needs --baseline FILE to write to.")
     for path in (*written.values(), *([baseline] if baseline and update_baseline else [])):
         _writable(path)
+    from oddeven.runtime.operating_point import chosen_by
+
+    choice = chosen_by(cost, max_fpr)
+    if (threshold_from is None) != (choice is None):
+        raise UsageError("--threshold-from float goes with --cost fp=COST,fn=COST or with --max-fpr SHARE.")
     if merge:
         _merge(artifacts, written)
         return
     from oddeven.runtime.gate import Asked
 
-    asked = Asked(engines, reference, data, max_bad)
+    asked = Asked(engines, reference, data, max_bad, choice)
     report, references = _verify(artifacts, asked, policy, baseline if not update_baseline else None)
     strict = os.environ.get("CI") == "true" if strict is None else strict
     _say(report, strict, table=written.get("json") != STDOUT)
@@ -123,7 +134,7 @@ def _verify(
     with progress(len(targets)) as begins:
         for target in targets:
             begins(target.file if isinstance(target, Broken) else f"{target.path} on {target.engine}")
-            found = target if isinstance(target, Broken) else gate.examine(target, policy, before)
+            found = target if isinstance(target, Broken) else gate.examine(target, asked, policy, before)
             if isinstance(found, Broken):
                 broken.append(found)
             else:
@@ -157,6 +168,9 @@ def _say(report: Report, strict: bool, table: bool) -> None:
         if file.verdict != PASS:
             colour = "red" if strict or file.verdict == FAIL else "yellow"
             click.secho(f"{file.file} on {file.engine}: {file.verdict}. {file.reason}", fg=colour, err=True)
+        for check in file.checks:
+            if check.name == "operating point":
+                click.echo(f"{file.file} on {file.engine}: {check.reason}", err=True)
     for line in github.workflow_commands(report):
         click.echo(line, err=True)
     github.summarise(report)

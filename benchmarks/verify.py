@@ -1,0 +1,30 @@
+"""How long the gate takes: the shipped models in all default formats, on 10,000 pictures each.
+
+    python benchmarks/verify.py --artifacts artifacts
+
+The artifacts come from `oddeven export train/models/*.keras`. The target is 20 seconds on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from oddeven.runtime.machine import machine
+
+TURNS = 3
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--artifacts", type=Path, default=Path(__file__).parents[1] / "artifacts")
+    options = parser.parse_args()
+    command = [sys.executable, "-m", "oddeven.runtime", "verify", str(options.artifacts)]
+    seconds = []
+    for _ in range(TURNS):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    print(f"oddeven verify: {min(seconds):.1f} to {max(seconds):.1f} s in {TURNS} runs on {machine()}")
