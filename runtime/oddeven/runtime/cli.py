@@ -65,7 +65,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every error we raise on purpose becomes one line on stderr and its exit code."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `oddeven predict ... | head` ends as quietly as any other command
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(
+            signal.SIGPIPE, signal.SIG_DFL
+        )  # `oddeven predict ... | head` ends as quietly as any other command
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

@@ -3,7 +3,7 @@
 | code | meaning |
 |---|---|
 | 0 | all went well; for `verify`, every file passed |
-| 1 | the accuracy gate did not pass |
+| 1 | the accuracy gate, or a self-test, did not pass |
 | 2 | the command was used wrongly |
 | 3 | a package that this command needs is not installed |
 | 4 | a model, its spec or an artifact folder is broken |
