@@ -86,12 +86,12 @@ cached() {
 
 userland() {
     local mirror keys=/usr/share/keyrings
-    # The host's own mirror, if the host is a Debian.
+    # The host's own mirror, if the host is a Debian; otherwise mmdebstrap knows one.
     # shellcheck disable=SC2016  # apt's own variables
     mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' | awk '$2 $3 == "DebianDebian" {print $1; exit}')
     apt-config dump Acquire >"$1/apt.conf" # a proxy, perhaps
     mmdebstrap --variant=extract --architectures="$arch" --include="$debian" --keyring="$keys" --aptopt="$1/apt.conf" \
-        "$suite" - "${mirror:-http://deb.debian.org/debian}" | tar -x --no-same-owner --exclude=./dev -C "$1"
+        "$suite" - ${mirror:+"$mirror"} | tar -x --no-same-owner --exclude=./dev -C "$1"
     rm -rf "$1/apt.conf" "$1"/{proc,sys,usr/share/{doc,locale,man}}
     [ -e "$1/lib" ] || ln -s usr/lib "$1/lib"
     local library
