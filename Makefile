@@ -13,7 +13,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # This project's own gate: the shipped models against the answers that were accepted. LiteRT's int8 arithmetic and all
 # float sums come out alike on every x86-64; ONNX's int8 does not without VNNI, so it is left to the tests.

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -188,3 +192,28 @@ def test_a_bare_file_runs_when_the_caller_says_what_it_is(tmp_path, raw):
         Classifier.load(bare)
     with Classifier.load("mlp") as whole, Classifier.load(bare, spec=whole.spec) as opened:
         assert opened.predict(raw["x_test"][0]) == whole.predict(raw["x_test"][0])
+
+
+def test_a_killed_process_leaves_no_others_behind(raw, tmp_path):
+    """The processes that decode files end with the one that asked for it."""
+    code = (
+        "import sys, os, signal\n"
+        "from oddeven.runtime import Classifier\n"
+        "answers = Classifier.load('mlp').predict_batch([sys.argv[1]] * 1000)\n"
+        "next(answers)\n"
+        "children = open(f'/proc/self/task/{os.getpid()}/children').read()\n"
+        "print(children, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = tmp_path / "digit.png"
+    Image.fromarray(raw["x_test"][0]).save(path)
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    children = done.stdout.split()
+    assert children
+    for _ in range(100):
+        if not any(Path("/proc", child, "cmdline").exists() and Path("/proc", child, "cmdline").read_bytes()
+                   for child in children):  # fmt: skip
+            return
+        time.sleep(0.05)
+    pytest.fail(f"processes {children} are still there")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
 MOST_WORKERS = 4
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal to get when the parent ends
 FILES = 64  # pictures to decode in a chunk: enough to keep a core busy, few enough that answers come soon
 
 Result = TypeVar("Result")
@@ -74,18 +75,20 @@ def _pool(workers: int, processes: bool) -> Executor:
         return ThreadPoolExecutor(workers)
     import multiprocessing
 
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), initializer=_follow_parent)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # NumPy's BLAS has threads, which decoding does not use
         pool.submit(int).result()
     return pool
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes; the parent ends the others."""
+def _follow_parent() -> None:
+    """Leave Ctrl-C, which reaches all processes, to the parent, and end when that ends, even if it is killed."""
+    import ctypes
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _taken(future: Future[Result]) -> Result:
