@@ -128,7 +128,7 @@ def results(folders, pictures, tmp_path_factory):
 def native(folders, tmp_path_factory):
     """What each engine answers here, by engine and file."""
     out = tmp_path_factory.mktemp("native")
-    for engine in SUFFIX:
+    for engine, suffix in SUFFIX.items():
         environment = dict(os.environ)
         if engine == "tflite-runtime":
             if sys.version_info >= (3, 12):
@@ -144,7 +144,7 @@ def native(folders, tmp_path_factory):
             out / f"{engine}.npz",
             engine,
             str(FEW),
-            folders / folder_name(SUFFIX[engine], PRECISIONS),
+            folders / folder_name(suffix, PRECISIONS),
         ]
         subprocess.run(command, check=True, env=environment, timeout=300)
     return {path.stem: dict(np.load(path)) for path in out.glob("*.npz")}
