@@ -1,6 +1,6 @@
 """Exports that are broken on purpose, one for every way the gate can fail: each must be caught, and named.
 
-A developer's mistake writes a manifest that fits the broken file, so most of these do too.
+A developer's mistake writes a manifest and golden answers that fit the broken file, so most of these do too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from conftest import SHIPPED
 from oddeven.export import calibration
 from oddeven.export.export import Settings, export
 from oddeven.export.formats import FORMATS, Source
+from oddeven.runtime import selftest
 from oddeven.runtime.attachment import read_spec
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import sha256
 from oddeven.train import dataset
@@ -45,6 +47,12 @@ def broken(exported, tmp_path, model, pictures, run):
         (folder / row.file_name("cnn")).write_bytes(content)
         manifest = json.loads((folder / "manifest.json").read_text())
         manifest["files"] = [record for record in manifest["files"] if record["format"] == name]
+        answers = folder / "cnn.selftest.npz"
+        golden = selftest.load(answers)
+        with Classifier.load(folder / row.file_name("cnn")) as classifier:
+            golden.answers[row.file_name("cnn")] = classifier.probabilities(golden.images)
+        selftest.save(golden, answers)
+        manifest["selftest_sha256"] = sha256(answers.read_bytes())
         manifest["files"][0].update(sha256=sha256(content), size_bytes=len(content))
         (folder / "manifest.json").write_text(json.dumps(manifest))
         return run("verify", folder)

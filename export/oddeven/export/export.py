@@ -180,6 +180,7 @@ def _prove(
             file=path.name,
             format=name,
             precision=row.precision,
+            threshold=classifier.spec.threshold,
             size_bytes=report.size_bytes,
             sha256=sha256(path.read_bytes()),
             input=classifier.engine.input,

@@ -32,6 +32,7 @@ class FileRecord:
         file: its name in the folder.
         format: name of its row in the export formats.
         precision: as in its spec.
+        threshold: as in its spec.
         size_bytes, sha256: of the whole file.
         input, output: its tensors.
         parity: how it compared when it was exported.
@@ -40,6 +41,7 @@ class FileRecord:
     file: str
     format: str
     precision: str
+    threshold: float
     size_bytes: int
     sha256: str
     input: TensorInfo
@@ -170,9 +172,9 @@ def measure(
 def same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
     """Refuse a file that carries the spec of another model, of swapped labels or of another input.
 
-    A file may have a threshold, a precision and a calibration of its own.
+    A file has a precision and a calibration of its own.
     """
-    alike = replace(found, precision=expected.precision, calibration=expected.calibration, threshold=expected.threshold)
+    alike = replace(found, precision=expected.precision, calibration=expected.calibration)
     for field in fields(ModelSpec):
         ours, theirs = getattr(alike, field.name), getattr(expected, field.name)
         if ours != theirs:

@@ -105,8 +105,9 @@ def examine(target: Target, asked: Asked, policy: Policy, before: Report | None)
     try:
         checks = tuple(_promises(target))
         with Classifier.load(path, target.engine) as classifier:
-            if target.manifest:
-                artifact.same_model(path, classifier.spec, target.manifest.spec)
+            if target.manifest and target.record:
+                expected = replace(target.manifest.spec, threshold=target.record.threshold)
+                artifact.same_model(path, classifier.spec, expected)
                 checks = (*checks, Check("spec", PASS, "The file carries the manifest's spec."))
             kind = target.record.format if target.record else f"{path.suffix[1:]}-{classifier.spec.precision}"
             thresholds = None
