@@ -124,13 +124,12 @@ def test_a_picture_written_anew_is_a_new_one_and_a_broken_one_is_noted_once(pict
     assert len(answers(out)) == 4
 
 
-def test_a_journal_has_one_writer_and_one_kind_of_line(tmp_path):
-    with (
-        Journal(tmp_path / "a.jsonl", LABELS),
-        pytest.raises(UsageError, match="Another process"),
-        Journal(tmp_path / "a.jsonl", LABELS),
-    ):
-        pass
+def test_a_journal_has_one_writer_and_one_kind_of_line(run, tmp_path):
+    with Journal(tmp_path / "a.jsonl", LABELS):
+        done = run("watch", tmp_path, "--out", tmp_path / "a.jsonl", "--model", "mlp", "--once")
+    assert done.returncode == 2
+    assert "Another process writes to" in done.stderr
+    assert run("watch", tmp_path, "--out", tmp_path / "a.jsonl", "--model", "mlp", "--once").returncode == 0
     with Journal(tmp_path / "a.csv", LABELS):
         pass
     with pytest.raises(UsageError, match="name another --out"):

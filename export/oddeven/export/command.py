@@ -11,14 +11,14 @@ from oddeven.export.calibration import DEFAULT_SIZE
 from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.runtime.attachment import read_spec
 from oddeven.runtime.check import PASS
-from oddeven.runtime.errors import ModelError, choose, missing_package
+from oddeven.runtime.errors import ModelError, choose
 from oddeven.runtime.files import writable_folder, write
+from oddeven.runtime.importing import importing
 from oddeven.runtime.machine import machine, peak_memory_mb
 from oddeven.runtime.operating_point import chosen_by
 from oddeven.runtime.parity import Policy
 from oddeven.runtime.policy import load, policy_options
 from oddeven.runtime.progress import progress
-from oddeven.runtime.quiet import quiet
 from oddeven.runtime.recommendation import recommend
 from oddeven.runtime.reference import Reference
 from oddeven.runtime.report import Report, Stability
@@ -160,14 +160,10 @@ def _table(report: Report, out: Path) -> str:
 
 def _import_converters() -> None:
     """Import TensorFlow and ONNX without their start-up chatter, or say how to install them."""
-    click.echo("importing TensorFlow and ONNX ...", err=True)
-    try:
-        with quiet():
-            import onnx  # noqa: F401
-            import onnxruntime  # noqa: F401
-            import tensorflow as tf
-            import tf2onnx  # noqa: F401
+    with importing("TensorFlow and ONNX", "Exporting", "export"):
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import tensorflow as tf
+        import tf2onnx  # noqa: F401
 
-            tf.config.list_physical_devices()
-    except ImportError as error:
-        raise missing_package("Exporting", "export") from error
+        tf.config.list_physical_devices()

@@ -88,11 +88,13 @@ class Journal:
     def _open(self) -> None:
         """Take the file for this process, mend its end, and learn what it holds."""
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # POSIX's lock: a process that was forked to decode pictures, and ends later, does not hold it too.
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(f"Another process writes to {self._path}; name another --out.") from error
         whole = 0
-        with self._path.open("rb") as lines:
+        self._file.seek(0)
+        with open(self._file.fileno(), "rb", closefd=False) as lines:  # to close the file would give up the lock
             for number, line in enumerate(lines, 1):
                 if line.endswith(b"\n"):  # or else it was torn, and is the last
                     self._learn(number, line.decode(errors="replace"))

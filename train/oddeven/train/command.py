@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oddeven.runtime.errors import UsageError, choose, missing_package
+from oddeven.runtime.errors import UsageError, choose
 from oddeven.runtime.files import writable_folder, write
-from oddeven.runtime.quiet import quiet
+from oddeven.runtime.importing import importing
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.table import render
 from oddeven.train import dataset as datasets
@@ -139,12 +139,8 @@ def _shortened(data: Dataset) -> Dataset:
 
 def _import_keras() -> None:
     """Import TensorFlow without its start-up chatter, or say how to install it."""
-    click.echo("importing TensorFlow ...", err=True)
-    try:
-        with quiet():
-            import matplotlib as mpl  # noqa: F401
-            import tensorflow as tf
+    with importing("TensorFlow", "Training", "train"):
+        import matplotlib as mpl  # noqa: F401
+        import tensorflow as tf
 
-            tf.config.list_physical_devices()
-    except ImportError as error:
-        raise missing_package("Training", "train") from error
+        tf.config.list_physical_devices()
