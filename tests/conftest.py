@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MNIST = ROOT / "train" / "data" / "mnist.npz"
 SHIPPED = ROOT / "train" / "models"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c():
+    """A shell starts what runs in the background with Ctrl-C ignored, and the commands under test would inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -13,8 +12,6 @@ import time
 import pytest
 from conftest import SHIPPED
 from PIL import Image
-
-from oddeven.runtime.importing import importing
 
 
 @pytest.fixture
@@ -97,18 +94,6 @@ def test_ctrl_c_is_one_word_and_exit_code_130(tmp_path):
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "oddeven: stopped."
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".partial")]
-
-
-def test_ctrl_c_that_a_library_swallows_while_it_loads_is_not_lost():
-    def load():
-        with importing("a library", "Training", "train"):
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-            raise ImportError("half of it is missing")
-
-    with pytest.raises(KeyboardInterrupt):
-        load()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_missing_extra_names_the_pip_line(tmp_path):
