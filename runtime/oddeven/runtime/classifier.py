@@ -67,10 +67,13 @@ class Classifier:
         self._idle, self._another = [engine], another
         self._invert, self._min_confidence = invert, min_confidence
         shape = spec.input.shape
-        self._one = (1, *shape)
         self._chunk = max(1, CHUNK_BYTES // max(784, int(np.prod(shape))))
         as_it_is = invert != "yes" and spec.input.polarity != "dark-on-light"
-        self._shapes = {shape, shape[: 2 + (shape[2] > 1)]} if as_it_is else set()
+        # The shapes that are taken as they are, and what makes a batch of one of each.
+        self._ready: dict[tuple[int, ...], Any] = {shape: (np.newaxis,)} if as_it_is else {}
+        if as_it_is and shape[2] == 1:
+            self._ready[shape[:2]] = (np.newaxis, ..., np.newaxis)
+        self._row = shape[1] * shape[2]
         self._answers: list[Prediction] = []
         if engine.output.dtype == "uint8":
             self._answers = [self._answer(p) for p in decode(Q_ANSWERS, engine.output).tolist()]
@@ -128,8 +131,8 @@ class Classifier:
         Raises:
             DataError: the picture cannot be read, or is not uint8 pixels.
         """
-        if isinstance(picture, np.ndarray) and picture.shape in self._shapes and plain(picture):
-            pixels = picture.reshape(self._one)
+        if isinstance(picture, np.ndarray) and (one := self._ready.get(picture.shape)) and plain(picture, self._row):
+            pixels = picture[one]
         else:
             try:
                 pixels = self.prepare(picture)[np.newaxis]
@@ -234,10 +237,10 @@ class Classifier:
         if isinstance(chunk, np.ndarray):
             stacked = chunk
         else:
-            if not all(isinstance(p, np.ndarray) and p.shape in self._shapes for p in chunk):
+            if not all(isinstance(p, np.ndarray) and p.shape in self._ready for p in chunk):
                 return None
-            stacked = np.concatenate([p.reshape(self._one) for p in chunk])
-        if stacked.shape[1:] not in self._shapes or stacked.dtype != np.uint8:
+            stacked = np.concatenate([p[self._ready[p.shape]] for p in chunk])
+        if stacked.shape[1:] not in self._ready or stacked.dtype != np.uint8:
             return None
         stacked = stacked.reshape(-1, *self.spec.input.shape)
         return stacked if all_plain(stacked) else None
@@ -246,7 +249,7 @@ class Classifier:
         """The answers for ready pixels."""
         q_answers = self._run(pixels)
         if self._answers:
-            return [self._answers[q] for q in q_answers.ravel().tolist()]
+            return list(map(self._answers.__getitem__, q_answers.ravel().tolist()))
         return [self._answer(p) for p in decode(q_answers, self.engine.output).tolist()]
 
     def _answer(self, p: float) -> Prediction:

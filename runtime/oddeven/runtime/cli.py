@@ -5,6 +5,7 @@ Parse, call, print: what a command does lives elsewhere. Results go to stdout, n
 
 from __future__ import annotations
 
+import gc
 import importlib
 import signal
 import sys
@@ -66,9 +67,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; every error we raise on purpose becomes one line on stderr and its exit code."""
     if hasattr(signal, "SIGPIPE"):
-        signal.signal(
-            signal.SIGPIPE, signal.SIG_DFL
-        )  # `oddeven predict ... | head` ends as quietly as any other command
+        # `oddeven predict ... | head` ends as quietly as any other command.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -80,4 +80,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("oddeven: stopped.", err=True)
         sys.exit(INTERRUPTED)
+    finally:
+        gc.freeze()  # the process ends: to look for garbage once more would take a tenth of `oddeven predict`
     sys.exit(code if isinstance(code, int) else 0)

@@ -90,7 +90,7 @@ def mnist(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixels:
     wanted = spec.polarity != "dark-on-light"
     light = None if invert == "auto" else wanted == (invert == "no")
     ready = pixels.shape == spec.shape
-    if ready and wanted and light is not False and plain(pixels):
+    if ready and wanted and light is not False and plain(pixels, pixels.shape[1] * pixels.shape[2]):
         return pixels
     found = stroke.find(pixels[..., 0] if pixels.shape[-1] == 1 else np.asarray(_to_image(pixels).convert("L")), light)
     if ready:

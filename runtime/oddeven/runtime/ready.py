@@ -14,14 +14,14 @@ DARK = 64
 BRIGHT = 128  # what `bytes.isascii` tells from the rest, some thirty times as fast as NumPy's `max`
 
 
-def plain(picture: Array) -> bool:
-    """Whether `picture`, (H, W) or (H, W, C), is uint8, bright on dark and not blank, so that no preprocessing would
-    do anything but resize it: its corners are dark, and something is bright. Takes a third of a microsecond."""
-    if picture.dtype != UINT8:
+def plain(picture: Array, row: int) -> bool:
+    """Whether `picture`, with `row` values in a row, is uint8, bright on dark and not blank, so that no preprocessing
+    would do anything but resize it: its corners are dark, and something is bright. Takes a quarter of a microsecond."""
+    if picture.dtype is not UINT8:
         return False
     pixels = picture.tobytes()
-    row = len(pixels) // len(picture)
-    return not pixels.isascii() and pixels[0] < DARK > pixels[-1] and pixels[row - 1] < DARK > pixels[-row]
+    # DARK is a power of two, so bits that are set in no corner under it stay under it together.
+    return not pixels.isascii() and (pixels[0] | pixels[row - 1] | pixels[-row] | pixels[-1]) < DARK
 
 
 def all_plain(pictures: Pixels) -> bool:
