@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -80,20 +81,20 @@ def _contenders(artifacts: Path, model: str, image: np.ndarray) -> Iterator[tupl
 
     yield "LiteRT, bare", bare
     classifier = Classifier.load(path)
-    yield "oddeven, int8 .tflite", lambda: classifier.predict(image)
+    yield "oddeven, int8 .tflite", partial(classifier.predict, image)
     onnx = Classifier.load(artifacts / model / f"{model}.int8.onnx")
-    yield "oddeven, int8 .onnx", lambda: onnx.predict(image)
+    yield "oddeven, int8 .onnx", partial(onnx.predict, image)
     try:
         import openvino
 
         compiled = openvino.compile_model(artifacts / model / f"{model}.int8.onnx", "CPU", {"INFERENCE_NUM_THREADS": 1})
-        yield "OpenVINO, int8 .onnx", lambda: compiled(real)
+        yield "OpenVINO, int8 .onnx", partial(compiled, real)
     except ImportError:
         pass
     import keras
 
     network = keras.saving.load_model(ROOT / "train" / "models" / f"{model}.keras")
-    yield "Keras, model(x)", lambda: network(real, training=False)
+    yield "Keras, model(x)", partial(network, real, training=False)
 
 
 def many_pictures(artifacts: Path, images: np.ndarray) -> Iterator[tuple[object, ...]]:
