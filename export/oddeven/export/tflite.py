@@ -17,7 +17,11 @@ from oddeven.runtime.quiet import quiet
 SIGNATURE = "serving_default"
 
 
-def to_tflite(source: Source, configure: Callable[[Any], None] = lambda converter: None) -> bytes:
+def to_tflite(
+    source: Source,
+    configure: Callable[[Any], None] = lambda converter: None,
+    finish: Callable[[bytes], bytes] = bytes,
+) -> bytes:
     """The model as a flatbuffer, `image` to `probability`, its spec behind it.
 
     The traced function is saved without the Keras layers' own bookkeeping, so equal models give equal bytes.
@@ -25,6 +29,7 @@ def to_tflite(source: Source, configure: Callable[[Any], None] = lambda converte
     Args:
         source: the model and its spec.
         configure: sets the options of the `tf.lite.TFLiteConverter`; as it comes it makes float32.
+        finish: changes the flatbuffer that it made.
 
     Raises:
         ModelError: TensorFlow cannot convert the model.
@@ -42,7 +47,7 @@ def to_tflite(source: Source, configure: Callable[[Any], None] = lambda converte
             tf.saved_model.save(holder, folder, signatures={SIGNATURE: traced.get_concrete_function()})
             converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
             configure(converter)
-            return attach_to_tflite(converter.convert(), source.spec)
+            return attach_to_tflite(finish(converter.convert()), source.spec)
     except ConverterError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"TensorFlow cannot convert {source.spec.name} to TFLite: {reason:.200}") from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from oddeven.export.formats import Source
+from oddeven.export.sigmoid import refine
 from oddeven.export.tflite import representative, to_tflite
 
 
@@ -19,4 +21,4 @@ def convert(source: Source) -> bytes:
         ends = tf.float32 if source.float_io else tf.uint8
         converter.inference_input_type = converter.inference_output_type = ends
 
-    return to_tflite(source, configure)
+    return to_tflite(source, configure, partial(refine, threshold=source.spec.threshold))
