@@ -128,10 +128,10 @@ def rows(name: str, folder: Path) -> Iterator[tuple[object, ...]]:
         answers = known.probabilities > manifest.spec.threshold
         accuracy, recall = np.mean(answers == known.labels), np.mean(answers[known.labels == 1])
         history = json.loads((folder / name / "runs" / model / "history.json").read_text())["history"]
-        met = accuracy >= (question.accuracy or 0.0) and recall >= (question.recall or 0.0)
+        met = "yes" if accuracy >= (question.accuracy or 0.0) and recall >= (question.recall or 0.0) else "no"
         yield (
             name, model, f"{accuracy:.4f}", question.accuracy or "-", f"{recall:.4f}",
-            question.recall or "-", "yes" if met else "no", f"{sum(history['seconds']):.0f}",
+            question.recall or "-", met if question.accuracy else "-", f"{sum(history['seconds']):.0f}",
             *(f"{file.parity.drop_pp:+.2f} pp, {file.parity.agreement:.2%}, {file.parity.verdict}"
               for file in manifest.files if file.precision == "int8"),
         )  # fmt: skip
@@ -142,13 +142,20 @@ def page(folder: Path) -> str:
     header = ("question", "model", "accuracy", "bar", "recall", "bar ", "met", "seconds",
               "int8 TFLite: drop, agreement", "int8 ONNX: drop, agreement")  # fmt: skip
     versions = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
-    return f"""# Real photographs: Fashion-MNIST
+    return f"""# Pictures that no one here drew
 
 Made by `python benchmarks/fashion.py` from Debian's package `dataset-fashion-mnist`: photographs of articles from a
 shop, 28x28 grey, as folders of PNG files. 60,000 train and validate, 10,000 test. The recipe is `fast` as
 `oddeven train --data` fits it to a picture set, seed 0; every option is a default but
-`--channels 1 --image-size 28 --positive`. The test pictures are looked at once a run. `bag-rest` is uneven, 1 to 9. The
-verdicts are those of the default parity policy.
+`--channels 1 --image-size 28 --positive`. The test pictures are looked at once a run. `bag-rest` is uneven, 1 to 9.
+
+`people-things` are the colour emoji of two makers, 64x64 RGB, from two npm packages (`emoji-datasource-google` and
+`-twitter` 16.0.0): people against everything else, an emoji in all its skin tones in one split. It has no bar.
+
+A verdict is hard to get here: of 2,000 test pictures, as of `sneaker-boot` and `shirt-tshirt`, three changed answers
+are 0.15 percentage points, over the default limit of 0.10; of the 1,136 of `people-things`, two are 0.18.
+
+The verdicts are those of the default parity policy.
 
 Machine: {machine()}, shared with other work, so the seconds say little. {versions}.
 
