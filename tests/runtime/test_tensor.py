@@ -49,7 +49,7 @@ def test_decoding_is_the_quantization_formula():
     assert decode(np.array([[0.25]], np.float32), TensorInfo("p", (-1, 1), "float32")).tolist() == [0.25]
 
 
-def test_rounding_over_one_is_one_and_nothing_else_is_mended():
-    values = np.array([[1.0000001], [0.5], [1.01], [-0.1], [np.nan]], np.float32)
+def test_rounding_over_one_and_below_zero_is_undone_and_nothing_else_is_mended():
+    values = np.array([[1.0000001], [-6e-8], [0.5], [1.01], [-0.1], [np.nan]], np.float32)
     decoded = decode(values, TensorInfo("probability", (-1, 1), "float32"))
-    np.testing.assert_array_equal(decoded, np.array([1.0, 0.5, 1.01, -0.1, np.nan], np.float32))
+    np.testing.assert_array_equal(decoded, np.array([1.0, 0.0, 0.5, 1.01, -0.1, np.nan], np.float32))

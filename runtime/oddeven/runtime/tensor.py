@@ -14,7 +14,7 @@ from oddeven.runtime.spec import InputSpec
 Pixels = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
 
-ROUNDING = np.float32(1e-5)
+HALF, ROUNDING = np.float32(0.5), np.float32(1e-5)
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def decode(q_output: Array, info: TensorInfo) -> npt.NDArray[np.float32]:
     flat = q_output.reshape(-1)
     if info.scale == 0.0:
         real = flat.astype(np.float32)
-        # On 32-bit ARM a sigmoid's rounding may end a little over 1; anything further off is no probability.
-        return np.minimum(real, 1.0, out=real, where=real < 1.0 + ROUNDING)
+        # On 32-bit ARM a sigmoid's rounding may end a little below 0 or over 1; what is further off is no probability.
+        return np.clip(real, 0.0, 1.0, out=real, where=np.abs(real - HALF) < HALF + ROUNDING)
     return (flat.astype(np.float32) - np.float32(info.zero_point)) * np.float32(info.scale)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
@@ -31,12 +31,19 @@ def _about_here() -> dict[str, object]:
 
     engines = {name: "installed" if installed(name) else row.install for name, row in ENGINES.items()}
     return {
-        "oddeven": version("oddeven"),
+        "oddeven": _version(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "engines": engines,
         "models": {name: str(path) for name, path in bundled().items()},
     }
+
+
+def _version() -> str:
+    try:
+        return version("oddeven")
+    except PackageNotFoundError:
+        return "a checkout that is not installed"
 
 
 def _about_model(model: str) -> dict[str, object]:

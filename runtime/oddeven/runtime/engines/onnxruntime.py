@@ -11,6 +11,7 @@ import numpy.typing as npt
 from oddeven.runtime.attachment import ONNX_KEY, check_onnx
 from oddeven.runtime.engines import Engine, closed, engine_version
 from oddeven.runtime.errors import ModelError
+from oddeven.runtime.quiet import quiet
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Array, TensorInfo, decode
@@ -67,7 +68,8 @@ def open_model(path: Path, threads: int) -> Engine:
     refusals = (failures.Fail, failures.InvalidArgument, failures.InvalidGraph, failures.InvalidProtobuf,
                 failures.NoSuchFile, failures.NotImplemented, failures.RuntimeException, ValueError)  # fmt: skip
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with quiet():  # Debian's of 32 bits complains of its own build
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return OnnxEngine(session, path)
     except refusals as error:
         reason = " ".join(str(error).split())
