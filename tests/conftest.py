@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 MNIST = ROOT / "train" / "data" / "mnist.npz"
@@ -27,6 +28,14 @@ def raw():
     """MNIST as NumPy reads it, without any code of ours."""
     with np.load(MNIST) as file:
         return {key: file[key] for key in file.files}
+
+
+@pytest.fixture
+def digit(tmp_path, raw):
+    """The first test digit, odd, as a PNG file."""
+    path = tmp_path / "digit.png"
+    Image.fromarray(raw["x_test"][0]).save(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -16,18 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from device.conftest import environment, installer, unpack
-from PIL import Image
 
 from oddeven.runtime import selftest
 
 DEVICE = Path(__file__).parents[2] / "export" / "oddeven" / "export" / "device"
-
-
-@pytest.fixture
-def digit(tmp_path, raw):
-    path = tmp_path / "digit.png"
-    Image.fromarray(raw["x_test"][0]).save(path)
-    return path
 
 
 def contents(archive):

@@ -11,7 +11,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,13 +34,6 @@ def environment(folder, *requirements):
     python = folder / "bin" / "python"
     pip(python, "install", *requirements)
     return python
-
-
-@pytest.fixture
-def digit(tmp_path, raw):
-    path = tmp_path / "digit.png"
-    Image.fromarray(raw["x_test"][0]).save(path)
-    return path
 
 
 def test_the_wheel_holds_three_parts_and_three_models_and_no_dataset(wheel):
