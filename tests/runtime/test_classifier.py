@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from PIL import Image
 from oddeven.runtime.catalogue import DEFAULT_MODEL, bundled
 from oddeven.runtime.classifier import UNCERTAIN, Classifier
 from oddeven.runtime.errors import DataError, ModelError, UsageError
+from oddeven.runtime.ready import plain
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +219,10 @@ def test_a_killed_process_leaves_no_others_behind(raw, tmp_path):
             return
         time.sleep(0.05)
     pytest.fail(f"processes {children} are still there")
+
+
+def test_a_picture_from_another_process_is_taken_as_it_is(raw):
+    """Its dtype is an object of its own, equal to NumPy's."""
+    picture = pickle.loads(pickle.dumps(raw["x_test"][0]))
+    assert picture.dtype is not raw["x_test"].dtype
+    assert plain(picture, 28)

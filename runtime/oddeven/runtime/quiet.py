@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,8 +16,12 @@ DESCRIPTORS = (1, 2)
 def quiet() -> Iterator[None]:
     """Hold back what is written to file descriptors 1 and 2; show it, on stderr, only if the body fails.
 
-    Python's own `print` is held back too, so print notes outside.
+    Python's own `print` is held back too, so print notes outside. The descriptors are the whole process's: in a thread
+    beside the main one nothing is held back, or what the others print meanwhile would be lost.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     _flush()
     kept = [os.dup(descriptor) for descriptor in DESCRIPTORS]
     with tempfile.TemporaryFile() as held:

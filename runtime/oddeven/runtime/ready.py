@@ -17,7 +17,7 @@ BRIGHT = 128  # what `bytes.isascii` tells from the rest, some thirty times as f
 def plain(picture: Array, row: int) -> bool:
     """Whether `picture`, with `row` values in a row, is uint8, bright on dark and not blank, so that no preprocessing
     would do anything but resize it: its corners are dark, and something is bright. Takes a quarter of a microsecond."""
-    if picture.dtype is not UINT8:
+    if picture.dtype != UINT8:
         return False
     pixels = picture.tobytes()
     # DARK is a power of two, so bits that are set in no corner under it stay under it together.
