@@ -26,8 +26,8 @@ IMAGES = "images"
 TOLERANCES: Mapping[str, float] = {
     "int8": 1 / 255, "int16x8": 1 / 255, "dynamic": 3 / 255, "float16": 2**-6, "float32": 1e-5,
 }  # fmt: skip
-# And how far another engine may be, which rounds otherwise: a step of the sum that the sigmoid is taken of. Where the
-# exporter leaves that all the range it saw, -50 to 50, it is 0.4 in eight bits, and the sigmoid's slope at most a quarter.
+# And how far another engine may be, which rounds otherwise: a step of the sum that the sigmoid is taken of. Where that
+# keeps all the range that was seen, -50 to 50, it is 0.4 in eight bits, and the sigmoid's slope is at most a quarter.
 STEP_OF_SUM = 0.1
 
 
