@@ -9,8 +9,11 @@ import zipfile
 
 import pytest
 
+from oddeven.runtime.artifact import Manifest
 from oddeven.runtime.attachment import attach_to_tflite, read_spec
 from oddeven.runtime.errors import ModelError
+from oddeven.runtime.parity import Policy
+from oddeven.runtime.report import Report
 from oddeven.runtime.schema import from_json, to_json
 from oddeven.runtime.spec import Calibration, InputSpec, ModelSpec, Provenance
 
@@ -30,9 +33,32 @@ def changed(**changes):
     return json.dumps({**json.loads(to_json(SPEC)), **changes})
 
 
+def without(text, *names):
+    return json.dumps({name: value for name, value in json.loads(text).items() if name not in names})
+
+
 def test_json_there_and_back_is_the_same_spec():
     assert from_json(ModelSpec, to_json(SPEC), "test") == SPEC
     assert from_json(ModelSpec, changed(calibration=None), "test") == dataclasses.replace(SPEC, calibration=None)
+
+
+@pytest.mark.parametrize("cls", [ModelSpec, Manifest, Report])
+def test_a_field_that_an_older_version_did_not_write_takes_its_default(cls):
+    older = {
+        ModelSpec: without(to_json(SPEC), "calibration", "threshold"),
+        Manifest: without(to_json(Manifest(SPEC, "", "", "", {}, ())), "schema_version"),
+        Report: without(to_json(Report(Policy(), "", {}, 0.0, 0.0, ())), "stability", "broken"),
+    }
+    read, defaults = from_json(cls, older[cls], "older"), {f.name: f.default for f in dataclasses.fields(cls)}
+    for name in defaults.keys() - json.loads(older[cls]).keys():
+        assert getattr(read, name) == defaults[name]
+
+
+def test_a_nested_field_takes_its_default_too():
+    older = json.loads(to_json(SPEC))
+    del older["input"]["polarity"], older["input"]["parameters"]
+    read = from_json(ModelSpec, json.dumps(older), "older")
+    assert read == dataclasses.replace(SPEC, input=InputSpec(64, 48, 3, low=-1.0, high=1.0))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +76,8 @@ def test_json_there_and_back_is_the_same_spec():
         (changed(name="../x"), "cannot be part of a file name"),
         (changed(precision="int3"), "unknown precision 'int3'"),
         (changed(input={"height": 1}), "spec.input: the field 'channels' is missing"),
+        (changed(threshold=10**400), "too large"),
+        ("[" * 100_000, "not valid JSON"),
         (changed(schema_version=99, colour="red"), "schema version 99 is newer"),
     ],
 )

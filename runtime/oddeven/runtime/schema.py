@@ -1,4 +1,7 @@
-"""Frozen dataclasses from JSON and back, strictly: no unknown field, no missing field, no wrong type."""
+"""Frozen dataclasses from JSON and back, strictly: no unknown field, no wrong type, and none missing without a default.
+
+A field that was added later has a default, so that a file of an older version, which lacks it, is read.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,12 @@ def from_json(cls: type[T], text: str | bytes, where: str) -> T:
         where: the file the text came from, for error messages.
 
     Raises:
-        ModelError: the text is not JSON, or a field is unknown, missing, of another type or out of range.
+        ModelError: the text is not JSON, or a field is unknown, of another type, out of range, or missing and has no
+            default.
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{where}: not valid JSON ({error}).") from error
     if dataclasses.is_dataclass(cls) and isinstance(data, dict):
         _refuse_future(cls, data, where)
@@ -66,7 +70,10 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if kind is float:
         _expect(value, (int, float), where)
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ModelError(f"{where}: {value!r:.40} is too large for a number.") from error
     if kind is not Any:
         _expect(value, kind, where)
     return value
@@ -77,10 +84,14 @@ def _decode_dataclass(cls: type, value: Any, where: str) -> Any:
     kinds = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if unknown := sorted(set(value) - set(fields)):
-        raise ModelError(f"{where}: unknown field {unknown[0]!r}; expected {', '.join(fields)}.")
-    if missing := sorted(set(fields) - set(value)):
+        raise ModelError(
+            f"{where}: unknown field {unknown[0]!r}; expected {', '.join(fields)}. If a newer oddeven wrote it, "
+            "upgrade with: pip install --upgrade oddeven"
+        )
+    needed = {name for name, field in fields.items() if field.default is field.default_factory is dataclasses.MISSING}
+    if missing := sorted(needed - set(value)):
         raise ModelError(f"{where}: the field {missing[0]!r} is missing.")
-    decoded = {name: _decode(kinds[name], value[name], f"{where}.{name}") for name in fields}
+    decoded = {name: _decode(kinds[name], item, f"{where}.{name}") for name, item in value.items()}
     try:
         return cls(**decoded)
     except ValueError as error:
