@@ -188,7 +188,7 @@ def test_a_pipe_in_a_name_does_not_break_the_table(reported):
 
 
 def test_the_page_is_balanced_and_needs_nothing_else(reported, reference):
-    text = to_html(report(reported([5]), reported(range(200), model="mlp")), {"cnn": reference, "mlp": reference})
+    text = to_html(report(reported([5]), reported(range(200), model="mlp")), {"0": reference})
     page = Page(text)
     assert "http" not in text
     assert "<script" not in text
@@ -205,7 +205,7 @@ def test_the_page_says_verdict_numbers_layers_and_advice(reported, reference):
     failed = reported(
         range(200), format="onnx-int8", advice="Try dynamic.", layers=(LayerError("conv_7", 0.25), LayerError("d", 0.1))
     )
-    page = Page(to_html(report(reported([2, 4]), failed), {"cnn": reference}))
+    page = Page(to_html(report(reported([2, 4]), failed), {"0": reference}))
     # 2 lost, 0 won of 10,000: the interval is 2/10002 +- 1.96 * sqrt(4/10002 - (2/10002)**2) / 100.01.
     for part in (
         "Parity report FAIL", "1 of 2 files pass (cnn).", failed.parity.reason, "Try dynamic.",
@@ -222,7 +222,7 @@ def test_the_page_says_verdict_numbers_layers_and_advice(reported, reference):
 def test_each_file_is_a_point_in_the_plot_with_a_label_of_its_own_place(reported, reference):
     formats = [f"{kind}-{precision}" for kind in ("tflite", "onnx") for precision in ("float32", "float16", "int8")]
     files = [reported([1], "cnn", name, size_bytes=250_000 + i) for i, name in enumerate(formats)]
-    page = Page(to_html(report(*files), {"cnn": reference}))
+    page = Page(to_html(report(*files), {"0": reference}))
     assert len(page.all("circle")) == len(files)
     labels = [(float(text["x"]), float(text["y"])) for text in page.all("text") if "dy" in text]
     assert len(labels) == len(files)
@@ -237,7 +237,7 @@ def test_what_is_data_is_escaped(reported, reference):
         range(200), model='<i>"m"', labels=("<b>", "o&o"), file="a\"b'<u>.tflite", advice="<script>x</script>",
         layers=(LayerError("<s>", 0.5),),
     )  # fmt: skip
-    text = to_html(report(evil), {'<i>"m"': reference})
+    text = to_html(report(evil), {"0": reference})
     page = Page(text)
     assert not {"b", "i", "u", "s", "script"} & {tag for tag, _ in page.elements}
     for part in ("<b>", "o&o", "a\"b'<u>.tflite", "<script>x</script>", "<s>", '<i>"m"'):
@@ -253,7 +253,7 @@ def test_every_changed_picture_is_there_once_with_its_own_pixels(reported, refer
         reported([40], model="mlp"),
         reported(format="tflite-dynamic", model="mlp"),
     )
-    page = Page(to_html(report(*files), {"cnn": reference, "mlp": reference}))
+    page = Page(to_html(report(*files), {"0": reference}))
     # Later pictures are nearer to the threshold; then comes the other model's.
     assert [position(image) for image in page.all("img")] == [9000, 77, 40, 11, 40]
     for image in page.all("img"):
@@ -271,12 +271,12 @@ def test_every_changed_picture_is_there_once_with_its_own_pixels(reported, refer
 def test_colour_pictures_are_shown_in_colour(reported, reference):
     colour = replace(reference, images=np.stack([reference.images[..., 0]] * 3, axis=-1))
     colour.images[5, ..., 0] //= 2
-    page = Page(to_html(report(reported([5])), {"cnn": colour}))
+    page = Page(to_html(report(reported([5])), {"0": colour}))
     np.testing.assert_array_equal(pixels(page.all("img")[0]), colour.images[5])
 
 
 def test_more_than_200_changed_pictures_are_capped_and_counted(reported, reference):
-    page = Page(to_html(report(reported(range(0, 426, 2)), reported([9])), {"cnn": reference}))
+    page = Page(to_html(report(reported(range(0, 426, 2)), reported([9])), {"0": reference}))
     shown = [position(image) for image in page.all("img")]
     # 213 even positions and 9: the last 200 are the nearest to the threshold.
     assert shown == sorted([*range(0, 426, 2), 9], reverse=True)[:200]
@@ -285,7 +285,7 @@ def test_more_than_200_changed_pictures_are_capped_and_counted(reported, referen
 
 
 def test_a_report_without_changes_shows_no_picture(reported, reference):
-    page = Page(to_html(report(reported()), {"cnn": reference}))
+    page = Page(to_html(report(reported()), {"0": reference}))
     assert not page.all("img")
     assert "Pictures whose answer changed: none" in page.text
     assert "do not pass" not in page.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -289,6 +290,42 @@ def test_contradictory_options(run, copy):
     refused(run("verify", copy, "--reference", copy / FILE), 2, "needs --data")
     refused(run("verify", copy, "--data", copy, "--reference", copy / "reference.npz"), 2, "brings its own pictures")
     refused(run("verify", "--merge", copy / "x.json", "--junit", copy / "j.xml"), 2, "--merge writes")
+
+
+def test_two_folders_with_models_of_one_name_are_kept_apart(run, exported, tmp_path):
+    parts = {"a": slice(0, 700), "b": slice(700, 1500)}
+    for name, part in parts.items():
+        folder = shutil.copytree(exported, tmp_path / name / "cnn")
+        keep(folder, "tflite-int8", "tflite-float32")
+
+        def cut(arrays, part=part):
+            for key in ("images", "labels", "slices", "probabilities"):
+                arrays[key] = arrays[key][part]
+            arrays["probabilities"][7] = 1 - arrays["probabilities"][7]  # so that the files' answer is another
+
+        edit_reference(folder, cut)
+    kinds = ("json", "html", "markdown", "junit")
+    written = [str(part) for kind in kinds for part in (f"--{kind}", tmp_path / f"r.{kind}")]
+    done = run("verify", tmp_path / "a", tmp_path / "b", *written)
+    assert done.returncode in (0, 1), done.stderr
+    files = json.loads((tmp_path / "r.json").read_text())["files"]
+    assert {file["file"] for file in files} == {f"{n}/cnn/cnn.{p}.tflite" for n in parts for p in ("int8", "float32")}
+    for kind in kinds[1:]:
+        text = (tmp_path / f"r.{kind}").read_text()
+        assert "cnn in a/cnn" in text, kind
+        assert "cnn in b/cnn" in text, kind
+    shown = re.findall(r"base64,([^\"]+)\"[^>]* alt=\"Test picture 7,", (tmp_path / "r.html").read_text())
+    with np.load(exported / "reference.npz") as reference:
+        expected = [reference["images"][part][7, ..., 0] for part in parts.values()]
+    assert len(shown) == len(expected)
+    for image, pixels in zip(shown, expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(image)))), pixels)
+    again = run("verify", tmp_path / "a", tmp_path / "b", "--baseline", tmp_path / "r.json")
+    assert "was made from other pictures" not in again.stderr
+    assert "not the baseline's" not in again.stderr
+    merged = run("verify", "--merge", tmp_path / "r.json")
+    assert "## cnn in a/cnn, 700 pictures" in merged.stdout, merged.stderr
+    assert "## cnn in b/cnn, 800 pictures" in merged.stdout
 
 
 def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):

@@ -11,8 +11,8 @@ from oddeven.export.calibration import DEFAULT_SIZE
 from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.runtime.attachment import read_spec
 from oddeven.runtime.check import PASS
-from oddeven.runtime.errors import ModelError, choose
-from oddeven.runtime.files import writable_folder, write
+from oddeven.runtime.errors import ModelError, UsageError, choose
+from oddeven.runtime.files import alone_in, writable_folder, write
 from oddeven.runtime.importing import importing
 from oddeven.runtime.machine import machine, peak_memory_mb
 from oddeven.runtime.operating_point import chosen_by
@@ -82,8 +82,9 @@ def command(
     chosen = tuple(dict.fromkeys(choose("format", name, FORMATS) for name in formats or DEFAULTS))
     policy, choice = load(policy_file, **settings), chosen_by(cost, max_fpr)
     specs = [_spec(path) for path in models]
+    _apart(models, specs)
     trained_on = [datasets.trained_on(path, spec, data) for path, spec in zip(models, specs, strict=True)]
-    writable_folder(out)
+    context.with_resource(alone_in(writable_folder(out)))
     _import_converters()
     from oddeven.export.export import Settings, export
 
@@ -107,7 +108,7 @@ def command(
         stability=tuple(found for done in exported for found in done.stability),
     )
     _say(report.stability, policy)
-    _write(report, {done.manifest.spec.name: done.reference for done in exported}, out)
+    _write(report, {done.reference.data_sha256: done.reference for done in exported}, out)
     click.echo(to_json(report) if as_json else _table(report, out), nl=not as_json)
     context.exit(0 if all(file.verdict == PASS for file in report.files) else 1)
 
@@ -124,6 +125,14 @@ def _spec(path: Path) -> ModelSpec:
     if spec is None:
         raise ModelError(f"{path} carries no ModelSpec, or is damaged; make one with: oddeven train")
     return spec
+
+
+def _apart(models: tuple[Path, ...], specs: list[ModelSpec]) -> None:
+    """Refuse two models of one name, which would go to one folder (UsageError)."""
+    first: dict[str, Path] = {}
+    for path, spec in zip(models, specs, strict=True):
+        if (other := first.setdefault(spec.name, path)) != path:
+            raise UsageError(f"{other} and {path} are both called {spec.name!r}; export each to an --out of its own.")
 
 
 def _warn(text: str) -> None:

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
+import re
+import secrets
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-from oddeven.runtime.errors import OutputError
+from oddeven.runtime.errors import OutputError, UsageError
+
+PARTIAL = re.compile(r"\.partial-[0-9a-f]{16}-.*", re.DOTALL)
+LONGEST = 50  # characters of a name that fit into 255 bytes beside the rest
+STALE_S = 24 * 3600.0  # no write takes as long as that without touching its file
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it becomes `path`, on failure it is removed.
+    """Yield a temporary path beside `path`, an empty file; on success it becomes `path`, on failure it is removed.
 
-    The temporary name is fixed (`.partial-NAME`, same suffix), so what a killed run left is overwritten by
-    the next one. The data is on disk before the rename.
+    The body does nothing but write there. The temporary name is new, is never a symbolic link, and ends as `path`
+    does; what runs killed more than a day ago left in the folder is removed. Data and name are on disk at the end.
 
     Raises:
-        OutputError: the folder or file cannot be written, or the disk is full.
+        OutputError: the folder or file cannot be written, or the disk is full. An error that names another file passes.
     """
-    partial = path.with_name(f".partial-{path.name}")
+    partial = path.with_name(f".partial-{secrets.token_hex(8)}-{path.name[-LONGEST:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path.parent)
+        partial.open("xb").close()
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(path)
+        _sync(path.parent)
     except OSError as error:
+        about_other = error.filename is not None and str(error.filename) not in map(str, (partial, path, path.parent))
+        if about_other and error.errno not in NO_ROOM:
+            raise
         raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         with suppress(OSError):
@@ -51,16 +69,61 @@ def writable_folder(path: Path) -> Path:
     Raises:
         OutputError: it is a file, or cannot be made or written to.
     """
-    probe = path / ".partial-probe"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"oddeven")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path, buffering=0) as probe:
+            probe.write(b"oddeven")
     except OSError as error:
         raise OutputError(f"Cannot write to the folder {path}: {error.strerror or error}.") from error
     return path
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let no other process of oddeven write its results to `folder`, which exists, until the body ends.
+
+    The lock is the folder's own, so nothing is left in it. A file system without locks is taken as it is.
+
+    Raises:
+        UsageError: another process has it.
+        OutputError: the folder cannot be opened.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise OutputError(f"Cannot write to the folder {folder}: {error.strerror or error}.") from error
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"Another oddeven writes to {folder}; wait until it has ended, or name another folder."
+                ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def sha256(content: bytes) -> str:
     """Hexadecimal SHA-256 of `content`."""
     return hashlib.sha256(content).hexdigest()
+
+
+@cache
+def _clear(folder: Path) -> None:
+    """Remove the old partial files in `folder`; once a process is enough, for only another one can have left them."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if PARTIAL.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_S:
+                os.unlink(entry.path)
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names in `folder` to the disk, where its file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

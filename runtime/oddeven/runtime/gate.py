@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from oddeven.runtime import artifact, baseline, labelled, selftest
 from oddeven.runtime import reference as references
@@ -43,7 +43,8 @@ class Asked:
 class Target:
     """A model file, the engine to run it on, the reference it is held to, and, of an artifact folder, its record.
 
-    `validation` is what the reference answers for validation pictures, where thresholds are to be chosen.
+    `validation` is what the reference answers for validation pictures, where thresholds are to be chosen. `shown` is
+    what the report calls the file.
     """
 
     path: Path
@@ -52,10 +53,44 @@ class Target:
     manifest: Manifest | None = None
     record: FileRecord | None = None
     validation: Reference | None = None
+    shown: str = ""
+
+
+def targets(paths: Sequence[Path], asked: Asked, note: Callable[[str], None]) -> list[Target | Broken]:
+    """The files meant by `paths`, each with a name for the report: its folder's and its own.
+
+    Where folders are called the same, as many of the folders above are named as tell them apart.
+
+    Args:
+        note: told what is left out.
+
+    Raises:
+        OddEvenError: as `resolve`.
+    """
+    found = list(resolve(paths, asked, note))
+    folders = {target.path.absolute().parent for target in found if isinstance(target, Target)}
+    folders |= {Path(broken.file).parent for broken in found if isinstance(broken, Broken)}
+    return [
+        replace(target, shown=_short(target.path.absolute(), folders))
+        if isinstance(target, Target)
+        else replace(target, file=_short(Path(target.file), folders))
+        for target in found
+    ]
+
+
+def _short(path: Path, folders: Iterable[Path]) -> str:
+    """The end of the absolute `path` that no file of another one of `folders` has."""
+    parts = path.parent.parts
+    for count in range(1, len(parts)):
+        if sum(folder.parts[-count:] == parts[-count:] for folder in folders) == 1:
+            return str(PurePath(*parts[-count:], path.name))
+    return str(path)
 
 
 def resolve(paths: Sequence[Path], asked: Asked, note: Callable[[str], None]) -> Iterator[Target | Broken]:
     """The files meant by `paths`, model files or artifact folders, or folders of these.
+
+    A `Broken` one has its absolute path.
 
     Args:
         note: told what is left out.
@@ -85,7 +120,7 @@ def resolve(paths: Sequence[Path], asked: Asked, note: Callable[[str], None]) ->
                 reference = _reference_for_folder(folder, manifest, asked, note)
                 validation = _validation(folder, manifest) if asked.choice else None
             except ModelError as error:
-                yield Broken(folder.name, f"{folder.name}/{artifact.MANIFEST}", str(error))
+                yield Broken(folder.absolute().name, str(folder.absolute() / artifact.MANIFEST), str(error))
                 continue
             for record in manifest.files:
                 for engine in choose_engines(folder / record.file, asked.engines):
@@ -117,8 +152,9 @@ def examine(target: Target, asked: Asked, policy: Policy, before: Report | None)
                 thresholds, check = _operating_points(classifier, target.validation, asked.choice)
                 checks = (*checks, check)
             report = artifact.examine(classifier, path, kind, target.reference, policy, checks, thresholds)
+            report = replace(report, file=target.shown)
     except ModelError as error:
-        return Broken(model, f"{path.absolute().parent.name}/{path.name}", str(error))
+        return Broken(model, target.shown, str(error))
     if before is None:
         return report
     return replace(report, checks=(*report.checks, baseline.check(report, target.reference.labels, before)))

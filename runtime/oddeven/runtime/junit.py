@@ -6,6 +6,7 @@ import re
 from xml.etree import ElementTree
 
 from oddeven.runtime.check import FAIL, PASS, Check
+from oddeven.runtime.recommendation import by_model
 from oddeven.runtime.report import FileReport, Report
 
 UNPRINTABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")  # what XML 1.0 cannot hold
@@ -18,13 +19,12 @@ def to_junit(report: Report, strict: bool) -> str:
         strict: whether INCONCLUSIVE is a failure; it is a skipped case otherwise.
     """
     root = ElementTree.Element("testsuites", name="oddeven verify")
-    models = dict.fromkeys([*(file.model for file in report.files), *(broken.model for broken in report.broken)])
-    for model in models:
+    models = by_model(report.files)
+    for model in dict.fromkeys([*models, *(broken.model for broken in report.broken)]):
         suite = ElementTree.SubElement(root, "testsuite", name=_text(model))
-        for file in report.files:
-            if file.model == model:
-                for check in file.all_checks:
-                    _case(suite, file, check, strict)
+        for file in models.get(model, ()):
+            for check in file.all_checks:
+                _case(suite, file, check, strict)
         for broken in report.broken:
             if broken.model == model:
                 case = _new(suite, broken.file, "file")

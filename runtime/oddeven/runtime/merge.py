@@ -11,6 +11,7 @@ import numpy.typing as npt
 from oddeven.runtime import baseline
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.markup import Html, fill, grid, page, section
+from oddeven.runtime.recommendation import titles
 from oddeven.runtime.report import FileReport, Report
 from oddeven.runtime.table import render
 
@@ -45,8 +46,8 @@ def merge(reports: Mapping[str, Report]) -> list[Matrix]:
     """
     runs: dict[str, list[tuple[str, FileReport]]] = {}
     for name, report in reports.items():
-        for file in report.files:
-            runs.setdefault(file.model, []).append((name, file))
+        for model, file in zip(titles(report.files), report.files, strict=True):
+            runs.setdefault(model, []).append((name, file))
     if not runs:
         raise DataError("The reports hold no file, so there is nothing to merge.")
     return [_matrix(model, own) for model, own in runs.items()]

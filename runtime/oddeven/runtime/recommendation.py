@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
@@ -18,18 +19,34 @@ def recommend(files: tuple[FileReport, ...]) -> list[str]:
     return [_sentence(model, own) for model, own in by_model(files).items()]
 
 
+def titles(files: Sequence[FileReport]) -> list[str]:
+    """What to call the model of each file: by its name, and, where two folders hold one of that name, its folder."""
+    places = [(file.model, str(PurePath(file.file).parent)) for file in files]
+    names = Counter(name for name, _ in set(places))
+    return [name if names[name] == 1 else f"{name} in {folder}" for name, folder in places]
+
+
 def by_model(files: Sequence[FileReport]) -> dict[str, list[FileReport]]:
-    """The files of each model, models and files in the order they came."""
-    models: dict[str, list[FileReport]] = {}
-    for file in files:
-        models.setdefault(file.model, []).append(file)
-    return models
+    """The files of each model by its title, models and files in the order they came.
+
+    Files of one title that were asked about different pictures are kept apart too.
+    """
+    groups: dict[tuple[str, str], list[FileReport]] = {}
+    for title, file in zip(titles(files), files, strict=True):
+        groups.setdefault((title, file.data_sha256), []).append(file)
+    counts = Counter(title for title, _ in groups)
+    return {title if counts[title] == 1 else f"{title}, data {data[:8]}": own for (title, data), own in groups.items()}
 
 
 def float32_of(file: FileReport, files: Sequence[FileReport]) -> FileReport | None:
-    """The float32 file of the same model and kind (.tflite or .onnx), which may be `file` itself."""
-    kind = file.model, PurePath(file.file).suffix, "float32"
-    return next((other for other in files if (other.model, PurePath(other.file).suffix, other.precision) == kind), None)
+    """The float32 file of the same model, folder and kind (.tflite or .onnx), which may be `file` itself."""
+    whole = _kind(file)
+    return next((other for other in files if other.precision == "float32" and _kind(other) == whole), None)
+
+
+def _kind(file: FileReport) -> tuple[str, PurePath, str]:
+    path = PurePath(file.file)
+    return file.model, path.parent, path.suffix
 
 
 def _sentence(model: str, files: Sequence[FileReport]) -> str:

@@ -31,7 +31,7 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
 
     Args:
         report: of at least one file.
-        references: by model name, of every model in the report; its pictures are shown.
+        references: by their `data_sha256`, of every file in the report; its pictures are shown.
     """
     verdict, models = overall(report), by_model(report.files)
     passed = sum(file.verdict == PASS for file in report.files)
@@ -41,8 +41,8 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
         section("Summary", grid("Ratio is to the bytes of the float32 file of the same kind", HEADER, rows, 3)),
         *([_failures(report)] if passed < len(report.files) or report.broken else []),
         section("Size and accuracy", _plot(models)),
-        section("Statistics", _statistics(report.files)),
-        *(_model(name, files, references[name]) for name, files in models.items()),
+        section("Statistics", _statistics(models)),
+        *(_model(name, files, references[files[0].data_sha256]) for name, files in models.items()),
         section("Policy and machine", fill("<dl>{}</dl>", join(
             fill("<dt>{}</dt><dd>{}</dd>", name, value) for name, value in facts(report)
         ))),
@@ -66,15 +66,15 @@ def _failures(report: Report) -> Html:
     return section("Files that do not pass", *parts)
 
 
-def _statistics(files: Sequence[FileReport]) -> Html:
+def _statistics(models: Mapping[str, Sequence[FileReport]]) -> Html:
     header = ("model", "format", "engine", "McNemar p", "AUC reference", "AUC", "log loss reference", "log loss",
               "calibration error reference", "calibration error", "max Δp", "mean Δp", "lost", "won")  # fmt: skip
     rows = []
-    for file in files:
+    for name, file in ((name, file) for name, files in models.items() for file in files):
         p, pair = file.parity, (file.parity.reference, file.parity.file)
         auc = ["-" if scores.auc is None else f"{scores.auc:.5f}" for scores in pair]
         pairs = [f"{v:.5f}" for v in (*(s.log_loss for s in pair), *(s.calibration_error for s in pair))]
-        rows.append((file.model, file.format, file.engine, f"{p.mcnemar_p:.3g}", *auc, *pairs, f"{p.max_shift:.2g}",
+        rows.append((name, file.format, file.engine, f"{p.mcnemar_p:.3g}", *auc, *pairs, f"{p.max_shift:.2g}",
                      f"{p.mean_shift:.2g}", p.right_to_wrong, p.wrong_to_right))  # fmt: skip
     caption = (
         "Lost, won: pictures that only the reference, only the file gets right. Δp: absolute change of probability"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from oddeven.runtime.check import FAIL, INCONCLUSIVE, PASS
-from oddeven.runtime.recommendation import float32_of, recommend
+from oddeven.runtime.recommendation import by_model, float32_of, recommend
 from oddeven.runtime.report import Report
 from oddeven.runtime.table import render
 
@@ -44,10 +44,10 @@ def overall(report: Report) -> str:
 def summary(report: Report) -> list[tuple[str, ...]]:
     """A row a file, as `HEADER`; the ratio is of bytes to those of the float32 file of the same model and kind."""
     rows: list[tuple[str, ...]] = []
-    for file in report.files:
+    for name, file in ((name, file) for name, files in by_model(report.files).items() for file in files):
         parity, whole = file.parity, float32_of(file, report.files)
         rows.append((
-            file.model, file.format, file.engine, f"{file.size_bytes:,}",
+            name, file.format, file.engine, f"{file.size_bytes:,}",
             f"{file.size_bytes / whole.size_bytes:.2f}" if whole else "-", f"{parity.file.accuracy:.4f}",
             f"{parity.drop_pp:+.2f} ({parity.drop_low_pp:+.2f} to {parity.drop_high_pp:+.2f})",
             f"{parity.agreement:.2%}", f"{file.latency_us:.1f}", file.verdict,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oddeven.runtime.errors import UsageError, choose
-from oddeven.runtime.files import writable_folder, write
+from oddeven.runtime.files import alone_in, writable_folder, write
 from oddeven.runtime.importing import importing
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.table import render
@@ -94,8 +94,9 @@ def command(
     for plan in plans:
         click.echo(f"{plan.architecture}: recipe {recipe_name}, {plan.epochs} epochs, seed {seed}", err=True)
         folder = writable_folder(out / plan.architecture)
-        _record(source, folder / SOURCE_FILE)
-        results.append(train(plan, folder, fresh))
+        with alone_in(folder):
+            _record(source, folder / SOURCE_FILE)
+            results.append(train(plan, folder, fresh))
     if len(results) > 1:
         plots.comparison({result.name: result.history for result in results}, out / "comparison.png")
     click.echo(_listed(results, as_json))

@@ -115,7 +115,7 @@ def command(
 def _verify(
     paths: tuple[Path, ...], asked: Asked, policy: Policy, baseline: Path | None
 ) -> tuple[Report, dict[str, Reference]]:
-    """Run the gate; the report, and each model's reference."""
+    """Run the gate; the report, and the references by the hash of their pictures."""
     from oddeven.runtime import gate
     from oddeven.runtime.baseline import missing
     from oddeven.runtime.engines import engine_version
@@ -128,7 +128,7 @@ def _verify(
     files: list[FileReport] = []
     broken: list[Broken] = []
     references: dict[str, Reference] = {}
-    targets = list(gate.resolve(paths, asked, _note))
+    targets = gate.targets(paths, asked, _note)
     if not targets:
         raise UsageError(f"None of the engines {', '.join(asked.engines)} reads any of these files.")
     with progress(len(targets)) as begins:
@@ -140,7 +140,7 @@ def _verify(
             else:
                 files.append(found)
                 if not isinstance(target, Broken):
-                    references[found.model] = target.reference
+                    references[found.data_sha256] = target.reference
     if before:
         broken += missing(files, before)
     report = Report(
