@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 # `image` is no plain data: training decodes and prepares pictures by the very function that the device will use.
@@ -36,6 +43,33 @@ def top_level_imports(path):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield str(node.module).split(".")[0]
+
+
+# What `packages_distributions` cannot say here: what is not installed with this Python, or has two distributions.
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless", "gpiozero": "gpiozero", "tflite_runtime": "tflite-runtime", "tomli": "tomli",
+    "ai_edge_litert": "ai-edge-litert", "PIL": "pillow", "keras": "keras", "google": "protobuf",
+}  # fmt: skip
+OF_DEBIAN = {"picamera2"}  # apt has it, PyPI has no wheel of it
+EXTRAS = {"runtime": {"onnx", "tflite", "camera", "gpio"}, "train": {"train"}, "export": {"export", "train", "onnx"}}
+
+
+def declared(part):
+    """The distributions that this package, and the extras of one of its parts, ask pip for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for extra in EXTRAS[part] for line in extras[extra])]
+    return {re.match(r"[A-Za-z0-9._-]+", line)[0].lower() for line in lines}
+
+
+@pytest.mark.parametrize("part", ["train", "export", "runtime"])
+def test_whatever_a_part_imports_is_declared(part):
+    installed = {name: found[0] for name, found in packages_distributions().items()}
+    names = {name.split(".")[0] for path in modules_of(part) for name in imports(path)}
+    foreign = names - set(sys.stdlib_module_names) - OF_DEBIAN - {"oddeven", "__future__"}
+    assert len(foreign) > 3
+    needed = {DISTRIBUTIONS.get(name, installed.get(name, name)).lower() for name in foreign}
+    assert needed <= declared(part), needed - declared(part)
 
 
 def test_runtime_imports_neither_export_nor_train():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from oddeven.runtime import Classifier
 from oddeven.runtime.artifact import load_manifest
 from oddeven.runtime.attachment import attach_to_keras
 from oddeven.runtime.cli import cli
-from oddeven.runtime.errors import ModelError
+from oddeven.runtime.errors import ModelError, UsageError
+from oddeven.runtime.files import alone_in
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
 from oddeven.train import dataset
 from oddeven.train.dataset import Dataset, Split
@@ -60,11 +62,11 @@ def colours(monkeypatch):
 
 @pytest.fixture
 def save(tmp_path):
-    def save_model(model, labels=("blue", "red")):
+    def save_model(model, labels=("blue", "red"), name="foreign"):
         path = tmp_path / "foreign.keras"
         model.save(path)
         provenance = Provenance("colours", "0" * 64, "elsewhere", 1, 0, {})
-        attach_to_keras(path, ModelSpec("foreign", labels, PICTURE, provenance))
+        attach_to_keras(path, ModelSpec(name, labels, PICTURE, provenance))
         return path
 
     return save_model
@@ -132,6 +134,40 @@ def test_a_model_that_cannot_be_exported_is_one_sentence_and_leaves_nothing(kind
     assert sentence in str(done.exception)
     assert "\n" not in str(done.exception)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_model_with_dots_in_its_name_keeps_its_golden_answers(colours, save, tmp_path, run):
+    path = save(colour_model(1, "sigmoid"), name="my.int8.model")
+    assert export(path, tmp_path / "out").exit_code == 0
+    folder = tmp_path / "out" / "my.int8.model"
+    files = {FORMATS[name].file_name("my.int8.model") for name in QUICK}
+    assert {path.name for path in folder.glob("my.int8.model.*")} == {*files, "my.int8.model.selftest.npz"}
+    done = run("selftest", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    done = run("verify", folder, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    for file in json.loads(done.stdout)["files"]:
+        assert "self-test" in {check["name"] for check in file["checks"]}
+    done = run("bundle", folder, "--out", tmp_path / "pi.zip")
+    assert "my.int8.model.int8.tflite" in done.stdout, done.stderr
+
+
+def test_two_exports_do_not_meet_in_one_folder(colours, save, tmp_path):
+    path = save(colour_model(1, "sigmoid"))
+    (tmp_path / "out").mkdir()
+    with alone_in(tmp_path / "out"):
+        done = export(path, tmp_path / "out")
+    assert isinstance(done.exception, UsageError)
+    assert "Another oddeven writes to" in str(done.exception)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_two_models_of_one_name_are_not_exported_to_one_folder(colours, save, tmp_path):
+    path = save(colour_model(1, "sigmoid"))
+    shutil.copy(path, tmp_path / "other.keras")
+    done = export(path, tmp_path / "out", str(tmp_path / "other.keras"))
+    assert isinstance(done.exception, UsageError)
+    assert "are both called 'foreign'" in str(done.exception)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x89PNG\r\n\x1a\n"])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from conftest import SHIPPED
 from PIL import Image
@@ -109,3 +110,32 @@ def test_a_missing_extra_names_the_pip_line(tmp_path):
             capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
         )  # fmt: skip
         refused(done, 3, line)
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [
+        ("ai_edge_litert", ["selftest", "--engine", "litert"]),
+        ("onnxruntime", ["predict", "x.png", "--model", "x.onnx"]),
+        ("tensorflow", ["train", "mlp", "--quick"]),
+        ("imagehash", ["train", "mlp", "--data", "pictures"]),
+        ("cv2", ["camera", "--source", "0"]),
+        ("gpiozero", ["watch", ".", "--out", "x.csv", "--on-label", "odd=17"]),
+    ],
+)
+def test_a_broken_package_is_not_called_a_missing_one(run, tmp_path, package, arguments):
+    fault = f"raise ImportError('libz.so.9: cannot open shared object file', name='{package}._core')"
+    (tmp_path / "x.onnx").write_bytes(b"")
+    for label in ("a", "b"):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for number in range(30):
+            level = np.random.default_rng([number, label == "a"]).integers(0, 255, (28, 28), np.uint8)
+            Image.fromarray(level).save(tmp_path / "pictures" / label / f"{number}.png")
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(fault)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = run(*arguments, cwd=tmp_path, env=environment)
+    assert done.returncode == 3, done.stderr
+    assert "libz.so.9: cannot open shared object file" in done.stderr
+    assert "which is installed and cannot be imported" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -74,6 +74,8 @@ def test_a_nested_field_takes_its_default_too():
         (changed(labels=["odd"]), "spec.labels: expected 2 values, got 1"),
         (changed(labels=["odd", "odd"]), "two different words"),
         (changed(name="../x"), "cannot be part of a file name"),
+        (changed(name="a\\b"), "cannot be part of a file name"),
+        (changed(name="a\0b"), "cannot be part of a file name"),
         (changed(precision="int3"), "unknown precision 'int3'"),
         (changed(input={"height": 1}), "spec.input: the field 'channels' is missing"),
         (changed(threshold=10**400), "too large"),

@@ -349,6 +349,19 @@ def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
     report["files"][0]["data_sha256"] = "0" * 64
     (tmp_path / "pi.json").write_text(json.dumps(report))
     refused(run("verify", "--merge", *paths), 5, "about different pictures")
+    same = tmp_path / "pi" / "desktop.json"
+    same.parent.mkdir()
+    shutil.copy(paths[0], same)
+    both = run("verify", "--merge", paths[0], same).stdout
+    assert f"1: {paths[0]}, litert" in both
+    assert f"3: {same}, litert" in both
+
+
+@pytest.mark.parametrize("name", ["../cnn/cnn.int8.tflite", "/etc/passwd", "", "..", "a/b.tflite"])
+def test_a_manifest_that_names_a_file_elsewhere_is_refused(run, copy, name):
+    edit(copy, lambda manifest: manifest["files"][0].update(file=name))
+    for command in ("verify", "bench", "bundle", "predict --model"):
+        refused(run(*command.split(), copy, *(["x.png"] if "predict" in command else [])), 4, "leads out of the folder")
 
 
 def test_the_plan_is_what_the_interval_says(run):

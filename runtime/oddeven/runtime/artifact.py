@@ -18,7 +18,7 @@ from oddeven.runtime.parity import Parity, Policy, compare
 from oddeven.runtime.reference import Reference
 from oddeven.runtime.report import FileReport
 from oddeven.runtime.schema import from_json
-from oddeven.runtime.spec import ModelSpec
+from oddeven.runtime.spec import ModelSpec, plain
 from oddeven.runtime.tensor import TensorInfo
 
 MANIFEST = "manifest.json"
@@ -47,6 +47,11 @@ class FileRecord:
     input: TensorInfo
     output: TensorInfo
     parity: Parity
+
+    def __post_init__(self) -> None:
+        """Refuse a file that lies elsewhere (ValueError)."""
+        if not plain(self.file):
+            raise ValueError(f"the file name {self.file!r} leads out of the folder; expected that of a file in it.")
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ import numpy as np
 from PIL import Image
 
 from oddeven.runtime.classifier import UNCERTAIN, Classifier, Prediction, blank
-from oddeven.runtime.errors import BlankError, DataError, MissingPackageError, missing_package
+from oddeven.runtime.errors import BlankError, DataError, extra, needing
 from oddeven.runtime.quiet import quiet
 from oddeven.runtime.tensor import Pixels
 
 PICAMERA2 = "picamera2"
+APT = "sudo apt install python3-picamera2, and use a virtual environment made with --system-site-packages."
 SIZE = (640, 480)
 LOST_SECONDS = 5.0
 
@@ -99,14 +100,8 @@ def _toned(frame: Pixels, channels: int) -> Pixels:
 
 @contextmanager
 def _picamera2() -> Iterator[Iterator[Pixels]]:
-    try:
-        with quiet():
-            from picamera2 import Picamera2
-    except ImportError as error:
-        raise MissingPackageError(
-            "picamera2 is not installed here: sudo apt install python3-picamera2, and use a virtual environment made "
-            "with --system-site-packages."
-        ) from error
+    with needing("A Raspberry Pi camera", APT), quiet():
+        from picamera2 import Picamera2
     try:
         camera = Picamera2()
         # Named by the order of bits in a word: in memory it is red, green, blue.
@@ -130,10 +125,8 @@ def _picamera2() -> Iterator[Iterator[Pixels]]:
 
 @contextmanager
 def _opencv(source: str) -> Iterator[Iterator[Pixels]]:
-    try:
+    with needing("A V4L2 camera or a video", extra("camera")):
         import cv2
-    except ImportError as error:
-        raise missing_package("A V4L2 camera or a video", "camera") from error
     is_file = Path(source).is_file()
     if not (is_file or source.isdecimal() or Path(source).exists()):
         raise DataError(f"There is no camera or video {source}; cameras are listed by: v4l2-ctl --list-devices")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from oddeven.runtime.engines import ENGINES, installed
 from oddeven.runtime.errors import ModelError, UsageError
+from oddeven.runtime.spec import model_name
 
 MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = "deep_cnn"
@@ -14,7 +15,7 @@ PREFERRED = ("int8", "dynamic", "float16", "float32", "int16x8")  # precisions, 
 
 def bundled() -> dict[str, Path]:
     """The models inside this package, by name."""
-    return {path.name.split(".")[0]: path for path in sorted(MODELS.glob("*.tflite"))}
+    return {model_name(path): path for path in sorted(MODELS.glob("*.tflite"))}
 
 
 def locate(model: str | Path) -> Path:

@@ -5,7 +5,7 @@
 | 0 | all went well; for `verify`, every file passed |
 | 1 | the accuracy gate, or a self-test, did not pass |
 | 2 | the command was used wrongly |
-| 3 | a package that this command needs is not installed |
+| 3 | a package that this command needs is not installed, or cannot be imported |
 | 4 | a model, its spec or an artifact folder is broken |
 | 5 | the images, the dataset or the camera are unusable |
 | 6 | a result could not be written |
@@ -14,7 +14,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 
 
 class OddEvenError(Exception):
@@ -30,7 +32,7 @@ class UsageError(OddEvenError):
 
 
 class MissingPackageError(OddEvenError):
-    """A package that is not installed; the message carries the pip line."""
+    """A package that is not installed, or is but cannot be imported; the message carries the line that installs it."""
 
     exit_code = 3
 
@@ -69,6 +71,30 @@ def choose(kind: str, name: str, known: Iterable[str]) -> str:
     return name
 
 
-def missing_package(need: str, extra: str) -> MissingPackageError:
-    """The error for something that `need`s an extra of this distribution that is not installed."""
-    return MissingPackageError(f"{need} needs a package that is not installed: pip install 'oddeven[{extra}]'")
+@contextmanager
+def needing(need: str, install: str) -> Iterator[None]:
+    """Tell, where the body's imports fail, whether a package is missing or broken.
+
+    Args:
+        need: what the packages are needed for, as the beginning of a sentence.
+        install: the command that installs them.
+
+    Raises:
+        MissingPackageError: an import failed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and package and find_spec(package) is None:
+            raise MissingPackageError(f"{need} needs {package}, which is not installed: {install}") from error
+        reason = " ".join(str(error).split())
+        raise MissingPackageError(
+            f"{need} needs {package or 'a package'}, which is installed and cannot be imported ({reason:.300}); mend "
+            f"what that names, or install it again: {install}"
+        ) from error
+
+
+def extra(name: str) -> str:
+    """The command that installs an extra of this distribution."""
+    return f"pip install 'oddeven[{name}]'"

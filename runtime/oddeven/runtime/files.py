@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".partial-{secrets.token_hex(8)}-{path.name[-LONGEST:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear(path.parent)
+        _clear(path.parent, STALE_S)
         partial.open("xb").close()
         yield partial
         with partial.open("rb") as written:
@@ -82,7 +82,8 @@ def writable_folder(path: Path) -> Path:
 def alone_in(folder: Path) -> Iterator[None]:
     """Let no other process of oddeven write its results to `folder`, which exists, until the body ends.
 
-    The lock is the folder's own, so nothing is left in it. A file system without locks is taken as it is.
+    What killed runs left in it and in the folders directly below is removed. The lock is the folder's own, so nothing
+    is left of it. A file system without locks is taken as it is.
 
     Raises:
         UsageError: another process has it.
@@ -100,6 +101,8 @@ def alone_in(folder: Path) -> Iterator[None]:
                 raise UsageError(
                     f"Another oddeven writes to {folder}; wait until it has ended, or name another folder."
                 ) from error
+        for place in (folder, *(child for child in folder.iterdir() if child.is_dir())):
+            _clear(place, 0.0)
         yield
     finally:
         os.close(descriptor)
@@ -111,11 +114,11 @@ def sha256(content: bytes) -> str:
 
 
 @cache
-def _clear(folder: Path) -> None:
-    """Remove the old partial files in `folder`; once a process is enough, for only another one can have left them."""
+def _clear(folder: Path, age_s: float) -> None:
+    """Remove partial files in `folder` of at least that age; once a process is enough, for it leaves none itself."""
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
-            if PARTIAL.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_S:
+            if PARTIAL.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime >= age_s:
                 os.unlink(entry.path)
 
 

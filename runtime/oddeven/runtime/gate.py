@@ -17,7 +17,7 @@ from oddeven.runtime.operating_point import Choice
 from oddeven.runtime.parity import Policy
 from oddeven.runtime.reference import VALIDATION, Reference
 from oddeven.runtime.report import Broken, FileReport, Report
-from oddeven.runtime.spec import ModelSpec
+from oddeven.runtime.spec import ModelSpec, model_name
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def examine(target: Target, asked: Asked, policy: Policy, before: Report | None)
     Raises:
         DataError: `before` is of other pictures.
     """
-    path, model = target.path, target.manifest.spec.name if target.manifest else target.path.name.split(".")[0]
+    path, model = target.path, target.manifest.spec.name if target.manifest else model_name(target.path)
     try:
         checks = tuple(_promises(target))
         with Classifier.load(path, target.engine) as classifier:

@@ -7,20 +7,17 @@ from contextlib import contextmanager
 
 import click
 
-from oddeven.runtime.errors import missing_package
+from oddeven.runtime.errors import extra, needing
 from oddeven.runtime.quiet import quiet
 
 
 @contextmanager
-def importing(packages: str, need: str, extra: str) -> Iterator[None]:
+def importing(packages: str, need: str, of: str) -> Iterator[None]:
     """Say which `packages` the body imports, and hold back what they write.
 
     Raises:
-        MissingPackageError: what `need`s them is not installed; the message names the `extra`.
+        MissingPackageError: what `need`s them is not installed; the message names the extra `of` this distribution.
     """
     click.echo(f"importing {packages} ...", err=True)
-    try:
-        with quiet():
-            yield
-    except ImportError as error:
-        raise missing_package(need, extra) from error
+    with needing(need, extra(of)), quiet():
+        yield

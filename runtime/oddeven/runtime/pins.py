@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from oddeven.runtime.errors import UsageError, choose, missing_package
+from oddeven.runtime.errors import UsageError, choose, extra, needing
 
 
 class Pins:
@@ -24,10 +24,8 @@ class Pins:
             choose("label", label, labels)
         if not wiring:
             return
-        try:
+        with needing("Driving a pin", extra("gpio")):
             import gpiozero
-        except ImportError as error:
-            raise missing_package("Driving a pin", "gpio") from error
         for label, pin in wiring.items():
             try:
                 self._pins[label] = gpiozero.DigitalOutputDevice(pin)

@@ -16,6 +16,7 @@ from oddeven.runtime.engines import ENGINES
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.files import replacing
 from oddeven.runtime.reference import Reference
+from oddeven.runtime.spec import model_name
 from oddeven.runtime.tensor import Pixels
 
 SUFFIX = ".selftest.npz"
@@ -72,7 +73,7 @@ def choose(reference: Reference, threshold: float) -> Pixels:
 
 def path_for(model: Path) -> Path:
     """Where the golden answers of the model file `model` lie: beside it."""
-    return model.with_name(model.name.split(".")[0] + SUFFIX)
+    return model.with_name(model_name(model) + SUFFIX)
 
 
 def save(golden: Golden, path: Path) -> None:

@@ -8,9 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 POLARITIES = ("any", "light-on-dark", "dark-on-light")
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+
+
+def plain(name: str) -> bool:
+    """Whether `name`, read from a file, may be that of a file or folder: it leads nowhere else and is not hidden."""
+    return bool(name) and name.isprintable() and not name.startswith(".") and "/" not in name and "\\" not in name
+
+
+def model_name(path: Path) -> str:
+    """The model's name in `<model>.<precision><suffix>`, the name of an exported file; it may hold dots of its own."""
+    name, _, precision = path.stem.rpartition(".")
+    return name if precision in PRECISIONS and name else path.stem
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         """Refuse a spec that could not answer (ValueError)."""
-        if not self.name or "/" in self.name or self.name.startswith("."):
+        if not plain(self.name):
             raise ValueError(f"the model name {self.name!r} cannot be part of a file name.")
         if self.labels[0] == self.labels[1] or not all(self.labels):
             raise ValueError(f"the labels {self.labels[0]!r} and {self.labels[1]!r} must be two different words.")

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from oddeven.runtime.errors import BlankError, DataError, OutputError, missing_package
+from oddeven.runtime.errors import BlankError, DataError, OutputError, extra, needing
 from oddeven.runtime.files import replacing
 from oddeven.runtime.image import prepare, read
 from oddeven.runtime.spec import InputSpec
@@ -98,10 +98,8 @@ def _scratch(path: Path, shape: tuple[int, ...]) -> Iterator[Pixels]:
 
 def _examine(listing: Listing, spec: InputSpec, pixels: Pixels) -> tuple[dict[int, Seen], list[str]]:
     """Fill `pixels` on all cores: what was seen in each usable picture, by number, and a sentence for each other."""
-    try:
+    with needing("Reading a picture set", extra("train")):
         import imagehash
-    except ImportError as error:
-        raise missing_package("Reading a picture set", "train") from error
 
     def look(number: int) -> Seen | str:
         path = listing.records[number].path

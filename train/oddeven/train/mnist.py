@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.errors import DataError, missing_package
+from oddeven.runtime.errors import DataError, extra, needing
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.dataset import Dataset, Split, fingerprint
 
@@ -80,10 +80,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _fetch() -> dict[str, Any]:
     """Keras's own copy, downloaded once into its cache folder."""
-    try:
+    with needing("Fetching MNIST", extra("train")):
         from keras.datasets import mnist
-    except ImportError as error:
-        raise missing_package("Fetching MNIST", "train") from error
     (x_train, y_train), (x_test, y_test) = mnist.load_data()
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shlex
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from oddeven.runtime.files import replacing, writable_folder
 from oddeven.runtime.table import render
 
 SAMPLES = 6
+NOT_OF_A_NAME = re.compile(r"[^\w .-]")  # a label may be any text
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -88,7 +90,7 @@ def _draw_samples(artifacts: Path, folder: Path) -> None:
     if not len(known.labels):
         raise DataError(f"{first / reference.FILE} holds no pictures.")
     for number, (image, label) in enumerate(zip(known.images[:SAMPLES], known.labels[:SAMPLES], strict=True)):
-        with replacing(folder / f"{number}-{labels[label]}.png") as partial:
+        with replacing(folder / f"{number}-{NOT_OF_A_NAME.sub('_', labels[label])}.png") as partial:
             Image.fromarray(image.squeeze()).save(partial)
 
 

@@ -240,7 +240,9 @@ def _merge(paths: tuple[Path, ...], written: Mapping[str, Path]) -> None:
 
     if unfit := set(written) - {"markdown", "html"}:
         raise UsageError(f"--merge writes --markdown and --html, not --{min(unfit)}.")
-    matrices = merge({path.stem: from_json(Report, _read(path), str(path)) for path in paths})
+    stems = [path.stem for path in paths]
+    names = stems if len(set(stems)) == len(stems) else map(str, paths)
+    matrices = merge({name: from_json(Report, _read(path), str(path)) for name, path in zip(names, paths, strict=True)})
     forms = {"markdown": to_markdown, "html": to_html}
     for form, path in written.items():
         write(path, forms[form](matrices))

@@ -16,7 +16,7 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError, choose
+from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError, choose, needing
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Array, TensorInfo
 
@@ -151,8 +151,9 @@ def open_engine(path: Path, name: str = AUTO, threads: int = 1) -> Engine:
     """
     if not path.is_file():
         raise ModelError(f"There is no model file {path}.")
-    module = importlib.import_module(ENGINES[select(path, name)].module)
-    engine = cast(Engine, module.open_model(path, threads))
+    row = ENGINES[name := select(path, name)]
+    with needing(f"The engine {name}", row.install):
+        engine = cast(Engine, importlib.import_module(row.module).open_model(path, threads))
     if len(engine.input.shape) != 4 or engine.output.shape[1:] not in ((), (1,)):
         raise ModelError(
             f"{path}: expected pictures (N, H, W, C) in and one probability out, "
