@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,6 +107,66 @@ def test_an_equal_set_is_decoded_once_and_a_changed_file_anew(parts, cache, monk
     assert pictures.load(source(parts)).sha256 != first.sha256
     assert pictures.load(source(parts, seed=1)).sha256 != first.sha256
     assert not list(cache.rglob(".partial*"))
+
+
+def only(cache, suffix):
+    (path,) = cache.rglob(f"*{suffix}")
+    return path
+
+
+def cut(path):
+    content = path.read_bytes()
+    path.unlink()  # what is mapped must not shrink
+    path.write_bytes(content[:100])
+
+
+def renumber(path):
+    record = json.loads(path.read_text())
+    record["order"][0] = 9999
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize("harm", [Path.unlink, cut, renumber])
+def test_a_cache_entry_that_lost_a_part_is_made_anew(parts, cache, suffix, harm):
+    first = pictures.load(source(parts))
+    if harm is not renumber or suffix == ".json":
+        harm(only(cache, suffix))
+    again = pictures.load(source(parts))
+    assert again.sha256 == first.sha256
+    np.testing.assert_array_equal(again.train.images, first.train.images)
+    assert sorted(path.suffix for path in (cache / "oddeven").iterdir()) == [".json", ".npy"]
+
+
+def test_the_cache_keeps_to_its_size_and_to_what_was_used_last(parts, cache, monkeypatch):
+    def hashes():
+        return {path.stem for path in (cache / "oddeven").iterdir()}
+
+    def aged(*stems, days):
+        for stem in stems:
+            for path in (cache / "oddeven").glob(f"{stem}.*"):
+                os.utime(path, (time.time() - days * 86400,) * 2)
+
+    old = pictures.load(source(parts, seed=1))
+    (first,) = hashes()
+    pictures.load(source(parts, seed=2))
+    (second,) = hashes() - {first}
+    aged(first, days=9)
+    aged(second, days=8)
+    pictures.load(source(parts, seed=1))  # so that it is the second that was used least recently
+    size = sum(path.stat().st_size for path in (cache / "oddeven").iterdir()) / 2
+    monkeypatch.setattr(pictures, "KEPT_BYTES", 2.5 * size)
+    pictures.load(source(parts, seed=3))
+    assert first in hashes()
+    assert second not in hashes()
+    (third,) = hashes() - {first}
+    monkeypatch.setattr(pictures, "KEPT_BYTES", 0)
+    pictures.load(source(parts, seed=4))
+    assert {first, third} <= hashes()  # used today: another run may be at them
+    aged(first, third, days=2)
+    pictures.load(source(parts, seed=5))
+    assert not {first, third} & hashes()
+    assert old.train.images[0].any()  # what is mapped stays readable
 
 
 def test_the_pictures_are_not_held_in_memory(parts):

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,19 +81,26 @@ def decode(listing: Listing, source: Source, path: Path) -> Decoded:
 @contextmanager
 def _scratch(path: Path, shape: tuple[int, ...]) -> Iterator[Pixels]:
     """Zeros on disk, in a file without a name beside `path`, so that a killed run leaves nothing."""
-    size = 2 * int(np.prod(shape))  # once here and once at `path`; a full disk would kill the process
+    size = int(np.prod(shape))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(path.parent).free
-        if free < size:
+        if free < 2 * size:  # once here and once at `path`
             raise OutputError(
-                f"Decoding needs {size / 1e6:,.0f} MB in {path.parent}, where {free / 1e6:,.0f} MB are free; make "
+                f"Decoding needs {2 * size / 1e6:,.0f} MB in {path.parent}, where {free / 1e6:,.0f} MB are free; make "
                 "room, or set XDG_CACHE_HOME to another disk."
             )
-        with tempfile.TemporaryFile(dir=path.parent) as file:
-            yield np.memmap(file, np.uint8, "w+", shape=shape)
+        with ExitStack() as opening:
+            file = opening.enter_context(tempfile.TemporaryFile(dir=path.parent))
+            file.truncate(size)
+            if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process
+                os.posix_fallocate(file.fileno(), 0, size)
+            pixels = np.memmap(file, np.uint8, "r+", shape=shape)
+            opening.pop_all()
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
+    with file:
+        yield pixels
 
 
 def _examine(listing: Listing, spec: InputSpec, pixels: Pixels) -> tuple[dict[int, Seen], list[str]]:
@@ -138,10 +145,11 @@ def _contradictions(seen: Mapping[int, Seen], listing: Listing) -> list[list[int
 def _store(pixels: Pixels, order: npt.NDArray[np.int64], path: Path) -> None:
     """Write the rows `order` of `pixels` to the NumPy file `path`, a stretch at a time."""
     with replacing(path) as partial:
-        stored = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(order), *pixels.shape[1:]))
-        for start in range(0, len(order), ROWS):
-            stored[start : start + ROWS] = pixels[order[start : start + ROWS]]
-        stored.flush()
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(order), *pixels.shape[1:])}
+        with partial.open("wb") as stored:
+            np.lib.format.write_array_header_1_0(stored, header)
+            for start in range(0, len(order), ROWS):
+                stored.write(pixels[order[start : start + ROWS]].data)
 
 
 def _check(homes: npt.NDArray[np.int64], labels: npt.NDArray[np.uint8], path: str) -> None:

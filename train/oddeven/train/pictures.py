@@ -5,21 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from oddeven.runtime.errors import DataError
+from oddeven.runtime.errors import DataError, ModelError
 from oddeven.runtime.files import write
 from oddeven.runtime.schema import from_json, to_json
+from oddeven.runtime.spec import InputSpec
+from oddeven.runtime.tensor import Pixels
 from oddeven.train import decoding, splitting
 from oddeven.train import listing as listings
 from oddeven.train.dataset import Dataset, Source, Split, fingerprint
 from oddeven.train.listing import Listing
 
 SHOWN = 20
+KEPT_BYTES = 20e9
+FRESH_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,16 @@ def load(source: Source) -> Dataset:
     """
     listing = listings.read(Path(source.path), source.positive)
     path = cached(listing, source)
-    if not path.is_file():
-        write(path, to_json(_decode(listing, source, path)))
-    contents = from_json(Contents, path.read_bytes(), str(path))
+    if (entry := _open(path, len(listing.records), source.input)) is None:
+        contents = _decode(listing, source, path)
+        write(path, to_json(contents))
+        entry = contents, np.load(path.with_suffix(".npy"), mmap_mode="r")
+        prune()
+    contents, images = entry
     _check_bad(contents.bad, source)
     chosen = [listing.records[number] for number in contents.order]
     whole = Split(
-        images=np.load(path.with_suffix(".npy"), mmap_mode="r"),
+        images=images,
         labels=np.array([record.label == listing.labels[1] for record in chosen], np.uint8),
         slices=np.array([record.slice for record in chosen]),
         index=np.array(contents.order),
@@ -111,6 +120,44 @@ def cached(listing: Listing, source: Source) -> Path:
     how = [asdict(source.input), listing.labels, source.seed, version("oddeven"), version("pillow")]
     text = json.dumps([said, [(file.st_size, file.st_mtime_ns) for file in files], how])
     return cache_folder() / f"{listing.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+
+def prune() -> None:
+    """Remove from the cache what was used least recently, until `KEPT_BYTES` are left.
+
+    What was used within the last day stays in any case: another run may be at it. A file that a process has mapped
+    stays readable to it.
+    """
+    entries: dict[str, list[Path]] = {}
+    for path in cache_folder().iterdir():
+        if not path.name.startswith("."):
+            entries.setdefault(path.stem, []).append(path)
+    found = []
+    for own in entries.values():
+        with suppress(FileNotFoundError):  # another run prunes too
+            stats = [path.stat() for path in own]
+            found.append((max(stat.st_mtime for stat in stats), sum(stat.st_size for stat in stats), own))
+    total = 0
+    for used, size, own in sorted(found, reverse=True):
+        total += size
+        if total > KEPT_BYTES and time.time() - used > FRESH_S:
+            for path in own:
+                path.unlink(missing_ok=True)
+
+
+def _open(path: Path, listed: int, spec: InputSpec) -> tuple[Contents, Pixels] | None:
+    """What an earlier run stored at `path` of `listed` pictures; None where a part of it is missing or damaged."""
+    images = path.with_suffix(".npy")
+    try:
+        contents = from_json(Contents, path.read_bytes(), str(path))
+        stored = np.load(images, mmap_mode="r")
+        for file in (path, images):
+            os.utime(file)  # it is used now
+    except (OSError, EOFError, ValueError, ModelError):
+        return None
+    order = contents.order
+    fits = stored.dtype == np.uint8 and stored.shape == (len(order), *spec.shape) and sum(contents.counts) == len(order)
+    return (contents, stored) if fits and order and min(order) >= 0 and max(order) < listed else None
 
 
 def _decode(listing: Listing, source: Source, path: Path) -> Contents:
