@@ -15,7 +15,8 @@ from oddeven.runtime.tensor import Array
 WARM_UP = 20
 ROUNDS = 200
 WINDOWS = 5
-POLLUTED = 1.1  # a window this much slower than the fastest one had company on the machine
+SLOWER = 1.1  # a window this much slower than the fastest one had company on the machine, or a hot CPU
+SHARES = np.linspace(0, 100, 1001)
 
 
 @dataclass(frozen=True)
@@ -23,31 +24,35 @@ class Latency:
     """Times of single calls.
 
     Attributes:
-        p50_us, p90_us, p99_us: percentiles over the calls of the clean windows.
+        best_us: the fastest window's median: what the machine can do while it is cool and idle.
+        p50_us, p90_us, p99_us: percentiles over all windows, each of which counts the same: what it sustains.
         windows_us: each window's median.
-        polluted: positions of the windows that were left out, because something else slowed them.
+        slower: positions of the windows whose median is more than a tenth above the best.
     """
 
+    best_us: float
     p50_us: float
     p90_us: float
     p99_us: float
     windows_us: tuple[float, ...]
-    polluted: tuple[int, ...]
+    slower: tuple[int, ...]
 
 
 def measure(call: Callable[[], object], seconds: float) -> Latency:
     """Time `call`, warmed up, in `WINDOWS` windows that last `seconds` together.
 
-    Medians over windows as in Banbury et al. (2021), MLPerf Tiny Benchmark.
+    Medians over windows as in Banbury et al. (2021), MLPerf Tiny Benchmark. A slow window has fewer calls, so the calls
+    alone, pooled, would make a CPU that throttles look better than it is.
     """
     for _ in range(WARM_UP):
         call()
     windows = [_window(call, seconds / WINDOWS) for _ in range(WINDOWS)]
     medians = [float(np.median(times)) for times in windows]
-    polluted = tuple(i for i, median in enumerate(medians) if median > POLLUTED * min(medians))
-    clean = np.concatenate([times for i, times in enumerate(windows) if i not in polluted])
-    p50, p90, p99 = (float(p) for p in np.percentile(clean, (50, 90, 99)))
-    return Latency(p50, p90, p99, tuple(medians), polluted)
+    best = min(medians)
+    alike = np.concatenate([np.percentile(times, SHARES) for times in windows])
+    p50, p90, p99 = (float(p) for p in np.percentile(alike, (50, 90, 99)))
+    slower = tuple(i for i, median in enumerate(medians) if median > SLOWER * best)
+    return Latency(best, p50, p90, p99, tuple(medians), slower)
 
 
 def _window(call: Callable[[], object], seconds: float) -> npt.NDArray[np.float64]:
