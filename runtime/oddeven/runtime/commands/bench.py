@@ -15,8 +15,8 @@ from oddeven.runtime.engines import AUTO, ENGINES
 from oddeven.runtime.machine import here
 from oddeven.runtime.table import render
 
-HEADER = ("file", "engine", "bytes", "best us", "p50 us", "p90 us", "p99 us", "first us", "load ms", "import ms", "peak MB",
-          "windows")  # fmt: skip
+HEADER = ("file", "engine", "bytes", "best us", "p50 us", "p90 us", "p99 us", "first us", "load ms",
+          "import ms", "peak MB", "windows")  # fmt: skip
 
 
 @click.command()
@@ -66,15 +66,8 @@ def _row(cost: Cost) -> tuple[str, ...]:
     if latency.slower:
         most = max(latency.windows_us) / latency.best_us - 1
         slower = f"{len(latency.slower)} of {len(latency.windows_us)} slower, by {most:.0%} at most"
-    times = (
-        latency.best_us,
-        latency.p50_us,
-        latency.p90_us,
-        latency.p99_us,
-        cost.first_us,
-        cost.load_ms,
-        cost.import_ms,
-    )
+    percentiles = (latency.best_us, latency.p50_us, latency.p90_us, latency.p99_us)
+    times = (*percentiles, cost.first_us, cost.load_ms, cost.import_ms)
     return (
         cost.file, cost.engine, f"{cost.size_bytes:,}", *(f"{t:.1f}" for t in times), f"{cost.peak_memory_mb:.1f}",
         slower or "even",
