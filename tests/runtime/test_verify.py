@@ -17,6 +17,7 @@ import junitparser
 import numpy as np
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
 
 from oddeven.runtime.files import sha256
 from oddeven.runtime.parity import Policy
@@ -456,3 +457,39 @@ def test_a_browser_shows_the_page(run, copy, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert "<h1>Parity report <span" in done.stdout
     assert done.stdout.count("<tr>") > 10
+
+
+def action_step(number, cwd, **environment):
+    """Run a step of the action as GitHub's runner does: bash, and its inputs as environment variables."""
+    steps = YAML(typ="safe").load((ROOT / "action.yml").read_text())["runs"]["steps"]
+    path = f"{cwd / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    names = dict.fromkeys(steps[number]["env"], "") | environment
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", steps[number]["run"]]
+    return subprocess.run(
+        command, cwd=cwd, env={**os.environ, **names, "PATH": path}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("engines", "new", "said"),
+    [
+        ("", True, "install --quiet /action[onnx]"),
+        ("litert onnxruntime", True, "install --quiet /action[onnx]"),
+        ("litert tflite-runtime", False, "install --quiet /action[onnx,tflite]"),
+        ("litert\ntflite-runtime", True, "::error::There is no tflite-runtime for Python 3.12"),
+    ],
+)
+def test_the_action_installs_the_engines_asked_for_or_says_why_not(tmp_path, engines, new, said):
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text(f'#!/bin/sh\n[ "$1" = -m ] && echo "$@"\n[ "$1" = -m ] || exit {int(new)}\n')
+    python.chmod(0o755)
+    done = action_step(0, tmp_path, ACTION="/action", ENGINES=engines)
+    assert said in done.stdout
+    assert done.returncode == (3 if said.startswith("::error") else 0), done.stderr
+
+
+def test_the_action_verifies(copy):
+    done = action_step(1, copy.parent, ARTIFACTS="cnn", ENGINES="litert", ALLOW_INCONCLUSIVE="true", REPORT="report")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (copy.parent / "report").iterdir()} == {"junit.xml", "report.html", "parity.json"}
