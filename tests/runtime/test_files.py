@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -123,6 +124,12 @@ def test_a_full_disk_is_one_sentence_from_every_writer(tmp_path):
     said = [line for line in done.stdout.splitlines() if line.startswith("Cannot write")]
     assert [line.split(": ")[0] for line in said] == [f"Cannot write {tmp_path / name}" for name in names], done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_unicode_is_escaped_as_json_does(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    write(tmp_path / "a.json", json.dumps({"path": name}, ensure_ascii=False))
+    assert json.loads((tmp_path / "a.json").read_text()) == {"path": name}
 
 
 def test_a_long_name_can_be_written(tmp_path):

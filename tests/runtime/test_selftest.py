@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -52,6 +53,42 @@ def test_another_answer_fails(run, copy):
     selftest.save(golden, path)
     done = run("selftest", copy)
     assert (done.returncode, "WRONG" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("images", lambda a: a[None]),
+        ("images", lambda a: a.astype(np.float32)),
+        ("images", lambda a: a[:, 1:]),
+        ("mlp.int8.tflite", lambda a: a[:2]),
+        ("mlp.int8.tflite", lambda a: a.astype(str)),
+        ("mlp.int8.tflite", lambda a: a * np.float32(np.nan)),
+    ],
+)
+def test_impossible_golden_answers_are_one_sentence(run, copy, name, change):
+    path = copy / "mlp.selftest.npz"
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files}
+    np.savez_compressed(path, **{**arrays, name: change(arrays[name])})
+    done = run("selftest", copy / "mlp.int8.tflite")
+    assert done.returncode == 4, done.stderr
+    assert "mlp.selftest.npz holds" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_archive_of_golden_answers_is_one_sentence(copy):
+    model = copy / "mlp.int8.tflite"
+    path = selftest.path_for(model)
+    content = path.read_bytes()
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        harmed = bytearray(content)
+        for place in random.integers(0, len(content), 5):
+            harmed[place] = random.integers(256)
+        path.write_bytes(harmed)
+        with suppress(ModelError):
+            selftest.load(path)
 
 
 def test_missing_and_damaged_golden_answers_are_one_sentence(copy):

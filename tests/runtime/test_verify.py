@@ -358,6 +358,40 @@ def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
     assert f"3: {same}, litert" in both
 
 
+def test_a_report_whose_answers_are_damaged_is_refused(run, copy, tmp_path):
+    assert run("verify", copy, "--json", tmp_path / "good.json").returncode == 0
+    for harm in ({"answers": ""}, {"answers": "%%%"}, {"count": 2**70}, {"count": -1}):
+        report = json.loads((tmp_path / "good.json").read_text())
+        file = report["files"][0]
+        (file if "answers" in harm else file["parity"]).update(harm)
+        (tmp_path / "bad.json").write_text(json.dumps(report))
+        refused(run("verify", copy, "--baseline", tmp_path / "bad.json"), 5, "does not hold the")
+        refused(run("verify", "--merge", tmp_path / "bad.json"), 5, "does not hold the")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("labels", lambda a: a + 2),
+        ("labels", lambda a: np.uint8(1)),
+        ("images", lambda a: a.astype(np.uint64)),
+        ("probabilities", lambda a: a.astype(np.float64)),
+        ("probabilities", lambda a: np.full_like(a, np.nan)),
+        ("probabilities", lambda a: a[:, None]),
+    ],
+)
+def test_a_reference_with_impossible_arrays_is_refused(run, copy, name, change):
+    edit_reference(copy, lambda arrays: arrays.update({name: change(arrays[name])}))
+    refused(run("verify", copy), 4, "reference.npz: ", "export the model again")
+
+
+def test_a_page_can_be_made_where_every_file_is_broken(run, copy, tmp_path):
+    for path in copy.glob("*.tflite"):
+        path.write_bytes(b"")
+    refused(run("verify", copy, "--html", tmp_path / "report.html"), 4, "is not the file its manifest lists")
+    assert "could not be checked" in (tmp_path / "report.html").read_text()
+
+
 @pytest.mark.parametrize("name", ["../cnn/cnn.int8.tflite", "/etc/passwd", "", "..", "a/b.tflite"])
 def test_a_manifest_that_names_a_file_elsewhere_is_refused(run, copy, name):
     edit(copy, lambda manifest: manifest["files"][0].update(file=name))

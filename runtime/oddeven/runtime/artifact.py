@@ -18,7 +18,7 @@ from oddeven.runtime.parity import Parity, Policy, compare
 from oddeven.runtime.reference import Reference
 from oddeven.runtime.report import FileReport
 from oddeven.runtime.schema import from_json
-from oddeven.runtime.spec import ModelSpec, plain
+from oddeven.runtime.spec import PRECISIONS, ModelSpec, plain
 from oddeven.runtime.tensor import TensorInfo
 
 MANIFEST = "manifest.json"
@@ -49,9 +49,11 @@ class FileRecord:
     parity: Parity
 
     def __post_init__(self) -> None:
-        """Refuse a file that lies elsewhere (ValueError)."""
+        """Refuse a file that lies elsewhere, and a precision that there is not (ValueError)."""
         if not plain(self.file):
             raise ValueError(f"the file name {self.file!r} leads out of the folder; expected that of a file in it.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {self.precision!r}; known are {', '.join(PRECISIONS)}.")
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,21 @@ RENEW = "Look at these pictures; if the change is wanted, run again with --updat
 
 
 def answers(file: FileReport) -> npt.NDArray[np.bool_]:
-    """Which pictures `file` answers label 1, (N,)."""
-    bits = np.frombuffer(base64.b64decode(file.answers), np.uint8)
-    return np.unpackbits(bits, count=file.parity.count).astype(bool)
+    """Which pictures `file` answers label 1, (N,).
+
+    Raises:
+        DataError: the report does not hold as many answers as it says.
+    """
+    count = file.parity.count
+    try:
+        bits = np.frombuffer(base64.b64decode(file.answers, validate=True), np.uint8)
+    except ValueError:
+        bits = np.empty(0, np.uint8)
+    if not 0 < count <= 8 * len(bits) < count + 8:
+        raise DataError(
+            f"The report does not hold the {count:,} answers of {file.file}; make it anew with --json FILE."
+        )
+    return np.unpackbits(bits, count=count).astype(bool)
 
 
 def check(file: FileReport, labels: Array, before: Report) -> Check:

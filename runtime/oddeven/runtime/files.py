@@ -10,16 +10,23 @@ import re
 import secrets
 import tempfile
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from tokenize import TokenError
 
 from oddeven.runtime.errors import OutputError, UsageError
 
 PARTIAL = re.compile(r"\.partial-[0-9a-f]{16}-.*", re.DOTALL)
 LONGEST = 50  # characters of a name that fit into 255 bytes beside the rest
 STALE_S = 24 * 3600.0  # no write takes as long as that without touching its file
+# What zipfile, zlib and NumPy raise for a damaged `.npz`: NotImplementedError and RuntimeError for entries packed in
+# ways that nobody asked for, the last two for sizes that no file has.
+DAMAGED = (OSError, EOFError, KeyError, ValueError, TypeError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error,
+           NotImplementedError, RuntimeError, OverflowError, MemoryError)  # fmt: skip
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -54,13 +61,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write the whole of `content` (text as UTF-8) to `path`, or nothing.
+    """Write the whole of `content` to `path`, or nothing.
+
+    Text becomes UTF-8. What is no Unicode, such as the bytes of a file's name that are no text, becomes an escape like
+    `\\udcff`, as in JSON.
 
     Raises:
         OutputError: as `replacing`.
     """
     with replacing(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def writable_folder(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.files import replacing, sha256
+from oddeven.runtime.files import DAMAGED, replacing, sha256
 from oddeven.runtime.tensor import Pixels
 
 FILE = "reference.npz"
@@ -61,12 +60,18 @@ def load(path: Path) -> Reference:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in Reference.__dataclass_fields__}
             reference = Reference(**{**arrays, "dataset_sha256": str(arrays["dataset_sha256"])})
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise ModelError(f"{path} is not a readable reference ({error}); export the model again.") from error
-    kinds = {"images": ("u1", 4), "labels": ("u1", 1), "slices": ("U", 1), "probabilities": ("f4", 1)}
+    count = reference.labels.size
+    kinds = {"images": (np.uint8, 4), "labels": (np.uint8, 1), "slices": (np.str_, 1), "probabilities": (np.float32, 1)}
     for name, (kind, dimensions) in kinds.items():
         array = getattr(reference, name)
-        fits = array.dtype.kind == kind[0] and array.ndim == dimensions and len(array) == len(reference.labels)
-        if not fits or not len(array):
-            raise ModelError(f"{path}: {name} is {array.dtype} {array.shape}, which does not fit the other arrays.")
+        fits = issubclass(array.dtype.type, kind) and array.ndim == dimensions and len(array) == count
+        if not fits or not array.size:
+            came = f"{name} is {array.dtype} {array.shape}"
+            raise ModelError(f"{path}: {came}, which does not fit the other arrays; export the model again.")
+    for name in ("labels", "probabilities"):
+        array = getattr(reference, name)
+        if not ((array >= 0) & (array <= 1)).all():
+            raise ModelError(f"{path}: {name} holds values that are not between 0 and 1; export the model again.")
     return reference

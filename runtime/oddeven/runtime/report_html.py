@@ -30,7 +30,7 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
     """The page: verdicts, sizes, statistics, and every picture whose answer changed.
 
     Args:
-        report: of at least one file.
+        report: as `oddeven verify` makes it; where every file is broken, it holds none.
         references: by their `data_sha256`, of every file in the report; its pictures are shown.
     """
     verdict, models = overall(report), by_model(report.files)
@@ -40,7 +40,7 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
         section("Recommendation", listing("", (fill("<li>{}</li>", line) for line in recommend(report.files)))),
         section("Summary", grid("Ratio is to the bytes of the float32 file of the same kind", HEADER, rows, 3)),
         *([_failures(report)] if passed < len(report.files) or report.broken else []),
-        section("Size and accuracy", _plot(models)),
+        *([section("Size and accuracy", _plot(models))] if models else []),
         section("Statistics", _statistics(models)),
         *(_model(name, files, references[files[0].data_sha256]) for name, files in models.items()),
         section("Policy and machine", fill("<dl>{}</dl>", join(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines import ENGINES
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.files import replacing
+from oddeven.runtime.files import DAMAGED, replacing
 from oddeven.runtime.reference import Reference
 from oddeven.runtime.spec import model_name
 from oddeven.runtime.tensor import Pixels
@@ -95,10 +94,23 @@ def load(path: Path) -> Golden:
     """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            answers = {name: file[name] for name in file.files if name != IMAGES}
-            return Golden(file[IMAGES], answers)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            golden = Golden(file[IMAGES], {name: file[name] for name in file.files if name != IMAGES})
+        _check(golden)
+    except DAMAGED as error:
         raise ModelError(f"{path} holds no golden answers ({error}); export the model again.") from error
+    return golden
+
+
+def _check(golden: Golden) -> None:
+    """Refuse what cannot be images and their probabilities (ValueError)."""
+    images = golden.images
+    if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
+        raise ValueError(f"its images are {images.dtype} {images.shape}")
+    for name, answers in golden.answers.items():
+        if answers.dtype != np.float32 or answers.shape != images.shape[:1]:
+            raise ValueError(f"the answers of {name} are {answers.dtype} {answers.shape}")
+        if not ((answers >= 0) & (answers <= 1)).all():
+            raise ValueError(f"the answers of {name} are no probabilities")
 
 
 def check(model: Path, engine: str) -> Outcome:
@@ -116,6 +128,11 @@ def check(model: Path, engine: str) -> Outcome:
     except ModelError as error:
         return Outcome(str(model), engine, 0.0, 0.0, str(error))
     with classifier:
+        if classifier.spec.input.shape != golden.images.shape[1:]:
+            raise ModelError(
+                f"{path_for(model)} holds images of shape {golden.images.shape[1:]}, {model} takes "
+                f"{classifier.spec.input.shape}; export the model again."
+            )
         off = np.abs(classifier.probabilities(golden.images) - golden.answers[model.name])
         allowed = TOLERANCES[classifier.spec.precision]
         first = next(name for name, row in ENGINES.items() if row.suffix == model.suffix)

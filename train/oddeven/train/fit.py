@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from oddeven.runtime.attachment import attach_to_keras
 from oddeven.runtime.files import replacing, write
 from oddeven.runtime.operating_point import Labels, Scores
+from oddeven.runtime.schema import from_json, to_json
 from oddeven.runtime.spec import ModelSpec, Provenance
 from oddeven.train import checkpoint, plots
 from oddeven.train.architectures import build
@@ -27,7 +27,6 @@ from oddeven.train.recipes import Recipe
 
 BATCH = 1000
 BEST = ".best.weights.h5"
-RESULTS = ("test_accuracy", "test_loss", "threshold")
 MEASURES = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds", "cpu_seconds")
 
 
@@ -65,6 +64,23 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Record:
+    """What `history.json` beside a finished model says; see `Trained`."""
+
+    provenance: Provenance
+    history: Mapping[str, tuple[float, ...]]
+    test_accuracy: float
+    test_loss: float
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse a history that lacks a measure or an epoch (ValueError)."""
+        lengths = {len(self.history.get(name, ())) for name in MEASURES}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(f"the history must have one value an epoch for each of {', '.join(MEASURES)}.")
+
+
+@dataclass(frozen=True)
 class Trained:
     """A finished run.
 
@@ -97,6 +113,7 @@ def train(plan: Plan, folder: Path, fresh: bool = False) -> Trained:
 
     Raises:
         UsageError: no architecture has that name.
+        ModelError: the record of a finished run is damaged.
         OutputError: a file cannot be written.
     """
     path = folder / f"{plan.architecture}.keras"
@@ -233,9 +250,8 @@ def _finish(plan: Plan, model: Any, history: History, path: Path, run: Provenanc
     plots.mistakes(data, probabilities, threshold, path.with_name("mistakes.png"))
     plots.evaluation(data, probabilities, threshold, path.with_name("evaluation.png"))
     _save_model(model, ModelSpec(plan.architecture, data.labels, data.input, run, threshold), path)
-    results = dict(zip(RESULTS, (accuracy, loss, threshold), strict=True))
-    record = {"provenance": asdict(run), "history": history, **results}
-    write(path.with_name("history.json"), json.dumps(record, indent=2) + "\n")
+    record = Record(run, {name: tuple(values) for name, values in history.items()}, accuracy, loss, threshold)
+    write(path.with_name("history.json"), to_json(record))
     return trained
 
 
@@ -253,10 +269,11 @@ def _finished(path: Path, run: Provenance) -> Trained | None:
     record_path = path.with_name("history.json")
     if not (path.exists() and record_path.exists()):
         return None
-    record = json.loads(record_path.read_text())
-    if record["provenance"] != asdict(run) or not set(RESULTS) <= set(record):
+    record = from_json(Record, record_path.read_bytes(), str(record_path))
+    if record.provenance != run:
         return None
-    return Trained(path.stem, path, record["history"], *(record[key] for key in RESULTS))
+    history = {name: list(values) for name, values in record.history.items()}
+    return Trained(path.stem, path, history, record.test_accuracy, record.test_loss, record.threshold)
 
 
 def _note(text: str) -> None:

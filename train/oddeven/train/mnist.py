@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.errors import DataError, extra, needing
+from oddeven.runtime.files import DAMAGED
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.dataset import Dataset, Split, fingerprint
 
@@ -72,7 +72,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {key: file[key] for key in SHA256}
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise DataError(
             f"{path} is not a readable mnist.npz ({error}); restore it with: git checkout -- train/data"
         ) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from oddeven.runtime.errors import DataError, ModelError
-from oddeven.runtime.files import write
+from oddeven.runtime.files import DAMAGED, write
 from oddeven.runtime.schema import from_json, to_json
 from oddeven.runtime.spec import InputSpec
 from oddeven.runtime.tensor import Pixels
@@ -153,7 +153,7 @@ def _open(path: Path, listed: int, spec: InputSpec) -> tuple[Contents, Pixels] |
         stored = np.load(images, mmap_mode="r")
         for file in (path, images):
             os.utime(file)  # it is used now
-    except (OSError, EOFError, ValueError, ModelError):
+    except (*DAMAGED, ModelError):
         return None
     order = contents.order
     fits = stored.dtype == np.uint8 and stored.shape == (len(order), *spec.shape) and sum(contents.counts) == len(order)
