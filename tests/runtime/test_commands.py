@@ -112,6 +112,20 @@ def test_a_missing_extra_names_the_pip_line(tmp_path):
         refused(done, 3, line)
 
 
+@pytest.mark.parametrize("command", ["predict", "verify", "export", "bench", "selftest", "info", "bundle"])
+def test_a_path_that_the_system_refuses_is_one_sentence(run, command):
+    refused(run(command, "x" * 300), 2, "cannot be used: File name too long")
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["predict"], ["verify", "--plan"]])
+def test_a_full_disk_under_stdout_is_one_sentence(pictures, arguments):
+    command = [sys.executable, "-m", "oddeven.runtime", *arguments, *([pictures] if "predict" in arguments else [])]
+    with open("/dev/full", "w") as full:  # fails every write as a full disk does
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 6, done.stderr
+    assert done.stderr == "oddeven: The result cannot be written: No space left on device.\n"
+
+
 @pytest.mark.parametrize(
     ("package", "arguments"),
     [

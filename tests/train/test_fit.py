@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from oddeven.runtime.attachment import read_spec
+from oddeven.runtime.files import alone_in
 from oddeven.train import checkpoint
 
 SCRIPT = Path(__file__).with_name("short_run.py")
@@ -86,9 +89,32 @@ def test_a_finished_run_is_not_trained_again(unbroken):
     assert (unbroken / "deep_cnn.keras").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("harm", [b"{", b"[]", b'{"provenance": {}}'])
+def test_a_damaged_record_of_a_finished_run_is_one_sentence(unbroken, tmp_path, harm):
+    shutil.copytree(unbroken, tmp_path / "copy")
+    record = tmp_path / "copy" / "history.json"
+    record.write_bytes(harm)
+    process = start(tmp_path / "copy")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"ModelError: {record}: " in errors.splitlines()[-1]
+    assert record.read_bytes() == harm
+
+
+def test_two_runs_do_not_train_in_one_folder(run, tmp_path):
+    (tmp_path / "mlp").mkdir()
+    with alone_in(tmp_path / "mlp"):
+        done = run("train", "mlp", "--quick", "--out", tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Another oddeven writes to" in done.stderr
+
+
 def test_a_damaged_checkpoint_is_not_resumed(tmp_path):
     path = tmp_path / ".checkpoint.keras"
-    for content in (b"", b"PK\x03\x04 not really"):
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr(checkpoint.ENTRY, json.dumps([1]))
+    for content in (b"", b"PK\x03\x04 not really", whole.getvalue()):
         path.write_bytes(content)
         assert checkpoint.restore(path, None, None) is None
     assert checkpoint.restore(tmp_path / "absent.keras", None, None) is None

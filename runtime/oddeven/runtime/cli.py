@@ -5,16 +5,18 @@ Parse, call, print: what a command does lives elsewhere. Results go to stdout, n
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import cast
 
 import click
 
-from oddeven.runtime.errors import OddEvenError
+from oddeven.runtime.errors import OddEvenError, OutputError, UsageError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("oddeven.train.command", "Train Keras models by a recipe."),
@@ -77,9 +79,27 @@ def main() -> None:
     except OddEvenError as error:
         click.echo(f"oddeven: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        sys.exit(_refused(error))
     except (click.Abort, KeyboardInterrupt):
         click.echo("oddeven: stopped.", err=True)
         sys.exit(INTERRUPTED)
     finally:
         gc.freeze()  # the process ends: to look for garbage once more would take a tenth of `oddeven predict`
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refused(error: OSError) -> int:
+    """The exit code for what the system refuses and nothing nearer knew of, once it is said in one line.
+
+    That is a path too long or not to be looked into, or a full disk under stdout; anything else is raised again.
+    """
+    if error.filename is not None:
+        click.echo(f"oddeven: {error.filename} cannot be used: {error.strerror}.", err=True)
+        return UsageError.exit_code
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        raise error
+    click.echo(f"oddeven: The result cannot be written: {error.strerror}.", err=True)
+    with suppress(OSError):
+        sys.stdout.close()  # or Python would try once more, and change the exit code
+    return OutputError.exit_code

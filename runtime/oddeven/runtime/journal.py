@@ -74,8 +74,15 @@ class Journal:
         self.done.add(key)
 
     def sync(self) -> None:
-        """Bring all lines to the disk."""
-        os.fsync(self._file.fileno())
+        """Bring all lines to the disk.
+
+        Raises:
+            OutputError: it does not take them.
+        """
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def __enter__(self) -> Journal:
         return self
@@ -135,7 +142,10 @@ class Journal:
             while rest:  # a disk that fills up takes a part
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
-            raise OutputError(f"Cannot write {self._path}: {error.strerror}.") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(f"Cannot write {self._path}: {error.strerror or error}.")
 
 
 def writable(text: str) -> str:

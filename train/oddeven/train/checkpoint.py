@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from oddeven.runtime.files import replacing
+from oddeven.runtime.files import DAMAGED, replacing
 from oddeven.runtime.spec import Provenance
 
 ENTRY = "oddeven-run.json"
@@ -43,13 +43,16 @@ def restore(path: Path, model: Any, run: Provenance) -> History | None:
     try:
         with zipfile.ZipFile(path) as archive:
             content = json.loads(archive.read(ENTRY))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except DAMAGED:
         return None
-    if content["run"] != asdict(run):
+    if not isinstance(content, dict) or content.get("run") != asdict(run):
         return None
     import keras
 
-    saved = keras.saving.load_model(path)
+    try:
+        saved = keras.saving.load_model(path)
+    except (*DAMAGED, LookupError, AttributeError):
+        return None
     model.set_weights(saved.get_weights())
     model.optimizer.build(model.trainable_variables)
     for ours, theirs in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):

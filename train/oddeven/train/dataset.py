@@ -89,6 +89,13 @@ class Source:
     max_bad: int = 0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what can be neither a path nor a seed (ValueError)."""
+        if not self.path or "\0" in self.path:
+            raise ValueError(f"{self.path!r} is no path.")
+        if self.seed < 0:
+            raise ValueError(f"the seed is {self.seed}; it must not be negative.")
+
 
 @cache
 def load(name: str) -> Dataset:

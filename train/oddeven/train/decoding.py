@@ -4,6 +4,7 @@ pixels that it will see on the device.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -81,7 +82,7 @@ def decode(listing: Listing, source: Source, path: Path) -> Decoded:
 @contextmanager
 def _scratch(path: Path, shape: tuple[int, ...]) -> Iterator[Pixels]:
     """Zeros on disk, in a file without a name beside `path`, so that a killed run leaves nothing."""
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(path.parent).free
