@@ -15,7 +15,7 @@ from PIL import Image
 
 from oddeven.runtime.classifier import UNCERTAIN, Classifier, Prediction, blank
 from oddeven.runtime.errors import BlankError, DataError, MissingPackageError, missing_package
-from oddeven.runtime.quiet import quiet
+from oddeven.runtime.process import quiet
 from oddeven.runtime.tensor import Pixels
 
 PICAMERA2 = "picamera2"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import signal
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import cast
 import click
 
 from oddeven.runtime.errors import OddEvenError
+from oddeven.runtime.process import take
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("oddeven.train.command", "Train Keras models by a recipe."),
@@ -66,6 +68,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every error we raise on purpose becomes one line on stderr and its exit code."""
+    take()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal's encoding cannot
     if hasattr(signal, "SIGPIPE"):
         # `oddeven predict ... | head` ends as quietly as any other command.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
