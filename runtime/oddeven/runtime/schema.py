@@ -32,7 +32,7 @@ def from_json(cls: type[T], text: str | bytes, where: str) -> T:
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{where}: not valid JSON ({error}).") from error
     if dataclasses.is_dataclass(cls) and isinstance(data, dict):
         _refuse_future(cls, data, where)

@@ -69,7 +69,9 @@ def open_model(model: ModelFile, threads: int) -> Engine:
     options.add_session_config_entry(WEIGHTS_FOLDER, str(model.path.absolute().parent))
     try:
         with quiet():  # Debian's of 32 bits complains of its own build
-            session = onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(
+                model.content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )  # which would print to stdout, and try the same once more
         return OnnxEngine(session, model)
     except ModelError:
         raise
