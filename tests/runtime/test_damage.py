@@ -1,4 +1,4 @@
-"""Damaged models: an answer or a ModelError, whatever bytes are changed; what crashes an engine does not crash a command."""
+"""Damaged models: an answer or a ModelError, whatever bytes are changed; a crash of an engine is none of a command."""
 
 from __future__ import annotations
 

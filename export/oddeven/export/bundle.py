@@ -97,7 +97,7 @@ def _chosen(model: str, precision: str) -> list[Path]:
     meant = resolve(model)
     if not any(file.verdict for file in meant):
         return [locate(model)]
-    check_one_model(meant, Path(model))
+    check_one_model(meant, model)
     passed = [file for file in meant if file.verdict == PASS]
     found = [file.path for file in passed if file.precision == precision]
     if not found:

@@ -49,14 +49,16 @@ def resolve(model: str | Path | None) -> list[Meant]:
         UsageError: there is neither such a path nor such a bundled model.
         ModelError: the folder holds no model file, or its manifest is damaged.
     """
-    known, path = bundled(), Path(model or DEFAULT_MODEL)
-    if model and os.path.isdir(path):
-        return _within(path)
-    if model and os.path.exists(path):
-        return [Meant(path)]
-    if str(path) in known:
-        return [Meant(known[str(path)])]
-    raise UsageError(f"There is neither a file nor a bundled model {str(path)!r}; bundled are {', '.join(known)}.")
+    known = bundled()
+    if model is None:
+        return [Meant(known[DEFAULT_MODEL])]
+    if os.path.isdir(model):
+        return _within(Path(model))
+    if os.path.exists(model):
+        return [Meant(Path(model))]
+    if str(model) in known:
+        return [Meant(known[str(model)])]
+    raise UsageError(f"There is neither a file nor a bundled model {str(model)!r}; bundled are {', '.join(known)}.")
 
 
 def locate(model: str | Path | None) -> Path:
@@ -70,7 +72,7 @@ def locate(model: str | Path | None) -> Path:
         UsageError: the folder holds several models.
         ModelError: the folder holds no artifacts, or none that can be used here.
     """
-    return _best(resolve(model), Path(model or DEFAULT_MODEL))
+    return _best(resolve(model), str(model))
 
 
 def _within(folder: Path) -> list[Meant]:
@@ -91,7 +93,7 @@ def _within(folder: Path) -> list[Meant]:
     ]
 
 
-def _best(meant: list[Meant], named: Path) -> Path:
+def _best(meant: list[Meant], named: str) -> Path:
     if not any(file.verdict for file in meant):
         if len(meant) > 1:
             listed = ", ".join(str(file.path) for file in meant)
@@ -104,7 +106,7 @@ def _best(meant: list[Meant], named: Path) -> Path:
     return min(fit, key=lambda file: PREFERRED.index(file.precision)).path
 
 
-def check_one_model(meant: list[Meant], named: Path) -> None:
+def check_one_model(meant: list[Meant], named: str) -> None:
     """Refuse files of several models where one is wanted.
 
     Raises:

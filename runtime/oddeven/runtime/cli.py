@@ -5,9 +5,11 @@ Parse, call, print: what a command does lives elsewhere. Results go to stdout, n
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -15,7 +17,7 @@ from typing import cast
 
 import click
 
-from oddeven.runtime.errors import OddEvenError
+from oddeven.runtime.errors import OddEvenError, OutputError
 from oddeven.runtime.process import take
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -35,6 +37,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "info": ("oddeven.runtime.commands.info", "Show what a model file is, or what is installed here."),
 }
 INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only writing can meet
 
 
 class LazyGroup(click.Group):
@@ -82,6 +85,12 @@ def main() -> None:
     except OddEvenError as error:
         click.echo(f"oddeven: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest once more at its end
+        click.echo(f"oddeven: Cannot write the results: {error.strerror}.", err=True)
+        sys.exit(OutputError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("oddeven: stopped.", err=True)
         sys.exit(INTERRUPTED)

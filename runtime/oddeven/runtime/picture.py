@@ -78,7 +78,8 @@ def _decoding(name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DataError(f"There is no file {name}.") from error
     except UNREADABLE as error:
-        reason = "not a picture" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+        known = not isinstance(error, UnidentifiedImageError)
+        reason = (str(error).rstrip(".") or type(error).__name__) if known else "not a picture"
         raise DataError(f"{name} cannot be read as a picture: {reason}.") from error
 
 

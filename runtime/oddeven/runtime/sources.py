@@ -40,9 +40,9 @@ def named(paths: Iterable[str]) -> Iterator[tuple[str, Path | bytes | DataError]
         if path == STDIN:
             content = sys.stdin.buffer.read()
             yield "stdin", content or DataError("There is nothing on stdin; give a picture there, or name files.")
-        elif Path(path).is_dir():
+        elif os.path.isdir(path):
             yield from _each(path, walk(Path(path)), f"The folder {path} holds no picture ({', '.join(SUFFIXES)}).")
-        elif has_magic(path) and not Path(path).exists():
+        elif has_magic(path) and not os.path.exists(path):
             yield from _each(path, map(Path, sorted(glob(path, recursive=True))), f"Nothing matches {path}.")
         else:
             yield path, Path(path)

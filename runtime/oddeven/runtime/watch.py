@@ -70,11 +70,11 @@ def _scan(folder: Path, done: set[Key], before: Mapping[Key, Seen]) -> dict[Key,
                 if not is_image_name(entry.name):
                     continue
                 try:
-                    state = entry.stat()
-                except FileNotFoundError:
-                    continue  # it went away meanwhile
+                    state, is_file = entry.stat(), entry.is_file()
+                except OSError:
+                    continue  # it went away meanwhile, or is a link that leads nowhere
                 key = writable(entry.name), state.st_mtime_ns
-                if key in done or not entry.is_file():
+                if key in done or not is_file:
                     continue
                 known = before.get(key)
                 if known is None or known.size_bytes != state.st_size:

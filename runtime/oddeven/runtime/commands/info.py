@@ -53,8 +53,8 @@ def _about_model(model: str) -> dict[str, object]:
 
     tell_of_path(model)
     path = locate(model)
-    content = path.read_bytes()
     engine = open_engine(path)
+    content = path.read_bytes()
     facts: dict[str, object] = {
         "file": str(path),
         "size_bytes": len(content),
