@@ -1,6 +1,6 @@
 """Engines: what executes a model file, as rows of one table.
 
-Adding one is a module with `open_model(model, threads) -> Engine`, and a row.
+Adding one is a module with `open_model(model, threads) -> Engine`, which imports its package, and a row.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ai_edge_litert.interpreter import Interpreter
+
 from oddeven.runtime.attachment import ModelFile
 from oddeven.runtime.engines import Engine
 from oddeven.runtime.engines.tflite import open_interpreter
@@ -9,6 +11,4 @@ from oddeven.runtime.engines.tflite import open_interpreter
 
 def open_model(model: ModelFile, threads: int) -> Engine:
     """Open a `.tflite` file with LiteRT."""
-    from ai_edge_litert.interpreter import Interpreter
-
     return open_interpreter("litert", Interpreter, model, threads)

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 
 from oddeven.runtime.attachment import ONNX_KEY, ModelFile
 from oddeven.runtime.engines import Engine, closed, engine_version, failed
@@ -61,8 +62,6 @@ def open_model(model: ModelFile, threads: int) -> Engine:
     Raises:
         ModelError: the file is damaged, or has several inputs or outputs.
     """
-    import onnxruntime
-
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = ERRORS_ONLY

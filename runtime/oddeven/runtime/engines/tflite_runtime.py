@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tflite_runtime.interpreter import Interpreter
+
 from oddeven.runtime.attachment import ModelFile
 from oddeven.runtime.engines import Engine
 from oddeven.runtime.engines.tflite import open_interpreter
@@ -9,6 +11,4 @@ from oddeven.runtime.engines.tflite import open_interpreter
 
 def open_model(model: ModelFile, threads: int) -> Engine:
     """Open a `.tflite` file with tflite-runtime."""
-    from tflite_runtime.interpreter import Interpreter
-
     return open_interpreter("tflite-runtime", Interpreter, model, threads)
