@@ -17,9 +17,11 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-# `image` is no plain data: training decodes and prepares pictures by the very function that the device will use.
+# `image` and `sources` are no plain data: training lists, decodes and prepares pictures by the very functions that the
+# device will use.
 PLAIN_DATA = {
-    "attachment", "errors", "files", "image", "operating_point", "importing", "schema", "spec", "table", "tensor",
+    "attachment", "errors", "files", "image", "operating_point", "importing", "schema", "sources", "spec", "table",
+    "tensor",
 }  # fmt: skip
 HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "rich", "scipy")
 

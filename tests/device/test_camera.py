@@ -49,6 +49,10 @@ def test_what_is_no_camera_is_one_sentence(run, tmp_path):
     done = run("camera", "--source", tmp_path / "text.avi")
     assert done.returncode == 5
     assert "cannot be opened" in done.stderr
+    code = "from oddeven.runtime.camera import opened; opened('99').__enter__()"
+    (tmp_path / "99").write_text("no video")  # in a script of one's own OpenCV keeps quiet as well
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "WARN" not in done.stderr + done.stdout
 
 
 def test_without_opencv_the_pip_line_is_given(video):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oddeven.export import wheel
-from oddeven.runtime import artifact, selftest
-from oddeven.runtime.catalogue import bundled, locate
+from oddeven.runtime import selftest
+from oddeven.runtime.catalogue import check_one_model, locate, resolve
 from oddeven.runtime.check import PASS
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines import AUTO
@@ -57,7 +57,7 @@ def models(model: str, precision: str) -> list[Path]:
         ModelError: the folder has no such file that passed the gate, or a file does not answer as when it was made.
         MissingPackageError: no engine for a file is installed, so nobody can tell.
     """
-    found = _listed(Path(model), precision) if Path(model).is_dir() and model not in bundled() else [locate(model)]
+    found = _chosen(model, precision)
     for path in found:
         with Classifier.load(path) as classifier:
             if classifier.spec.precision != precision:
@@ -92,16 +92,17 @@ def build(found: Sequence[Path], out: Path, target: Target | None) -> None:
     write(out, wheel.zipped({f"{TOP}/{name}": content for name, content in entries.items()}))
 
 
-def _listed(path: Path, precision: str) -> list[Path]:
-    """The files of `precision` in the artifact folder `path` that passed the gate."""
-    folder, *others = artifact.find([path])
-    if others:
-        raise UsageError(f"{path} holds several models; name one: {', '.join(map(str, [folder, *others]))}.")
-    records = artifact.load_manifest(folder).files
-    found = [folder / r.file for r in records if r.precision == precision and r.parity.verdict == PASS]
+def _chosen(model: str, precision: str) -> list[Path]:
+    """The file that `model` means, or, of an artifact folder, those of `precision` that passed the gate."""
+    meant = resolve(model)
+    if not any(file.verdict for file in meant):
+        return [locate(model)]
+    check_one_model(meant, model)
+    passed = [file for file in meant if file.verdict == PASS]
+    found = [file.path for file in passed if file.precision == precision]
     if not found:
-        passed = sorted({record.precision for record in records if record.parity.verdict == PASS})
-        raise ModelError(f"{folder} holds no {precision} file that passed the gate; it has {', '.join(passed)}.")
+        others = ", ".join(sorted({file.precision for file in passed})) or "none at all"
+        raise ModelError(f"{model} holds no {precision} file that passed the gate; it has {others}.")
     return found
 
 

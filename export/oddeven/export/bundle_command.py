@@ -22,9 +22,11 @@ def command(model: str, precision: str, out: Path, offline: str | None) -> None:
     On the Pi: python3 -m zipfile -e oddeven-pi.zip . && sh oddeven-pi/install.sh
     """
     from oddeven.export.bundle import TARGETS, TOP, build, models
+    from oddeven.runtime.commands.model_options import tell_of_path
     from oddeven.runtime.errors import choose
 
     target = TARGETS[choose("system", offline, TARGETS)] if offline else None
+    tell_of_path(model)
     found = models(model, precision)
     build(found, out, target)
     click.echo(f"{out}  {out.stat().st_size:,} bytes: {', '.join(path.name for path in found)}")

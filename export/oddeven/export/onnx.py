@@ -13,7 +13,7 @@ from typing import Any
 
 from oddeven.export.formats import Source
 from oddeven.runtime.attachment import ONNX_KEY, seal_onnx
-from oddeven.runtime.quiet import quiet
+from oddeven.runtime.process import quiet
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import ModelSpec
 

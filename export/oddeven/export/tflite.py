@@ -12,7 +12,7 @@ import numpy.typing as npt
 from oddeven.export.formats import Source
 from oddeven.runtime.attachment import attach_to_tflite
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.quiet import quiet
+from oddeven.runtime.process import quiet
 
 SIGNATURE = "serving_default"
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # NumPy takes longer to import than --help may
     from oddeven.runtime.classifier import Prediction
+
+# What would break a line, or cannot be written as UTF-8: a file's name may hold it.
+UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 
 
 def as_fields(name: str, answer: Prediction) -> dict[str, Any]:
@@ -21,6 +25,11 @@ def header(labels: tuple[str, str]) -> list[str]:
 
 
 def as_row(name: str, answer: Prediction, labels: tuple[str, str]) -> list[object]:
-    """For CSV."""
+    """For CSV; the file's name as `writable` gives it."""
     scores = [f"{answer.scores[label]:.6f}" if answer.scores else "" for label in labels]
-    return [name, answer.label, f"{answer.probability:.6f}", *scores, answer.reason]
+    return [writable(name), answer.label, f"{answer.probability:.6f}", *scores, answer.reason]
+
+
+def writable(text: str) -> str:
+    """`text` with line breaks, control characters and bytes that are no UTF-8 written as escapes."""
+    return UNWRITABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from oddeven.runtime.errors import ModelError
+from oddeven.runtime.process import take
 
 if TYPE_CHECKING:  # the imports are part of what is measured
     from oddeven.runtime.latency import Latency
@@ -40,8 +44,11 @@ def bench(path: Path, engine: str, threads: int, seconds: float) -> Cost:
     Raises:
         OddEvenError: as `Classifier.load`.
     """
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_bench, (path, engine, threads, seconds))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=take) as pool:
+        try:
+            return pool.submit(_bench, path, engine, threads, seconds).result()
+        except BrokenExecutor as error:
+            raise ModelError(f"The process that measured {path} crashed; is the file damaged?") from error
 
 
 def _bench(path: Path, engine: str, threads: int, seconds: float) -> Cost:

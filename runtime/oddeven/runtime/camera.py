@@ -15,7 +15,7 @@ from PIL import Image
 
 from oddeven.runtime.classifier import UNCERTAIN, Classifier, Prediction, blank
 from oddeven.runtime.errors import BlankError, DataError, extra, needing
-from oddeven.runtime.quiet import quiet
+from oddeven.runtime.process import quiet
 from oddeven.runtime.tensor import Pixels
 
 PICAMERA2 = "picamera2"
@@ -130,8 +130,9 @@ def _opencv(source: str) -> Iterator[Iterator[Pixels]]:
     is_file = Path(source).is_file()
     if not (is_file or source.isdecimal() or Path(source).exists()):
         raise DataError(f"There is no camera or video {source}; cameras are listed by: v4l2-ctl --list-devices")
-    with quiet():  # or OpenCV tells what each of its backends thinks of the source
-        capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # or each backend tells what it thinks
+    capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    cv2.utils.logging.setLogLevel(level)
 
     def frames() -> Iterator[Pixels]:
         read = True

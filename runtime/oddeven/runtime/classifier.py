@@ -13,18 +13,21 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.catalogue import DEFAULT_MODEL, locate
-from oddeven.runtime.engines import AUTO, Engine, closed, open_engine
-from oddeven.runtime.errors import BlankError, DataError, ModelError, UsageError
+from oddeven.runtime.attachment import read_model
+from oddeven.runtime.catalogue import locate
+from oddeven.runtime.engines import AUTO, Engine, closed, open_read, select
+from oddeven.runtime.errors import BlankError, DataError, ModelError, UsageError, choose
+from oddeven.runtime.image import INVERSIONS, PREPROCESSINGS
 from oddeven.runtime.intake import Picture, light, prepare_each, prepared
 from oddeven.runtime.parallel import chunks_of, in_order
 from oddeven.runtime.ready import all_plain, plain
 from oddeven.runtime.spec import ModelSpec
-from oddeven.runtime.tensor import Array, Pixels, decode, encoder
+from oddeven.runtime.tensor import Array, Pixels, TensorInfo, decode, encoder
 
 UNCERTAIN = "uncertain"
 CHUNK_BYTES = 256 * 28 * 28  # above it a larger batch is no faster on any engine
 Q_ANSWERS = np.arange(256, dtype=np.uint8)
+ON_ERROR = ("raise", "return")
 
 
 class Prediction(NamedTuple):
@@ -32,7 +35,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         label: the more likely of the two, by the model's threshold; `UNCERTAIN` where there is a reason not to say.
-        probability: the model's probability of the more likely label, 0 to 1; 0 for a blank picture.
+        probability: the model's probability of the more likely label, 0 to 1; 0 for a blank picture. An 8-bit output
+            has 255/256 as its highest probability of label 1, so that is the most it says of either label.
         scores: the probability of each label; they add up to 1. Empty for a blank picture.
         reason: why the answer is uncertain, or "".
     """
@@ -74,6 +78,7 @@ class Classifier:
         if as_it_is and shape[2] == 1:
             self._ready[shape[:2]] = (np.newaxis, ..., np.newaxis)
         self._row = shape[1] * shape[2]
+        self._gap = _gap(engine.output)
         self._answers: list[Prediction] = []
         if engine.output.dtype == "uint8":
             self._answers = [self._answer(p) for p in decode(Q_ANSWERS, engine.output).tolist()]
@@ -81,7 +86,7 @@ class Classifier:
     @classmethod
     def load(
         cls,
-        model: str | Path = DEFAULT_MODEL,
+        model: str | Path | None = None,
         engine: str = AUTO,
         threads: int = 1,
         spec: ModelSpec | None = None,
@@ -90,10 +95,11 @@ class Classifier:
         threshold: float | None = None,
         min_confidence: float = 0.0,
     ) -> Classifier:
-        """Open a bundled model by its name, or a model file by its path.
+        """Open a model.
 
         Args:
-            model: a name in `catalogue.bundled()`, or a path.
+            model: the path of a model file or of an artifact folder, or, where there is no such path, a name in
+                `catalogue.bundled()`; None for the bundled deep_cnn.
             engine: a name in `oddeven.runtime.engines.ENGINES`, or `auto` for the first installed one that fits.
             threads: for the arithmetic of one picture; more than one helps only where a picture takes longer than
                 about 0.1 ms. `predict_batch` uses all cores in any case.
@@ -104,32 +110,51 @@ class Classifier:
             min_confidence: an answer with a lower probability is `UNCERTAIN`; 0 to 1.
 
         Raises:
-            UsageError: neither a bundled model nor a file has that name, the engine does not fit, or an option is out
-                of range.
+            UsageError: neither a bundled model nor a file has that name, the engine does not fit, or an option is
+                unknown or out of range.
             MissingPackageError: no engine for that file is installed.
             ModelError: the file is damaged, or carries no spec and none is given.
         """
+        choose("inversion", invert, INVERSIONS)
+        if preprocess != AUTO:
+            choose("preprocessing", preprocess, PREPROCESSINGS)
+        if not 0.0 <= min_confidence <= 1.0:
+            raise UsageError(f"min_confidence is {min_confidence}; expected a probability, from 0 to 1.")
+        if threads < 1:
+            raise UsageError(f"threads is {threads}; expected at least 1.")
         path = locate(model)
-        opened = open_engine(path, engine, threads)
+        chosen = select(path, engine)
+        file = read_model(path)
+        opened = open_read(file, chosen, threads)
         found = opened.spec or spec
         if found is None:
             raise ModelError(
-                f"{model} carries no ModelSpec, so its labels are unknown; give one, or export it with oddeven export."
+                f"{path} carries no ModelSpec, so its labels are unknown; give one, or export it with oddeven export."
             )
-        view = found.input if preprocess == "auto" else replace(found.input, preprocessing=preprocess)
+        if any(
+            size not in (-1, wanted) for size, wanted in zip(opened.input.shape[1:], found.input.shape, strict=True)
+        ):
+            raise UsageError(
+                f"{path} takes {opened.input.shape[1:]} pictures, the given spec's are {found.input.shape}."
+            )
+        view = found.input if preprocess == AUTO else replace(found.input, preprocessing=preprocess)
+        choose("preprocessing", view.preprocessing, PREPROCESSINGS)
         try:
             found = replace(found, input=view, threshold=found.threshold if threshold is None else threshold)
         except ValueError as error:
             raise UsageError(f"Not possible: {error}") from error
-        return cls(opened, found, lambda: open_engine(path, opened.name), invert, min_confidence)
+        return cls(opened, found, lambda: open_read(file, chosen, threads), invert, min_confidence)
 
     def predict(self, picture: Picture) -> Prediction:
-        """The answer for one picture: a path, a file's bytes, or decoded pixels, uint8 (H, W) or (H, W, C).
+        """The answer for one picture; a blank one is `UNCERTAIN`.
 
-        A blank picture is `UNCERTAIN`.
+        Args:
+            picture: a path, a file's bytes, a PIL image, or decoded pixels, uint8 (H, W) or (H, W, C), as an array or
+                as anything with `__array__`.
 
         Raises:
-            DataError: the picture cannot be read, or is not uint8 pixels.
+            DataError: the picture cannot be read, is not uint8 pixels, or is none of these.
+            ModelError: the engine cannot compute the answer, or it is no probability.
         """
         if isinstance(picture, np.ndarray) and (one := self._ready.get(picture.shape)) and plain(picture, self._row):
             pixels = picture[one]
@@ -162,19 +187,14 @@ class Classifier:
             errors: `raise`, or `return` to give the `DataError` of a bad picture in its place.
 
         Raises:
+            UsageError: at once, where `errors` is neither, or `pictures` are not many.
             DataError: as `predict`.
         """
-        strict = errors == "raise"
-        chunks = chunks_of(pictures, self._chunk)
-        for first in chunks:
-            together = chain([first], chunks)
-            if all(isinstance(picture, np.ndarray) for picture in first):
-                for answers in in_order(partial(self._answer_chunk, strict=strict), together):
-                    yield from answers
-                return
-            work = partial(prepare_each, view=self.spec.input, invert=self._invert, strict=strict)
-            for ready in in_order(work, map(light, together), processes=True):
-                yield from self._answers_between(*ready)
+        choose("way with errors", errors, ON_ERROR)
+        many = hasattr(pictures, "__iter__") or hasattr(pictures, "__getitem__")
+        if isinstance(pictures, (str, bytes)) or not many:
+            raise UsageError(f"predict_batch takes many pictures, got one {type(pictures).__name__}; give a list.")
+        return self._each(pictures, errors == "raise")
 
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """Probability of label 1, float32 (N,), for pixels that are ready: uint8 (N, *spec.input.shape)."""
@@ -208,6 +228,19 @@ class Classifier:
     ) -> None:
         self.close()
 
+    def _each(self, pictures: Iterable[Picture], strict: bool) -> Iterator[Prediction | DataError]:
+        chunks = chunks_of(pictures, self._chunk)
+        for first in chunks:
+            together = chain([first], chunks)
+            if all(isinstance(picture, np.ndarray) for picture in first):
+                for answers in in_order(partial(self._answer_chunk, strict=strict), together):
+                    yield from answers
+                return
+            work = partial(prepare_each, view=self.spec.input, invert=self._invert, strict=strict)
+            ready_for_all = map(partial(light, channels=self.spec.input.channels), together)
+            for ready in in_order(work, ready_for_all, processes=True):
+                yield from self._answers_between(*ready)
+
     def _run(self, pixels: Pixels) -> Array:
         """The output tensor for ready pixels, from an engine that nobody else uses meanwhile."""
         try:
@@ -215,6 +248,11 @@ class Classifier:
         except IndexError:
             engine = self._another()
         q_answers = engine.invoke(self.encode(pixels))
+        if q_answers.size != len(pixels):
+            raise ModelError(
+                f"{self.spec.name} gives an output {q_answers.shape} for {len(pixels)} pictures; expected "
+                f"({len(pixels)}, 1). The file is damaged."
+            )
         self._idle.append(engine)
         return q_answers
 
@@ -263,18 +301,34 @@ class Classifier:
                 f"{self.spec.name} answers {p:g}, which is no probability: the model must end in a sigmoid, or be "
                 "exported with --from-logits."
             )
-        scores = MappingProxyType(dict(zip(self.spec.labels, (1.0 - p, p), strict=True)))
         label = self.spec.labels[int(p > self.spec.threshold)]
+        said = min(max(p, self._gap), 1.0 - self._gap)
+        scores = MappingProxyType(dict(zip(self.spec.labels, (1.0 - said, said), strict=True)))
         sure = scores[label]
         if sure < self._min_confidence:
-            reason = f"{sure:.2f} for {label} is under the asked confidence, {self._min_confidence:.2f}."
-            return Prediction(UNCERTAIN, sure, scores, reason)
+            reason = f"{sure:.4f} for {label} is under the asked confidence, {self._min_confidence:g}"
+            most = f", and {1.0 - self._gap:.4f} is the most that its quantized output can say"
+            return Prediction(UNCERTAIN, sure, scores, f"{reason}{most if sure == 1.0 - self._gap else ''}.")
         return Prediction(label, sure, scores)
 
 
 def blank(error: BlankError) -> Prediction:
     """The answer for a picture with nothing on it."""
     return Prediction(UNCERTAIN, 0.0, MappingProxyType({}), str(error))
+
+
+def _gap(output: TensorInfo) -> float:
+    """How far the probabilities of a quantized output end from 0 or 1, at the end where they end earlier; 0 for others.
+
+    With 256 steps of 1/256 from 0 they end at 255/256. What is said of one label is said of the other, so 1/256 is the
+    least: 0 would claim more than an output can that has no 1. An output that ends earlier than that is left alone.
+    """
+    if output.scale == 0.0:
+        return 0.0
+    limits = np.iinfo(output.dtype)
+    low, high = decode(np.array([limits.min, limits.max], output.dtype), output).tolist()
+    gap = max(low, 1.0 - high, 0.0)
+    return gap if gap < 1.5 * output.scale else 0.0
 
 
 def _closed() -> Engine:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import gc
 import importlib
+import io
 import signal
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from typing import cast
 import click
 
 from oddeven.runtime.errors import OddEvenError, OutputError, UsageError
+from oddeven.runtime.process import take
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("oddeven.train.command", "Train Keras models by a recipe."),
@@ -35,6 +37,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "info": ("oddeven.runtime.commands.info", "Show what a model file is, or what is installed here."),
 }
 INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only writing can meet
 
 
 class LazyGroup(click.Group):
@@ -68,6 +71,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every error we raise on purpose becomes one line on stderr and its exit code."""
+    take()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal's encoding cannot
     if hasattr(signal, "SIGPIPE"):
         # `oddeven predict ... | head` ends as quietly as any other command.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -97,7 +103,7 @@ def _refused(error: OSError) -> int:
     if error.filename is not None:
         click.echo(f"oddeven: {error.filename} cannot be used: {error.strerror}.", err=True)
         return UsageError.exit_code
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno not in FULL:
         raise error
     click.echo(f"oddeven: The result cannot be written: {error.strerror}.", err=True)
     with suppress(OSError):

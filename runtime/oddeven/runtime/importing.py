@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import click
 
 from oddeven.runtime.errors import extra, needing
-from oddeven.runtime.quiet import quiet
+from oddeven.runtime.process import quiet
 
 
 @contextmanager

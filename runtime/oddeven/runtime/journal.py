@@ -11,13 +11,12 @@ import fcntl
 import io
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from oddeven.runtime.answer import as_fields, as_row, header
+from oddeven.runtime.answer import as_fields, as_row, header, writable
 from oddeven.runtime.errors import DataError, OutputError, UsageError, choose
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 Key = tuple[str, int]  # a picture's name in its folder, and when it was written, in ns since 1970
 SUFFIXES = (".jsonl", ".csv")
 WRITTEN = "mtime_ns"
-# What would break a line, or cannot be written as UTF-8: a file's name may hold it.
-UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 
 
 class Journal:
@@ -146,11 +143,6 @@ class Journal:
 
     def _unwritable(self, error: OSError) -> OutputError:
         return OutputError(f"Cannot write {self._path}: {error.strerror or error}.")
-
-
-def writable(text: str) -> str:
-    """`text` with line breaks, control characters and bytes that are no UTF-8 written as escapes."""
-    return UNWRITABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _csv_line(cells: Sequence[object]) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.image import prepare, read
 from oddeven.runtime.parallel import chunks_of, in_order
-from oddeven.runtime.sources import below
+from oddeven.runtime.sources import below, folders
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Pixels
 
@@ -46,7 +46,7 @@ def load(folder: Path, spec: ModelSpec, max_bad: int) -> Labelled:
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give one with the subfolders {' and '.join(spec.labels)}.")
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and any(below(path)))
+    names = [path.name for path in folders(folder) if any(below(path))]
     if set(names) != set(spec.labels):
         raise DataError(
             f"{folder} has pictures in the subfolders {', '.join(names) or '(none)'}; the model answers "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import struct
 import threading
 import warnings
@@ -15,10 +16,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from oddeven.runtime.errors import DataError
+from oddeven.runtime.sources import FORMATS
 from oddeven.runtime.tensor import Pixels, middle
 
-# Pillow knows more; a device that reads pictures of strangers should not run Ghostscript for one of them.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MODES = {1: "L", 3: "RGB"}
 ENOUGH_SIDE = 1024
 ORIENTATION = 0x0112  # the EXIF tag
@@ -31,7 +31,7 @@ QUIET = threading.Lock()
 
 
 def read(source: Path | bytes, channels: int) -> Pixels:
-    """Decode a picture, turned upright as its EXIF data says, transparency laid onto a ground.
+    """Decode an image file, turned upright as its EXIF data says, transparency laid onto a ground.
 
     Args:
         source: a file's path or its bytes: PNG, JPEG, BMP, GIF, TIFF, WebP or PPM, the first frame of several.
@@ -45,22 +45,50 @@ def read(source: Path | bytes, channels: int) -> Pixels:
         DataError: the file is missing, not a picture, damaged, or so large that it may be a decompression bomb.
     """
     name = "the given bytes" if isinstance(source, bytes) else str(source)
-    try:
+    with _decoding(name):
+        if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):  # a pipe might wait for ever
+            raise DataError(f"{name} is not a file; give the bytes of a picture on stdin, as -.")
         with _quiet():
-            opened = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+            opened = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=tuple(FORMATS))
             if opened.format == "TIFF":  # which reads its tags while it decodes
                 opened.load()
         with opened:
             opened.draft(MODES[channels], (ENOUGH_SIDE, ENOUGH_SIDE))
-            opened.load()
-            with _quiet():
-                upright = _upright(opened)
-            return _to_pixels(upright, channels)
+            return _pixels(opened, channels)
+
+
+def pixels_of(image: Image.Image, channels: int) -> Pixels:
+    """A PIL image as `read` gives the file that it would be saved to: uint8 (height, width, channels).
+
+    Raises:
+        DataError: it was opened from a file that is damaged, it is closed, or it has no pixels.
+    """
+    name = f"the given {type(image).__name__}"
+    with _decoding(name):
+        if not image.width * image.height:
+            raise DataError(f"{name} has {image.width}x{image.height} pixels; expected at least one.")
+        return _pixels(image, channels)
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Pillow's errors as ours, about the image called `name`."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise DataError(f"There is no file {name}.") from error
     except UNREADABLE as error:
-        reason = "not a picture" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+        known = not isinstance(error, UnidentifiedImageError)
+        reason = (str(error).rstrip(".") or type(error).__name__) if known else "not a picture"
         raise DataError(f"{name} cannot be read as a picture: {reason}.") from error
+
+
+def _pixels(image: Image.Image, channels: int) -> Pixels:
+    """Decoded, upright, and as uint8 (H, W, channels)."""
+    image.load()
+    with _quiet():
+        upright = _upright(image)
+    return _to_pixels(upright, channels)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -1,37 +1,49 @@
-"""Which pictures a user means: files, globs, folders, lists of files, and bytes on stdin."""
+"""Which images a user means: files, globs, folders, lists of files, and bytes on stdin.
+
+The one lister of image files: `predict`, `watch`, `verify --data` and training all take the same ones.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path
+from typing import TextIO
 
 from oddeven.runtime.errors import DataError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# The formats that are decoded, with the suffixes that Pillow knows for each. Pillow decodes more formats; a device that
+# reads images of strangers should not run Ghostscript for one of them.
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "PNG": (".apng", ".png"),
+    "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg"),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+    "PPM": (".pbm", ".pfm", ".pgm", ".pnm", ".ppm"),
+}
+SUFFIXES = tuple(sorted(suffix for suffixes in FORMATS.values() for suffix in suffixes))
 STDIN = "-"
 
 
-def named(paths: Iterable[str]) -> Iterator[tuple[str, Path | bytes]]:
-    """The pictures meant by `paths`, each with the name to report it under.
+def named(paths: Iterable[str]) -> Iterator[tuple[str, Path | bytes | DataError]]:
+    """The images meant by `paths`, each with the name to report it under.
 
-    A folder stands for the pictures at any depth below it, by name; `-` for the bytes of one picture on stdin; what is
-    no file but has `*`, `?` or `[` in it for what it matches.
-
-    Raises:
-        DataError: a folder or glob holds no picture, or stdin is empty.
+    A folder stands for the images at any depth below it, by name; `-` for the bytes of one image on stdin; what is
+    no file but has `*`, `?` or `[` in it for what it matches. Where a path stands for no image, or a folder below it
+    cannot be read, the error takes the image's place, so that it does not end the work on the others.
     """
     for path in paths:
         if path == STDIN:
             content = sys.stdin.buffer.read()
-            if not content:
-                raise DataError("There is nothing on stdin; give a picture there, or name files.")
-            yield "stdin", content
-        elif Path(path).is_dir():
-            yield from _each(below(Path(path)), f"The folder {path} holds no picture ({', '.join(SUFFIXES)}).")
-        elif has_magic(path) and not Path(path).exists():
-            yield from _each(map(Path, sorted(glob(path, recursive=True))), f"Nothing matches {path}.")
+            yield "stdin", content or DataError("There is nothing on stdin; give a picture there, or name files.")
+        elif os.path.isdir(path):
+            yield from _each(path, walk(Path(path)), f"The folder {path} holds no picture ({', '.join(SUFFIXES)}).")
+        elif has_magic(path) and not os.path.exists(path):
+            yield from _each(path, map(Path, sorted(glob(path, recursive=True))), f"Nothing matches {path}.")
         else:
             yield path, Path(path)
 
@@ -42,25 +54,87 @@ def listed(source: str) -> Iterator[str]:
     Raises:
         DataError: the file cannot be read.
     """
+    is_file = source != STDIN
     try:
-        with sys.stdin if source == STDIN else open(source, encoding="utf-8", errors="surrogateescape") as lines:
-            for line in lines:
-                if path := line.rstrip("\n"):
-                    yield path
+        file = os.open(source, os.O_RDONLY) if is_file else sys.stdin.fileno()
+        lines = os.fdopen(file, encoding="utf-8", errors="surrogateescape", closefd=is_file)
     except OSError as error:
         raise DataError(f"Cannot read the list of files {source}: {error.strerror}.") from error
+    return _lines(lines)
 
 
-def below(folder: Path) -> Iterator[Path]:
-    """The pictures at any depth below `folder`, by name."""
-    return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
+def _lines(lines: TextIO) -> Iterator[str]:
+    with lines:
+        for line in lines:
+            if path := line.rstrip("\n"):
+                yield path
 
 
-def _each(paths: Iterable[Path], otherwise: str) -> Iterator[tuple[str, Path]]:
-    """Each path under its own name; the error `otherwise` where there is none."""
-    found = False
-    for path in paths:
-        found = True
-        yield str(path), path
-    if not found:
-        raise DataError(otherwise)
+def is_image_name(name: str) -> bool:
+    """Whether a file of that name in a folder is taken for an image; hidden ones are not, such as macOS's `._1.jpg`."""
+    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
+
+
+def folders(folder: Path) -> list[Path]:
+    """The folders in `folder`, by name, hidden ones left out.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and os.path.isdir(path))
+    except OSError as error:
+        raise DataError(f"The folder {str(folder)!r} cannot be read: {error.strerror}.") from error
+
+
+def below(folder: Path, above: Sequence[Path] = ()) -> Iterator[Path]:
+    """The images at any depth below `folder`, by name. Links are followed, but not in a circle.
+
+    Args:
+        above: real paths of folders that a link must not lead back to.
+
+    Raises:
+        DataError: a folder cannot be read, or a link leads back to a folder above it.
+    """
+    for found in walk(folder, above):
+        if isinstance(found, DataError):
+            raise found
+        yield found
+
+
+def walk(folder: Path, above: Sequence[Path] = ()) -> Iterator[Path | DataError]:
+    """As `below`, with each error in the place of the folder that it is about."""
+    waiting = [(folder, tuple(above))]
+    while waiting:
+        path, above = waiting.pop()
+        if not os.path.isdir(path):
+            yield path
+            continue
+        try:
+            real, children = path.resolve(), sorted(path.iterdir(), reverse=True)
+        except OSError as error:
+            yield DataError(f"The folder {str(path)!r} cannot be read: {error.strerror}.")
+            continue
+        if real in above:
+            yield DataError(f"The link {str(path)!r} leads back to {str(real)!r}, a folder above it; remove the link.")
+            continue
+        waiting += [(child, (*above, real)) for child in children if _is_taken(child)]
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether `path` is a visible folder, or may be an image: a broken link may, so that it is named; a pipe is not."""
+    if os.path.isdir(path):
+        return not path.name.startswith(".")
+    return is_image_name(path.name) and (os.path.isfile(path) or not os.path.exists(path))
+
+
+def _each(
+    path: str, found: Iterable[Path | DataError], otherwise: str
+) -> Iterator[tuple[str, Path | bytes | DataError]]:
+    """Each image under its own name; the error `otherwise` where there is none."""
+    none = True
+    for image in found:
+        none = False
+        yield (path if isinstance(image, DataError) else str(image)), image
+    if none:
+        yield path, DataError(otherwise)

@@ -55,6 +55,9 @@ class InputSpec:
             raise ValueError(f"the input has {self.channels} channels; 1 (grey) and 3 (RGB) are supported.")
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"the value range {self.low} to {self.high} is not a range.")
+        for name, value in self.parameters.items():
+            if not math.isfinite(value):
+                raise ValueError(f"the parameter {name} is {value}; expected a finite number.")
         if self.polarity not in POLARITIES:
             raise ValueError(f"unknown polarity {self.polarity!r}; known are {', '.join(POLARITIES)}.")
 

@@ -117,7 +117,8 @@ def _ink(relief: Floats) -> tuple[Floats, Box]:
         BlankError: nothing is high enough above the noise, or only a few pixels.
     """
     # Neighbours differ by noise alone, but at edges: for a normal distribution the median of |a - b| is 0.95 sigma.
-    noise = float(middle(np.abs(np.diff(relief[::4].ravel())))) / 0.95 if relief.size > 1 else 0.0
+    steps = np.abs(np.diff(relief[::4].ravel()))
+    noise = float(middle(steps)) / 0.95 if steps.size else 0.0
     high = relief[relief > max(NOISES * noise, LEAST_CONTRAST)]
     if not high.size:
         raise BlankError(BLANK)

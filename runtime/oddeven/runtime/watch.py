@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from oddeven.runtime.answer import writable
 from oddeven.runtime.classifier import Classifier, Prediction
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.journal import Journal, Key, writable
-from oddeven.runtime.sources import SUFFIXES
+from oddeven.runtime.journal import Journal, Key
+from oddeven.runtime.sources import is_image_name
 
 UNREADABLE = "unreadable"
 SETTLED_SECONDS = 1.0  # unchanged for so long, a picture is taken to be whole
@@ -66,14 +67,14 @@ def _scan(folder: Path, done: set[Key], before: Mapping[Key, Seen]) -> dict[Key,
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or not entry.name.lower().endswith(SUFFIXES):
+                if not is_image_name(entry.name):
                     continue
                 try:
-                    state = entry.stat()
-                except FileNotFoundError:
-                    continue  # it went away meanwhile
+                    state, is_file = entry.stat(), entry.is_file()
+                except OSError:
+                    continue  # it went away meanwhile, or is a link that leads nowhere
                 key = writable(entry.name), state.st_mtime_ns
-                if key in done or not entry.is_file():
+                if key in done or not is_file:
                     continue
                 known = before.get(key)
                 if known is None or known.size_bytes != state.st_size:

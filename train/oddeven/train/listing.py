@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from PIL import Image
-
 from oddeven.runtime.errors import DataError, choose
+from oddeven.runtime.sources import below, folders
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("path", "label", "split", "group", "slice")
@@ -75,36 +74,18 @@ def read(path: Path, positive: str | None = None) -> Listing:
 
 def _from_splits(path: Path) -> Iterator[Record]:
     names = {"validation": "val", **{name: name for name in SPLITS}}
-    for folder in _folders(path):
+    for folder in folders(path):
         if folder.name not in names:
             raise DataError(f"{path} has train/ and so is read as splits, but {folder.name!r} is none of {SPLITS}.")
         yield from _from_labels(folder, names[folder.name])
 
 
 def _from_labels(path: Path, split: str = "") -> Iterator[Record]:
-    for folder in _folders(path):
-        found = list(_pictures(folder, (path.resolve(),)))
+    for folder in folders(path):
+        found = list(below(folder, (path.resolve(),)))
         if not found:
             raise DataError(f"The folder {str(folder)!r} holds no picture; fill or remove it.")
         yield from (Record(picture, folder.name, split, slice=folder.name) for picture in found)
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-
-
-def _pictures(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
-    """The pictures in and below `folder`, by suffix; hidden files are none. Links are followed, but not in a circle."""
-    real = folder.resolve()
-    if real in above:
-        raise DataError(f"The link {str(folder)!r} leads back to {str(real)!r}, a folder above it; remove the link.")
-    for child in sorted(folder.iterdir()):
-        if child.name.startswith("."):
-            continue
-        if child.is_dir():
-            yield from _pictures(child, (*above, real))
-        elif child.suffix.lower() in Image.registered_extensions():
-            yield child
 
 
 def _from_csv(path: Path) -> Iterator[Record]:

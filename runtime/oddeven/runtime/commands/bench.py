@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from oddeven.runtime.bench import Cost, bench
-from oddeven.runtime.catalogue import DEFAULT_MODEL
+from oddeven.runtime.catalogue import resolve
+from oddeven.runtime.commands.model_options import tell_of_path
 from oddeven.runtime.engines import AUTO, ENGINES
 from oddeven.runtime.machine import here
 from oddeven.runtime.table import render
@@ -20,18 +21,19 @@ HEADER = ("file", "engine", "bytes", "best us", "p50 us", "p90 us", "p99 us", "f
 
 
 @click.command()
-@click.argument("model", default=DEFAULT_MODEL)
+@click.argument("model", required=False)
 @click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Of answers, a file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(model: str, engine: str, threads: int, seconds: float, as_json: bool) -> None:
-    """Measure MODEL on this machine: a bundled name, a file, or an artifact folder with all its files.
+def command(model: str | None, engine: str, threads: int, seconds: float, as_json: bool) -> None:
+    """Measure MODEL on this machine: a file, an artifact folder with all its files, or a bundled name (deep_cnn).
 
     One ready image at a time, in five windows. `best` is the median of the fastest window, the percentiles are over all
     windows: what the machine sustains. Slower windows are counted: something else ran, or the CPU grew hot.
     """
-    verdicts = _verdicts(model)
+    tell_of_path(model)
+    verdicts = {file.path: file.verdict for file in resolve(model)}
     costs = []
     for path in verdicts:
         click.echo(f"{path} ...", err=True)
@@ -44,20 +46,6 @@ def command(model: str, engine: str, threads: int, seconds: float, as_json: bool
     click.echo(render(HEADER, [_row(cost) for cost in costs]))
     click.echo("\n" + ", ".join(f"{key}: {value}" for key, value in dataclasses.asdict(machine).items() if value))
     click.echo(_fastest(costs, verdicts))
-
-
-def _verdicts(model: str) -> Mapping[Path, str]:
-    """The files to measure, and what the gate said of each when it was exported; "" for a file alone."""
-    from oddeven.runtime import artifact
-    from oddeven.runtime.catalogue import locate
-
-    if not Path(model).is_dir():
-        return {locate(model): ""}
-    return {
-        folder / record.file: record.parity.verdict
-        for folder in artifact.find([Path(model)])
-        for record in artifact.load_manifest(folder).files
-    }
 
 
 def _row(cost: Cost) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oddeven.runtime.answer import as_fields
-from oddeven.runtime.commands.model_options import exit_on_sigterm, model_options, pin_option
+from oddeven.runtime.commands.model_options import exit_on_sigterm, model_options, open_classifier, pin_option
 
 if TYPE_CHECKING:  # NumPy takes longer to import than --help may
     from oddeven.runtime.camera import Seen
@@ -53,8 +53,7 @@ def command(
     A pin of --on-label follows the steady label. Exit code 0 at the end of a video, 5 when the camera is lost.
     """
     from oddeven.runtime.camera import default_source, look, opened
-    from oddeven.runtime.catalogue import DEFAULT_MODEL
-    from oddeven.runtime.classifier import UNCERTAIN, Classifier
+    from oddeven.runtime.classifier import UNCERTAIN
     from oddeven.runtime.errors import DataError
     from oddeven.runtime.pins import Pins
     from oddeven.runtime.preview import draw
@@ -62,7 +61,7 @@ def command(
     exit_on_sigterm()
     source = source or default_source()
     with (
-        Classifier.load(model or DEFAULT_MODEL, **options) as classifier,  # type: ignore[arg-type]
+        open_classifier(model, options) as classifier,
         Pins(wiring, (*classifier.spec.labels, UNCERTAIN)) as pins,
         opened(source) as images,
     ):

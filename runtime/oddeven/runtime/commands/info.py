@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from oddeven.runtime.commands.model_options import tell_of_path
 from oddeven.runtime.engines import ENGINES, installed, open_engine
 from oddeven.runtime.errors import OddEvenError
 from oddeven.runtime.files import sha256
@@ -50,9 +51,10 @@ def _about_model(model: str) -> dict[str, object]:
     """The file, its tensors and its spec."""
     from oddeven.runtime.catalogue import locate
 
+    tell_of_path(model)
     path = locate(model)
-    content = path.read_bytes()
     engine = open_engine(path)
+    content = path.read_bytes()
     facts: dict[str, object] = {
         "file": str(path),
         "size_bytes": len(content),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from oddeven.runtime.engines import AUTO, ENGINES
+
+if TYPE_CHECKING:  # NumPy takes longer to import than --help may
+    from oddeven.runtime.classifier import Classifier
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 ENVIRONMENT = "ODDEVEN_MODEL"
@@ -37,6 +42,26 @@ def model_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def open_classifier(model: str | None, options: dict[str, Any]) -> Classifier:
+    """Open `model` with what `model_options` gave; where it is a folder, say on stderr which file is taken."""
+    from oddeven.runtime.catalogue import locate
+    from oddeven.runtime.classifier import Classifier
+
+    tell_of_path(model)
+    path = locate(model)
+    if model and os.path.isdir(model):
+        click.echo(f"oddeven: taking {path}.", err=True)
+    return Classifier.load(path, **options)
+
+
+def tell_of_path(model: str | None) -> None:
+    """Say on stderr that `model` is taken for the path it is, where a bundled model has the same name."""
+    from oddeven.runtime.catalogue import bundled
+
+    if model in bundled() and os.path.exists(model):
+        click.echo(f"oddeven: {model} is {Path(model).absolute()} here, not the bundled model.", err=True)
 
 
 def pin_option(command: Command) -> Command:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oddeven.runtime.answer import as_fields, as_row, header
-from oddeven.runtime.commands.model_options import model_options
+from oddeven.runtime.answer import as_fields, as_row, header, writable
+from oddeven.runtime.commands.model_options import model_options, open_classifier
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.sources import listed, named
 from oddeven.runtime.table import render
@@ -54,12 +54,10 @@ def command(
     """
     if not images and files_from is None:
         raise click.UsageError("Missing argument '[PATH|-]...'.", context)
-    from oddeven.runtime.catalogue import DEFAULT_MODEL
-    from oddeven.runtime.classifier import Classifier
-
+    paths = listed(files_from) if files_from else iter(())
     bad: list[str] = []
-    with Classifier.load(model or DEFAULT_MODEL, **options) as classifier:  # type: ignore[arg-type]
-        sources: Iterable[tuple[str, Picture]] = named(chain(images, listed(files_from) if files_from else ()))
+    with open_classifier(model, options) as classifier:
+        sources: Iterable[tuple[str, Picture]] = named(chain(images, paths))
         if show or save_input:
             sources = _looked_at(classifier, sources, show, save_input)
         watched = sys.stderr.isatty() and (form is None or not sys.stdout.isatty())
@@ -80,7 +78,7 @@ def _good(classifier: Classifier, sources: Iterable[tuple[str, Picture]], bad: l
         name = names.popleft()
         if isinstance(outcome, DataError):
             bad.append(name)
-            click.echo(f"oddeven: {name}: {outcome}", err=True)
+            click.echo(f"oddeven: {writable(name)}: {writable(str(outcome))}", err=True)
         else:
             yield name, outcome
 
@@ -101,7 +99,7 @@ def _looked_at(
         except DataError:
             continue  # the answer says why
         if show:
-            click.echo(f"{name}\n{draw(pixels)}", err=True)
+            click.echo(f"{writable(name)}\n{draw(pixels)}", err=True)
         if folder:
             with replacing(folder / f"{number:04}-{Path(name).stem}.png") as partial:
                 Image.fromarray(pixels.squeeze()).save(partial)
@@ -121,7 +119,7 @@ def _counted(answers: Answers, watched: bool) -> Answers:
 
 
 def _table(answers: Answers, labels: tuple[str, str]) -> None:
-    rows = [(name, answer.label, f"{answer.probability:.4f}", answer.reason) for name, answer in answers]
+    rows = [(writable(name), answer.label, f"{answer.probability:.4f}", answer.reason) for name, answer in answers]
     if rows:
         width = 4 if any(row[3] for row in rows) else 3
         click.echo(render(("file", "answer", "probability", "reason")[:width], [row[:width] for row in rows]))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from oddeven.runtime.catalogue import bundled, locate
+from oddeven.runtime.catalogue import bundled, resolve
+from oddeven.runtime.commands.model_options import tell_of_path
 from oddeven.runtime.engines import AUTO, ENGINES, installed
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.table import render
@@ -35,8 +35,7 @@ def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_
 
     outcomes = [
         check(path, name)
-        for model in models or bundled()
-        for path in _files(model)
+        for path in ([path for model in models for path in _files(model)] or bundled().values())
         for name in ([engine] if engine != AUTO else _engines(path))
     ]
     for outcome in outcomes:
@@ -58,16 +57,14 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     return outcome.file, outcome.engine, f"{outcome.largest:.6f}", f"{outcome.allowed:.6f}", result
 
 
-def _files(model: str) -> Iterator[Path]:
-    """The model files that `model` stands for, a folder for all that an engine installed here reads."""
-    if not Path(model).is_dir():
-        yield locate(model)
-        return
-    readable = {row.suffix for name, row in ENGINES.items() if installed(name)}
-    found = sorted(path for path in Path(model).rglob("*") if path.suffix in readable)
+def _files(model: str) -> list[Path]:
+    """The model files that `model` stands for; of a folder, those that an engine installed here reads."""
+    tell_of_path(model)
+    meant = resolve(model)
+    found = [file.path for file in meant if file.readable] if len(meant) > 1 else [meant[0].path]
     if not found:
         raise ModelError(f"{model} holds no model file that an engine installed here reads.")
-    yield from found
+    return found
 
 
 def _engines(path: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from oddeven.runtime.answer import as_fields
-from oddeven.runtime.commands.model_options import exit_on_sigterm, model_options, pin_option
+from oddeven.runtime.commands.model_options import exit_on_sigterm, model_options, open_classifier, pin_option
 
 
 @click.command()
@@ -42,14 +42,13 @@ def command(
     The answers survive a kill at any point: none is lost and none is there twice. A picture that is still being
     written is waited for; one that stays unreadable is noted as such after half a minute.
     """
-    from oddeven.runtime.catalogue import DEFAULT_MODEL
-    from oddeven.runtime.classifier import UNCERTAIN, Classifier
+    from oddeven.runtime.classifier import UNCERTAIN
     from oddeven.runtime.journal import Journal
     from oddeven.runtime.pins import Pins
     from oddeven.runtime.watch import UNREADABLE, watch
 
     exit_on_sigterm()
-    with Classifier.load(model or DEFAULT_MODEL, **options) as classifier:  # type: ignore[arg-type]
+    with open_classifier(model, options) as classifier:
         labels = classifier.spec.labels
         with Journal(out, labels) as journal, Pins(wiring, (*labels, UNCERTAIN, UNREADABLE)) as pins:
             for name, answer in watch(folder, journal, classifier, interval, once):

@@ -1,12 +1,13 @@
 """Engines: what executes a model file, as rows of one table.
 
-Adding one is a module with `open_model(path, threads) -> Engine`, and a row.
+Adding one is a module with `open_model(model, threads) -> Engine`, which imports its package, and a row.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from oddeven.runtime.attachment import ModelFile, read_model
 from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError, choose, needing
+from oddeven.runtime.process import try_first
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Array, TensorInfo
 
@@ -44,6 +47,9 @@ class Engine(Protocol):
         """The output tensor, (N, 1), real or quantized, for `batch`, (N, H, W, C) in the input's dtype.
 
         One call at a time.
+
+        Raises:
+            ModelError: the engine cannot compute it, most likely because the file is damaged.
         """
         ...
 
@@ -76,11 +82,18 @@ ENGINES: Mapping[str, EngineRow] = {
     ),
 }
 AUTO = "auto"
+DTYPES = ("float32", "uint8", "int8", "int16")
 
 
 def closed() -> UsageError:
     """The error for an engine that is used after it was closed."""
     return UsageError("The model is closed; load it again.")
+
+
+def failed(path: Path, engine: str, what: str, error: Exception) -> ModelError:
+    """The error for a file that the package behind `engine` cannot `what`, with the package's own reason."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ModelError(f"{path}: {engine} {engine_version(engine)} cannot {what} it ({reason:.200}).")
 
 
 def installed(name: str) -> bool:
@@ -149,18 +162,40 @@ def open_engine(path: Path, name: str = AUTO, threads: int = 1) -> Engine:
         UsageError, MissingPackageError: as `select`.
         ModelError: the file is missing, damaged, not of its kind, or not a two-class image model.
     """
-    if not path.is_file():
-        raise ModelError(f"There is no model file {path}.")
-    row = ENGINES[name := select(path, name)]
+    chosen = select(path, name)
+    return open_read(read_model(path), chosen, threads)
+
+
+def open_read(model: ModelFile, name: str, threads: int) -> Engine:
+    """Open a model file that has been read with the engine `name`.
+
+    Raises:
+        ModelError: as `open_engine`.
+    """
+    row = ENGINES[name]
+    open_model = importlib.import_module(row.module).open_model
     with needing(f"The engine {name}", row.install):
-        engine = cast(Engine, importlib.import_module(row.module).open_model(path, threads))
+        if not model.sealed:
+            try_first(lambda: _tried(open_model(model, threads)), model.path)
+        engine = cast(Engine, open_model(model, threads))
     if len(engine.input.shape) != 4 or engine.output.shape[1:] not in ((), (1,)):
         raise ModelError(
-            f"{path}: expected pictures (N, H, W, C) in and one probability out, "
+            f"{model.path}: expected pictures (N, H, W, C) in and one probability out, "
             f"got {engine.input.shape} in and {engine.output.shape} out."
         )
+    for what, info in (("input", engine.input), ("output", engine.output)):
+        if info.dtype not in DTYPES or not 0.0 <= info.scale < math.inf:
+            raise ModelError(
+                f"{model.path}: its {what} is {info.dtype} in steps of {info.scale:g}; expected {', '.join(DTYPES)}."
+            )
     if engine.spec and engine.spec.input.shape != engine.input.shape[1:]:
         raise ModelError(
-            f"{path}: its spec says {engine.spec.input.shape} pictures, its tensors {engine.input.shape[1:]}."
+            f"{model.path}: its spec says {engine.spec.input.shape} pictures, its tensors {engine.input.shape[1:]}."
         )
     return engine
+
+
+def _tried(engine: Engine) -> None:
+    """Let an engine answer for a picture and for two, as it will be asked to."""
+    for count in (1, 2):
+        engine.invoke(np.zeros((count, *(max(1, size) for size in engine.input.shape[1:])), engine.input.dtype))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 
-from oddeven.runtime.attachment import ONNX_KEY, check_onnx
-from oddeven.runtime.engines import Engine, closed, engine_version
+from oddeven.runtime.attachment import ONNX_KEY, ModelFile
+from oddeven.runtime.engines import Engine, closed, engine_version, failed
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.quiet import quiet
+from oddeven.runtime.process import quiet
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Array, TensorInfo, decode
 
 ERRORS_ONLY = 3
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"  # for weights in files beside the model's own
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 
 
@@ -25,12 +26,12 @@ class OnnxEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, session: Any, path: Path) -> None:
-        self._session = session
+    def __init__(self, session: Any, model: ModelFile) -> None:
+        self._session, self._path = session, model.path
         (source,), (sink,) = session.get_inputs(), session.get_outputs()
         self.input, self.output = _info(source), _info(sink)
         text = session.get_modelmeta().custom_metadata_map.get(ONNX_KEY)
-        self.spec = None if text is None else from_json(ModelSpec, text, f"{path}: metadata {ONNX_KEY!r}")
+        self.spec = None if text is None else from_json(ModelSpec, text, f"{model.path}: metadata {ONNX_KEY!r}")
 
     @property
     def version(self) -> str:
@@ -41,7 +42,10 @@ class OnnxEngine:
         """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
         if self._session is None:
             raise closed()
-        return cast(Array, self._session.run([self.output.name], {self.input.name: batch})[0])
+        try:
+            return cast(Array, self._session.run([self.output.name], {self.input.name: batch})[0])
+        except Exception as error:
+            raise failed(self._path, self.name, "run", error) from error
 
     def run(self, batch: Array) -> npt.NDArray[np.float32]:
         """Probability of label 1, float32 (N,), for `batch`, (N, H, W, C) in the input's dtype."""
@@ -52,30 +56,26 @@ class OnnxEngine:
         self._session = None
 
 
-def open_model(path: Path, threads: int) -> Engine:
+def open_model(model: ModelFile, threads: int) -> Engine:
     """Open an `.onnx` file.
 
     Raises:
         ModelError: the file is damaged, or has several inputs or outputs.
     """
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as failures
-
-    check_onnx(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = ERRORS_ONLY
-    refusals = (failures.Fail, failures.InvalidArgument, failures.InvalidGraph, failures.InvalidProtobuf,
-                failures.NoSuchFile, failures.NotImplemented, failures.RuntimeException, ValueError)  # fmt: skip
+    options.add_session_config_entry(WEIGHTS_FOLDER, str(model.path.absolute().parent))
     try:
         with quiet():  # Debian's of 32 bits complains of its own build
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return OnnxEngine(session, path)
-    except refusals as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(
-            f"{path}: onnxruntime {engine_version('onnxruntime')} cannot load it ({reason:.200})."
-        ) from error
+            session = onnxruntime.InferenceSession(
+                model.content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )  # which would print to stdout, and try the same once more
+        return OnnxEngine(session, model)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise failed(model.path, OnnxEngine.name, "load", error) from error
 
 
 def _info(node: Any) -> TensorInfo:

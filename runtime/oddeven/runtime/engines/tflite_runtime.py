@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from tflite_runtime.interpreter import Interpreter
 
+from oddeven.runtime.attachment import ModelFile
 from oddeven.runtime.engines import Engine
 from oddeven.runtime.engines.tflite import open_interpreter
 
 
-def open_model(path: Path, threads: int) -> Engine:
+def open_model(model: ModelFile, threads: int) -> Engine:
     """Open a `.tflite` file with tflite-runtime."""
-    from tflite_runtime.interpreter import Interpreter
-
-    return open_interpreter("tflite-runtime", Interpreter, path, threads)
+    return open_interpreter("tflite-runtime", Interpreter, model, threads)
