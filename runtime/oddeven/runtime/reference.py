@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.errors import ModelError
+from oddeven.runtime.errors import DataError, ModelError
 from oddeven.runtime.files import replacing, sha256
 from oddeven.runtime.tensor import Pixels
 
@@ -23,22 +23,33 @@ class Reference:
 
     Attributes:
         images: uint8 (N, H, W, C), as the model takes them.
-        labels: uint8 (N,), 0 or 1.
+        labels: uint8 (N,), 0 or 1; None where they are not known.
         slices: str (N,), the group each picture is reported under.
         probabilities: the Keras model's, of label 1, float32 (N,).
         dataset_sha256: of the dataset, as in the model's provenance.
     """
 
     images: Pixels
-    labels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8] | None
     slices: npt.NDArray[np.str_]
     probabilities: npt.NDArray[np.float32]
     dataset_sha256: str
 
     @property
     def data_sha256(self) -> str:
-        """Of the pictures and labels."""
-        return sha256(self.images.tobytes() + self.labels.tobytes())
+        """Of the pictures, and of the labels where they are known."""
+        return sha256(self.images.tobytes() + (b"" if self.labels is None else self.labels.tobytes()))
+
+    @property
+    def truth(self) -> npt.NDArray[np.uint8]:
+        """The labels, for what cannot do without.
+
+        Raises:
+            DataError: they are not known.
+        """
+        if self.labels is None:
+            raise DataError("These pictures have no labels, and this needs them: take a reference that holds labels.")
+        return self.labels
 
 
 def save(reference: Reference, path: Path) -> None:
@@ -48,25 +59,28 @@ def save(reference: Reference, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     with replacing(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **vars(reference))
+        np.savez_compressed(file, **{name: value for name, value in vars(reference).items() if value is not None})
 
 
 def load(path: Path) -> Reference:
-    """Read what `save` wrote; pickled arrays are refused.
+    """Read what `save` wrote; pickled arrays are refused. Only the labels may be absent.
 
     Raises:
         ModelError: the file is missing, damaged, or its arrays do not fit together.
     """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in Reference.__dataclass_fields__}
+            known = [name for name in Reference.__dataclass_fields__ if name != "labels" or name in file]
+            arrays = {"labels": None, **{name: file[name] for name in known}}
             reference = Reference(**{**arrays, "dataset_sha256": str(arrays["dataset_sha256"])})
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} is not a readable reference ({error}); export the model again.") from error
     kinds = {"images": ("u1", 4), "labels": ("u1", 1), "slices": ("U", 1), "probabilities": ("f4", 1)}
     for name, (kind, dimensions) in kinds.items():
         array = getattr(reference, name)
-        fits = array.dtype.kind == kind[0] and array.ndim == dimensions and len(array) == len(reference.labels)
+        if array is None:
+            continue
+        fits = array.dtype.kind == kind[0] and array.ndim == dimensions and len(array) == len(reference.images)
         if not fits or not len(array):
             raise ModelError(f"{path}: {name} is {array.dtype} {array.shape}, which does not fit the other arrays.")
     return reference
