@@ -180,7 +180,7 @@ SMALL = BUILT_IN["small"]
 def test_so_many_images_as_planned_let_a_good_file_pass(policy, share, power, labelled):
     """The plan against the real comparison: at least that often on so many images, less often on half as many."""
     random, planned = np.random.default_rng(0), images_needed(share / 2, share / 2, policy, labelled, power)
-    runs = 400
+    runs = 250
     rates = []
     for count in (planned, planned // 2):
         passed = 0
@@ -188,7 +188,7 @@ def test_so_many_images_as_planned_let_a_good_file_pass(policy, share, power, la
             reference, answers, labels = paired(count, lost, won)
             passed += judged(reference, answers, labels if labelled else None, policy=policy).verdict == PASS
         rates.append(passed / runs)
-        # Four standard errors of the share of 400 runs.
+        # Four standard errors of the share of so many runs.
         expected = chance_of_pass(count, share / 2, share / 2, policy, labelled)
         assert abs(rates[-1] - expected) < 4 * math.sqrt(0.25 / runs)
     assert rates[0] > power - 3 * math.sqrt(power * (1 - power) / runs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-BISECTIONS = 50  # halve an interval of shares to about 1e-15
+LAST_STEP = 1e-7  # relative, of Newton's method: the error left is about its square
 
 
 def mcnemar(lost: int, won: int) -> float:
@@ -28,8 +28,7 @@ def at_most(k: int, count: int, share: float) -> float:
     odds = share / (1.0 - share)
     downward = k < count * share
     i = k if downward else k + 1
-    log_term = math.lgamma(count + 1) - math.lgamma(i + 1) - math.lgamma(count - i + 1)
-    total = term = math.exp(log_term + i * math.log(share) + (count - i) * math.log1p(-share))
+    total = term = _exactly(i, count, share)
     while term > 1e-17 * total:
         if downward:
             term *= i / ((count - i + 1) * odds)
@@ -39,6 +38,12 @@ def at_most(k: int, count: int, share: float) -> float:
             i += 1
         total += term
     return total if downward else 1.0 - total
+
+
+def _exactly(k: int, count: int, share: float) -> float:
+    """Probability that a binomial(count, share) number is `k`, with a share between 0 and 1."""
+    ways = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
+    return math.exp(ways + k * math.log(share) + (count - k) * math.log1p(-share))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -57,14 +62,20 @@ def share_limits(k: int, count: int, confidence: float) -> tuple[float, float]:
 
 
 def _upper(k: int, count: int, confidence: float) -> float:
-    """The share at which `k` or less are as rare as 1 - confidence."""
+    """The share at which `k` or less are as rare as 1 - confidence.
+
+    Newton's method on the logarithm of that probability, which is concave in the share, so that it always converges.
+    """
     if k == count:
         return 1.0
-    low, high = k / count, 1.0
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2.0
-        low, high = (low, middle) if at_most(k, count, middle) < 1.0 - confidence else (middle, high)
-    return high
+    share, step = (k + 1) / (count + 1), 1.0
+    while abs(step) > LAST_STEP * min(share, 1.0 - share):
+        tail = at_most(k, count, share)
+        slope = (count - k) / (1.0 - share) * _exactly(k, count, share) / tail
+        step = math.log(tail / (1.0 - confidence)) / slope
+        step = min(step, (1.0 - share) / 2.0)
+        share += step
+    return share
 
 
 def drop_interval(lost: int, won: int, count: int, confidence: float) -> tuple[float, float]:

@@ -41,11 +41,15 @@ def images_needed(lost: float, won: float, policy: Policy, labelled: bool = True
 
     Args:
         lost, won, labelled: as for `chance_of_pass`.
-        power: 0 to 1.
+        power: one half to 1.
 
     Returns:
         None where 100,000 images are not enough.
     """
+    most = SIZES[-1]
+    losses, gains = (round(lost * most), round(won * most)) if labelled else (round((lost + won) * most), 0)
+    if _not_passing(most, gains, policy, labelled, losses):  # the expected counts: it passes less than half the time
+        return None
     found = bisect_left(SIZES, True, key=lambda count: chance_of_pass(count, lost, won, policy, labelled) >= power)
     return SIZES[found] if found < len(SIZES) else None
 
