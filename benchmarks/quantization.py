@@ -27,7 +27,7 @@ from oddeven.runtime import artifact
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.parity import Parity, Policy
 from oddeven.runtime.reference import Reference
-from oddeven.runtime.table import render
+from oddeven.runtime.table import render, shown
 from oddeven.train import dataset as datasets
 from oddeven.train.dataset import Dataset, Split
 
@@ -144,8 +144,8 @@ def measured(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
             group[0].name,
             f"{before.agreement:.2%}",
             f"{after.agreement:.2%}",
-            f"{after.file.accuracy:.4f}",
-            f"{after.drop_pp:+.2f}",
+            shown(after.accuracy, ".4f"),
+            shown(after.drop_pp, "+.2f"),
             f"{after.max_shift:.1e}",
             f"{after.mean_shift:.1e}",
             after.verdict,

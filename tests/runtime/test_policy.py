@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from oddeven.runtime.errors import UsageError
@@ -30,6 +33,16 @@ def test_pyproject_in_the_working_folder_is_read_where_it_has_the_table(tmp_path
     assert load(None).confidence == 0.99
 
 
+def test_a_named_policy_yields_to_a_file_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = load(Path("small"))
+    assert (small.max_drop_pp, small.max_upper_pp, small.min_agreement) == (2.0, 5.0, 0.95)
+    assert load(Path("small"), min_agreement=0.9) == replace(small, min_agreement=0.9)
+    assert load(Path("default")) == Policy()
+    (tmp_path / "small").write_text("[tool.oddeven.parity]\ncount_gains = true\n")
+    assert load(Path("small")) == Policy(count_gains=True)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -38,6 +51,7 @@ def test_pyproject_in_the_working_folder_is_read_where_it_has_the_table(tmp_path
         ("[tool.oddeven.parity]\nmax_drop = 1\n", "no setting 'max_drop'; known are max_drop_pp"),
         ("[tool.oddeven.parity]\nmax_drop_pp = 'much'\n", "must be a number, got 'much'"),
         ("[tool.oddeven.parity]\nmax_drop_pp = true\n", "must be a number, got True"),
+        ("[tool.oddeven.parity]\ncount_gains = 1\n", "must be true or false, got 1"),
         ("[tool.oddeven.parity]\nmin_agreement = 99.8\n", "must be a share from 0 to 1"),
         ("[tool.oddeven.parity]\nmax_drop_pp = 0.5\n", "must lie between 0 and its allowed upper limit"),
     ],
@@ -49,5 +63,5 @@ def test_what_is_no_policy_is_refused(tmp_path, text, says):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UsageError, match=r"absent\.toml"):
+    with pytest.raises(UsageError, match=r"absent\.toml.*or one of default, small"):
         load(tmp_path / "absent.toml")

@@ -160,8 +160,9 @@ def test_markdown_holds_the_table_the_failures_and_the_terms(reported):
     assert rows[0] == ["model", "format", "engine", "bytes", "ratio", "accuracy", "drop pp (interval)", "agreement",
                        "latency us", "verdict"]  # fmt: skip
     assert rows[2][:6] == ["cnn", "tflite-float32", "litert", "1,000,000", "1.00", "1.0000"]
-    # 3 lost, 0 won of 10,000: p = 4/10002 and 1/10002, 0.03 +- 1.96 * sqrt(5/10002 - (3/10002)**2) / 100.01 * 100 pp.
-    assert rows[3] == ["cnn", "tflite-int8", "litert", "260,000", "0.26", "0.9997", "+0.03 (-0.01 to +0.07)",
+    # 3 lost, 0 won of 10,000: Clopper and Pearson's limits are 0.818 to 7.75 and 0 to 3.00 of them, so the drop's are
+    # 3 - sqrt(2.18**2 + 3.00**2) = -0.71 and 7.75.
+    assert rows[3] == ["cnn", "tflite-int8", "litert", "260,000", "0.26", "0.9997", "+0.03 (-0.01 to +0.08)",
                        "99.97%", "10.0", "PASS"]  # fmt: skip
     # There is no .onnx float32 file to hold the .onnx against.
     assert rows[4][4] == "-"
@@ -206,11 +207,11 @@ def test_the_page_says_verdict_numbers_layers_and_advice(reported, reference):
         range(200), format="onnx-int8", advice="Try dynamic.", layers=(LayerError("conv_7", 0.25), LayerError("d", 0.1))
     )
     page = Page(to_html(report(reported([2, 4]), failed), {"0": reference}))
-    # 2 lost, 0 won of 10,000: the interval is 2/10002 +- 1.96 * sqrt(4/10002 - (2/10002)**2) / 100.01.
+    # 2 lost, 0 won of 10,000: 0.355 to 6.30 and 0 to 3.00, so 2 - sqrt(1.645**2 + 3.00**2) = -1.42 and 6.30.
     for part in (
         "Parity report FAIL", "1 of 2 files pass (cnn).", failed.parity.reason, "Try dynamic.",
         "conv_7 25.00%", "cnn: take cnn.int8.tflite", "Machine Xeon, 2 cores", "12.3 s", "346 MB",
-        "cnn tflite-int8 litert 250,000 - 0.9998 +0.02 (-0.02 to +0.06) 99.98% 10.0 PASS",
+        "cnn tflite-int8 litert 250,000 - 0.9998 +0.02 (-0.01 to +0.06) 99.98% 10.0 PASS",
         "cnn tflite-int8 litert 0.5 1.00000",  # McNemar of 2 against 0: 2 / 2**2; the reference's AUC
         # Pictures 2 and 4 are a 1 and a 4, so the slice of the 0s loses nothing.
         f"0 980 1.0000 +0.00 100.00% {failed.parity.slices[0].drop_pp:+.2f}",
@@ -273,6 +274,28 @@ def test_colour_pictures_are_shown_in_colour(reported, reference):
     colour.images[5, ..., 0] //= 2
     page = Page(to_html(report(reported([5])), {"0": colour}))
     np.testing.assert_array_equal(pixels(page.all("img")[0]), colour.images[5])
+
+
+def test_a_report_on_unlabelled_pictures_leaves_out_what_rests_on_labels(reference):
+    answers = reference.probabilities.copy()
+    answers[[3, 8]] = 1 - answers[[3, 8]]
+    folders = np.where(np.arange(COUNT) < 100, "kitchen", "unsorted")
+    parity = compare(reference.probabilities, answers, None, folders, 0.5, "int8", Policy())
+    file = FileReport(
+        "cnn", ("even", "odd"), "cnn.int8.tflite", "tflite-int8", "int8", "litert", 9, 1.0, "0", "", parity
+    )
+    unlabelled = replace(reference, labels=None)
+    page = Page(to_html(report(file), {"0": unlabelled}))
+    # The upper limit of 2 in 10,000 is 0.0629%.
+    assert "cnn tflite-int8 litert 9 - - - 99.98% 1.0 PASS" in page.text
+    assert "cnn tflite-int8 litert - - - - - - - 0.8 0.00016 - - 0.06%" in page.text
+    assert "kitchen 100 - - 98.00%" in page.text
+    assert "Size and agreement" in page.text
+    assert "true label not known , picture 3 reference 0.1000 → even tflite-int8 0.9000 → odd" in page.text
+    assert "right" not in page.text.split("Pictures whose answer changed")[1].split("Slices")[0]
+    row = next(line for line in to_markdown(report(file)).splitlines() if "tflite-int8" in line)
+    assert [cell.strip() for cell in row.split("|")[4:9]] == ["9", "-", "-", "-", "99.98%"]
+    assert not re.search(r"\bnan\b|None\b", page.text)
 
 
 def test_more_than_200_changed_pictures_are_capped_and_counted(reported, reference):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, mannwhitneyu
+from scipy.stats import binom, binomtest, mannwhitneyu
 from sklearn.metrics import log_loss, roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.proportion import proportion_confint
 
-from oddeven.runtime.paired import mcnemar
+from oddeven.runtime.paired import at_most, mcnemar, share_limits
 from oddeven.runtime.parity import Policy, compare
 from oddeven.runtime.scores import auc, calibration_error, scores
 
@@ -27,6 +28,20 @@ def test_mcnemar_is_the_exact_binomial_test(lost, won):
 
 def test_mcnemar_stays_exact_for_thousands_of_changes():
     assert mcnemar(5100, 4900) == pytest.approx(binomtest(5100, 10_000).pvalue, rel=1e-9)
+
+
+@given(st.integers(1, 100_000), st.floats(0, 1), st.floats(0, 1))
+def test_the_binomial_tail_is_scipys(count, part, share):
+    k = round(part * count)
+    assert at_most(k, count, share) == pytest.approx(binom.cdf(k, count, share), rel=1e-8, abs=1e-12)
+
+
+@given(st.integers(1, 20_000), st.floats(0, 1), st.sampled_from([0.9, 0.95, 0.995]))
+@settings(max_examples=60, deadline=None)
+def test_the_limits_of_a_share_are_clopper_and_pearsons(count, part, confidence):
+    k = round(part**4 * count)
+    low, high = proportion_confint(k, count, alpha=2 * (1 - confidence), method="beta")
+    assert share_limits(k, count, confidence) == pytest.approx((low if k else 0.0, high), rel=1e-8, abs=1e-12)
 
 
 @st.composite

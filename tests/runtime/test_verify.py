@@ -186,7 +186,11 @@ def test_too_few_pictures_are_inconclusive_which_only_ci_refuses(run, copy):
         (("--allow-inconclusive",), {**free, "CI": "true"}, 0),
     ):
         done = run("verify", copy, *options, env=environment)
-        refused(done, code, "INCONCLUSIVE. The drop lies between", "pictures would settle it")
+        refused(
+            done, code, "INCONCLUSIVE. The drop may be as large as 0.99 pp at 95% confidence; allowed is 0.30 pp. None of "
+            "300 predictions changed for the worse: at 95% confidence at most 0.99% of all would; allowed is 0.20%. ",
+            "a file that changes 0.05% of its predictions passes on about 2,400 with 80% probability",
+        )  # fmt: skip
 
 
 def test_a_file_alone_is_held_to_a_reference(run, copy, exported):
@@ -273,9 +277,70 @@ def test_unusable_labelled_folders_are_named(run, copy, pictures, tmp_path):
     refused(run(*data, pictures, "--max-bad", "1"), 5, "are the same picture under both labels")
     (pictures / "odd").rename(pictures / "uneven")
     refused(run(*data, pictures), 5, "subfolders even, uneven; the model answers even and odd")
+    (pictures / "even").rename(pictures / "level")
+    refused(
+        run(*data, pictures, "--max-bad", "1"), 0, "has no subfolder even or odd, so its pictures count as unlabelled"
+    )
+    (pictures / "level").rename(pictures / "even")
     shutil.rmtree(pictures / "uneven")
     refused(run(*data, pictures), 5, "subfolders even; the model answers")
     refused(run(*data, tmp_path / "absent"), 5, "is not a folder")
+    (tmp_path / "empty").mkdir()
+    refused(run(*data, tmp_path / "empty"), 5, "holds no picture")
+    (tmp_path / "empty" / "broken.png").write_bytes(b"no picture")
+    refused(run(*data, tmp_path / "empty", "--max-bad", "1"), 5, "holds no usable picture")
+
+
+@pytest.fixture
+def photos(tmp_path, raw):
+    """100 pictures without labels, 30 of them in a subfolder."""
+    folder = tmp_path / "photos"
+    (folder / "kitchen").mkdir(parents=True)
+    for number, image in enumerate(raw["x_test"][:100]):
+        Image.fromarray(image).save(folder / ("kitchen" if number < 30 else ".") / f"{number}.png")
+    return folder
+
+
+def test_unlabelled_pictures_tell_what_needs_no_labels(run, copy, photos, tmp_path):
+    outputs = [x for form in ("junit", "markdown", "html", "json") for x in (f"--{form}", tmp_path / f"out.{form}")]
+    baseline = ("--baseline", tmp_path / "baseline.json")
+    options = ("verify", copy, "--data", photos, "--allow-inconclusive")
+    done = run(*options, *outputs, *baseline, "--update-baseline")
+    # 1 - 0.05**(1/100) is 2.95%.
+    refused(
+        done, 0, "its pictures count as unlabelled", "None of 100 predictions changed: at 95% confidence at most 2.95%"
+    )
+    assert "None of 100 predictions changed for" not in done.stderr
+    files = {file["format"]: file for file in json.loads((tmp_path / "out.json").read_text())["files"]}
+    parity = files["tflite-int8"]["parity"]
+    assert (parity["count"], parity["agreement"], parity["verdict"]) == (100, 1.0, "INCONCLUSIVE")
+    assert [(part["name"], part["count"]) for part in parity["slices"]] == [("kitchen", 30), ("unsorted", 70)]
+    assert parity["max_shift"] > 0
+    for absent in ("reference", "file", "drop_pp", "drop_high_pp", "mcnemar_p", "right_to_wrong"):
+        assert parity[absent] is None
+    (suite,) = junitparser.JUnitXml.fromfile(str(tmp_path / "out.junit"))
+    assert not {case.name for case in suite} & {"accuracy", "slices", "reference"}
+    assert "Size and agreement" in (tmp_path / "out.html").read_text()
+    for form in ("markdown", "html", "json"):
+        assert "nan" not in (tmp_path / f"out.{form}").read_text().lower().split()
+    assert run(*options, *baseline).returncode == 0
+    shutil.copy(tmp_path / "out.json", tmp_path / "pi.json")
+    done = run("verify", "--merge", tmp_path / "out.json", tmp_path / "pi.json")
+    assert "100 pictures" in done.stdout
+    small = run("verify", copy, "--data", photos, "--policy", "small", "--strict")
+    refused(small, 0)
+    assert [line.split()[-2:] for line in small.stdout.splitlines()[2:]] == [["2.95%", "PASS"]] * 2
+
+
+def test_a_reference_without_labels_is_written_and_read(run, copy):
+    edit_reference(copy, lambda arrays: arrays.pop("labels"))
+    done = run("verify", copy, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert {file["parity"]["drop_pp"] for file in json.loads(done.stdout)["files"]} == {None}
+    shutil.copy(copy / "reference.npz", copy / "validation.npz")
+    edit(copy, lambda manifest: manifest.update(validation_sha256=manifest["reference_sha256"]))
+    done = run("verify", copy, "--threshold-from", "float", "--max-fpr", "0.1")
+    refused(done, 5, "These pictures have no labels")
 
 
 def test_outputs_are_found_unwritable_before_the_work(run, copy, tmp_path):
@@ -402,13 +467,17 @@ def test_a_manifest_that_names_a_file_elsewhere_is_refused(run, copy, name):
 def test_the_plan_is_what_the_interval_says(run):
     done = run("verify", "--plan", "--max-drop", "0.1")
     assert done.returncode == 0
-    (row,) = [line for line in done.stdout.splitlines() if line.lstrip().startswith("0.00%")]
-    needed = [int(cell.replace(",", "")) for cell in row.split()[1:]]
-    # Without any change the adjusted interval is z sqrt(2 / (n + 2)^2) wide on either side: n = z sqrt(2) / limit - 2.
-    z = 1.959964
-    for count, limit in zip(needed, (0.003, 0.001), strict=True):
-        exact = z * 2**0.5 / limit - 2
-        assert exact <= count <= 1.02 * exact + 1
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line}
+    # Without any change the upper limit is 1 - 0.05**(1/n), so n = log(0.05) / log(0.998) = 1,497, to two digits.
+    assert rows["0.00%"] == ["1,500"] * 4
+    # At n = 2,400 one loss is allowed (its upper limit is 0.1976%), and with a mean of 0.6 comes with 88%; unlabelled
+    # changes have a mean of twice that, so it takes two, whose limit of 6.296 / n is met from 3,147 on, with 79%, and
+    # three, 7.754 / n, from 3,876 on, with 87%.
+    assert rows["0.05%"][::2] == ["2,400", "3,900"]
+    assert rows["0.20%"][2:] == ["-", "-"]
+    small = run("verify", "--plan", "--policy", "small")
+    # log(0.05) / log(0.95) is 58.4.
+    assert re.search(r"^ *0\.00% +59 +59 +59 +59$", small.stdout, re.MULTILINE)
 
 
 def test_a_report_survives_its_file():
@@ -439,8 +508,9 @@ def test_a_threshold_is_chosen_by_cost_and_fitted_anew(run, copy):
         refused(run("verify", copy, *options), 2, says)
 
 
-def test_the_commands_of_the_page_do_what_it_says(copy, pictures):
+def test_the_commands_of_the_page_do_what_it_says(copy, pictures, photos):
     folder = copy.parent
+    shutil.copytree(photos, folder / "unlabelled")
     (folder / "artifacts").mkdir()
     copy.rename(folder / "artifacts" / "cnn")
     page = (ROOT / "docs" / "ci.md").read_text()

@@ -26,7 +26,7 @@ from oddeven.runtime.report_html import to_html
 from oddeven.runtime.report_markdown import to_markdown
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import ModelSpec
-from oddeven.runtime.table import render
+from oddeven.runtime.table import render, shown
 from oddeven.train import dataset as datasets
 
 
@@ -158,8 +158,8 @@ def _write(report: Report, references: dict[str, Reference], out: Path) -> None:
 def _table(report: Report, out: Path) -> str:
     """The report as a terminal shows it."""
     rows = [
-        (out / file.file, f"{file.size_bytes:,}", f"{file.parity.file.accuracy:.4f}", f"{file.parity.drop_pp:+.2f}",
-         f"{file.parity.agreement:.2%}", f"{file.latency_us:.1f}", file.verdict)
+        (out / file.file, f"{file.size_bytes:,}", shown(file.parity.accuracy, ".4f"),
+         shown(file.parity.drop_pp, "+.2f"), f"{file.parity.agreement:.2%}", f"{file.latency_us:.1f}", file.verdict)
         for file in report.files
     ]  # fmt: skip
     header = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")

@@ -102,7 +102,7 @@ def export(
     reference.save(truth, out / reference.FILE)
     reference.save(validation, out / reference.VALIDATION)
     if settings.choice:
-        spec = dataclasses.replace(spec, threshold=settings.choice(validation.probabilities, validation.labels))
+        spec = dataclasses.replace(spec, threshold=settings.choice(validation.probabilities, validation.truth))
     pictures, record = calibration.draw(dataset, _size(settings, dataset), settings.calibration_seed)
     for warning in calibration.lint(pictures, record, dataset):
         warn(warning)
@@ -117,7 +117,7 @@ def export(
         path = out / row.file_name(spec.name)
         write(path, row.converter()(own))
         if settings.choice:
-            threshold = settings.choice(_answers(path, validation.images), validation.labels)
+            threshold = settings.choice(_answers(path, validation.images), validation.truth)
             own = dataclasses.replace(own, spec=dataclasses.replace(file_spec, threshold=threshold))
             write(path, row.converter()(own))
         line, report = _prove(name, row, path, spec.threshold, truth, settings.policy)

@@ -31,7 +31,8 @@ def explain(report: FileReport, path: Path, source: Source, pictures: Pixels) ->
         source: its float file of the same kind is made for the comparison.
         pictures: uint8 (N, H, W, C), as the model sees them in use.
     """
-    if report.parity.reference.auc is not None and report.parity.reference.auc < 0.5:
+    scores = report.parity.reference
+    if scores and scores.auc is not None and scores.auc < 0.5:
         return report  # the fault is not the file's, and the verdict says so
     row = FORMATS[report.format]
     layers = worst(path, source, pictures[:PICTURES]) if row.calibrated else ()

@@ -35,11 +35,11 @@ def answers(file: FileReport) -> npt.NDArray[np.bool_]:
     return np.unpackbits(bits, count=count).astype(bool)
 
 
-def check(file: FileReport, labels: Array, before: Report) -> Check:
+def check(file: FileReport, labels: Array | None, before: Report) -> Check:
     """Whether `file` answers as it did in `before`, and how its size and speed moved.
 
     Args:
-        labels: uint8 (N,), of the pictures.
+        labels: uint8 (N,), of the pictures; None where they are not known.
 
     Raises:
         DataError: the baseline was made from other pictures.
@@ -54,7 +54,9 @@ def check(file: FileReport, labels: Array, before: Report) -> Check:
         )
     now = answers(file)
     changed = np.flatnonzero(now != answers(old))
-    wrong = int((now[changed] != labels[changed].astype(bool)).sum())
+    wrong = (
+        "" if labels is None else f", {int((now[changed] != labels[changed].astype(bool)).sum())} of them newly wrong"
+    )
     moved = (
         f"{file.size_bytes:,} bytes ({file.size_bytes - old.size_bytes:+,}), {file.latency_us:.1f} us a picture "
         f"({old.latency_us:.1f} us on the baseline's machine)"
@@ -62,7 +64,7 @@ def check(file: FileReport, labels: Array, before: Report) -> Check:
     if not len(changed):
         return verdict_on("baseline", True, f"Every answer is the baseline's; {moved}.")
     shown = ", ".join(map(str, changed[:SHOWN])) + (", ..." if len(changed) > SHOWN else "")
-    reason = f"{len(changed)} answers are not the baseline's, {wrong} of them newly wrong: pictures {shown}; {moved}."
+    reason = f"{len(changed)} answers are not the baseline's{wrong}: pictures {shown}; {moved}."
     return verdict_on("baseline", False, reason, RENEW)
 
 

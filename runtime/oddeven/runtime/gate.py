@@ -27,7 +27,7 @@ class Asked:
     Attributes:
         engines: names, each file on all that read it; none for the first installed one.
         reference: `reference.npz`, or a model file whose answers for `data` are the reference.
-        data: a folder of labelled pictures instead of the reference's own.
+        data: a folder of pictures, labelled or not, instead of the reference's own.
         max_bad: unusable pictures in it that are let through.
         choice: chooses the reference's threshold, and anew each file's, by what they answer for validation pictures.
     """
@@ -180,8 +180,8 @@ def _operating_points(
     classifier: Classifier, validation: Reference, choice: Choice
 ) -> tuple[tuple[float, float], Check]:
     """The thresholds that `choice` gives the reference and this file, and how far they lie apart."""
-    reference = choice(validation.probabilities, validation.labels)
-    own = choice(classifier.probabilities(validation.images), validation.labels)
+    reference = choice(validation.probabilities, validation.truth)
+    own = choice(classifier.probabilities(validation.images), validation.truth)
     reason = f"The threshold is {reference:.4f} for the reference and, fitted anew, {own:.4f} for this file"
     return (reference, own), Check("operating point", PASS, f"{reason}: a shift of {own - reference:+.4f}.")
 
@@ -223,12 +223,14 @@ def _of_dataset(path: Path, spec: ModelSpec) -> Reference:
 
 
 def _answered(model: Path, spec: ModelSpec, asked: Asked, note: Callable[[str], None]) -> Reference:
-    """What the model file `model` answers for the labelled pictures, as a reference."""
+    """What the model file `model` answers for the pictures of `asked.data`, as a reference."""
     if asked.data is None or model.suffix == ".npz":
         raise UsageError("--data brings its own pictures; leave out --reference, or give it a float32 model file.")
     pictures = labelled.load(asked.data, spec, asked.max_bad)
     for sentence in pictures.bad:
         note(f"left out: {sentence}")
+    if pictures.labels is None:
+        note(f"{asked.data} has no subfolder {' or '.join(spec.labels)}, so its pictures count as unlabelled.")
     with Classifier.load(model) as classifier:
         if classifier.spec.labels != spec.labels or classifier.spec.input != spec.input:
             raise DataError(f"{model} answers another question or takes other pictures than {spec.name}.")

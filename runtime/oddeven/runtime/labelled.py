@@ -1,8 +1,7 @@
-"""A folder of labelled pictures, one subfolder a label, as the pictures a gate asks about."""
+"""A folder of pictures as the pictures a gate asks about: labelled by their subfolders, or not at all."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,41 +17,48 @@ from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Pixels
 
 SHOWN = 10
+UNSORTED = "unsorted"
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Pictures:
     """Pictures as a model takes them.
 
     Attributes:
         images: uint8 (N, H, W, C).
-        labels: uint8 (N,), positions in the spec's labels.
-        slices: str (N,): the folder below the label's, or the label where a picture lies in that itself.
+        labels: uint8 (N,), positions in the spec's labels; None where no subfolder is named after one.
+        slices: str (N,): the folder below the label's, or the label where a picture lies in that itself. Of unlabelled
+            pictures the subfolder, or `UNSORTED` where there is none.
         bad: a sentence for each picture that was left out.
     """
 
     images: Pixels
-    labels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8] | None
     slices: npt.NDArray[np.str_]
     bad: tuple[str, ...]
 
 
-def load(folder: Path, spec: ModelSpec, max_bad: int) -> Labelled:
-    """Read FOLDER/LABEL/**/PICTURE by the preprocessing of `spec`.
+def load(folder: Path, spec: ModelSpec, max_bad: int) -> Pictures:
+    """Read FOLDER/LABEL/**/PICTURE, or FOLDER/**/PICTURE without labels, by the preprocessing of `spec`.
 
     Raises:
-        DataError: there are other labels than the model's, a label without pictures, one picture under both labels, or
-            more than `max_bad` unusable ones.
+        DataError: there is no picture, only one of the model's labels or others beside them, a label without pictures,
+            one picture under both labels, or more than `max_bad` unusable ones.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give one with the subfolders {' and '.join(spec.labels)}.")
-    names = [path.name for path in folders(folder) if any(below(path))]
-    if set(names) != set(spec.labels):
+        raise DataError(f"{folder} is not a folder; give one with pictures, in subfolders {' and '.join(spec.labels)}.")
+    names = {path.name for path in folders(folder) if any(below(path))}
+    labelled = not names.isdisjoint(spec.labels)
+    if labelled and names != set(spec.labels):
         raise DataError(
-            f"{folder} has pictures in the subfolders {', '.join(names) or '(none)'}; the model answers "
-            f"{' and '.join(spec.labels)}, so it wants these two."
+            f"{folder} has pictures in the subfolders {', '.join(sorted(names))}; the model answers "
+            f"{' and '.join(spec.labels)}, so it wants these two, or neither for pictures without labels."
         )
     paths = [(path, number) for number, label in enumerate(spec.labels) for path in below(folder / label)]
+    if not labelled:
+        paths = [(path, 0) for path in below(folder)]
+    if not paths:
+        raise DataError(f"{folder} holds no picture.")
 
     def look(chunk: Any) -> list[Pixels | str]:
         return [_look(path, spec) for path, _ in chunk]
@@ -65,14 +71,16 @@ def load(folder: Path, spec: ModelSpec, max_bad: int) -> Labelled:
         )
     good = [(path, label, found) for (path, label), found in zip(paths, results, strict=True)
             if not isinstance(found, str)]  # fmt: skip
-    _refuse_contradictions(good)
-    counts = Counter(label for _, label, _ in good)
-    if len(counts) < 2:
-        raise DataError(f"{folder} has usable pictures of one label only; give pictures of both.")
-    return Labelled(
+    if not good:
+        raise DataError(f"{folder} holds no usable picture.")
+    if labelled:
+        _refuse_contradictions(good)
+        if len({label for _, label, _ in good}) < 2:
+            raise DataError(f"{folder} has usable pictures of one label only; give pictures of both.")
+    return Pictures(
         np.stack([found for *_, found in good]),
-        np.array([label for _, label, _ in good], np.uint8),
-        np.array([_slice(path.relative_to(folder)) for path, *_ in good]),
+        np.array([label for _, label, _ in good], np.uint8) if labelled else None,
+        np.array([_slice(path.relative_to(folder).parent, labelled) for path, *_ in good]),
         tuple(bad),
     )
 
@@ -84,8 +92,9 @@ def _look(path: Path, spec: ModelSpec) -> Pixels | str:
         return f"{path}: {error}"
 
 
-def _slice(path: Path) -> str:
-    return path.parts[1] if len(path.parts) > 2 else path.parts[0]
+def _slice(folder: Path, labelled: bool) -> str:
+    """The name that pictures of `folder`, relative to the whole, are reported under."""
+    return folder.parts[1] if labelled and len(folder.parts) > 1 else next(iter(folder.parts), UNSORTED)
 
 
 def _refuse_contradictions(good: list[tuple[Path, int, Pixels]]) -> None:

@@ -1,11 +1,10 @@
 """Whether an exported model still answers as its reference does, and how sure that is.
 
-Everything is computed from paired answers: both models on the same labelled pictures.
+Everything is computed from paired answers: both models on the same pictures, labelled or not.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -14,9 +13,12 @@ import numpy.typing as npt
 
 from oddeven.runtime.check import FAIL, INCONCLUSIVE, PASS, Check, verdict_on, worst
 from oddeven.runtime.paired import drop_interval, mcnemar
+from oddeven.runtime.plan import images_needed
 from oddeven.runtime.scores import Labels, Probabilities, Scores, scores
+from oddeven.runtime.verdict import Counts, Verdict, judge
 
 Slices = npt.NDArray[np.str_]
+Answers = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,14 @@ class Policy:
     """What a file is allowed.
 
     Attributes:
-        max_drop_pp: largest observed drop in accuracy, in percentage points.
-        max_upper_pp: largest upper confidence limit of the drop, in percentage points.
-        min_agreement: least share of pictures with the same answer, 0 to 1.
-        confidence: of the interval, 0 to 1.
+        max_drop_pp: largest drop in accuracy, in percentage points: a file whose drop is surely larger fails, and one
+            whose observed drop is larger does not pass.
+        max_upper_pp: largest upper confidence limit of the drop, in percentage points: the margin of non-inferiority.
+        min_agreement: least share of predictions that do not change, 0 to 1. Where the labels are known, a change for
+            the better is no harm and does not count, unless `count_gains`.
+        confidence: of each limit, one-sided, 0 to 1.
         max_bytes: largest size of a file; 0 for any.
+        count_gains: whether a change for the better counts against agreement as one for the worse does.
         ties: by precision, for files that must answer alike; any other precision falls under the limits above.
     """
 
@@ -59,7 +64,13 @@ class Policy:
     min_agreement: float = 0.998
     confidence: float = 0.95
     max_bytes: int = 0
+    count_gains: bool = False
     ties: Mapping[str, Tie] = field(default_factory=lambda: TIES)
+
+    @property
+    def max_changed(self) -> float:
+        """Largest share of predictions that may change, 0 to 1."""
+        return 1.0 - self.min_agreement
 
     def __post_init__(self) -> None:
         """Refuse limits that no file could be held to (ValueError)."""
@@ -76,22 +87,22 @@ class Policy:
 
 @dataclass(frozen=True)
 class SliceParity:
-    """The comparison over one group of pictures; fields as in `Parity`."""
+    """The comparison over one group of pictures; fields as in `Parity`, and None without labels as there."""
 
     name: str
     count: int
-    reference_accuracy: float
-    accuracy: float
-    drop_pp: float
+    reference_accuracy: float | None
+    accuracy: float | None
+    drop_pp: float | None
     agreement: float
 
 
 @dataclass(frozen=True)
 class Change:
-    """A picture whose answer changed: its position in the reference, its label, and both probabilities."""
+    """A picture whose answer changed: its position in the reference, its label if known, and both probabilities."""
 
     position: int
-    label: int
+    label: int | None
     reference: float
     answer: float
 
@@ -100,11 +111,14 @@ class Change:
 class Parity:
     """The comparison of one file with its reference over all test pictures.
 
+    What rests on labels is None where the pictures have none: the scores, the drop and its limits, McNemar's test, and
+    what became of the changed answers.
+
     Attributes:
         count: pictures compared.
         reference, file: each model's own scores.
-        drop_pp: accuracy of the reference minus the file's, percentage points; `drop_low_pp` to `drop_high_pp` is its
-            interval.
+        drop_pp: accuracy of the reference minus the file's, percentage points; `drop_low_pp` and `drop_high_pp` are its
+            one-sided confidence limits.
         mcnemar_p: exact two-sided p value of the hypothesis that both are equally accurate.
         agreement: share of equal answers, 0 to 1.
         right_to_wrong, wrong_to_right: pictures whose answer changed, by what became of it.
@@ -114,18 +128,20 @@ class Parity:
         checks: what was judged, each for itself.
         verdict: the worst of them: PASS, FAIL or INCONCLUSIVE.
         reason: one sentence that says why.
+        changed_low, changed_high: one-sided confidence limits of the share of answers that change and count against
+            agreement, 0 to 1; in reports from before they were written, all that is known without them.
     """
 
     count: int
-    reference: Scores
-    file: Scores
-    drop_pp: float
-    drop_low_pp: float
-    drop_high_pp: float
-    mcnemar_p: float
+    reference: Scores | None
+    file: Scores | None
+    drop_pp: float | None
+    drop_low_pp: float | None
+    drop_high_pp: float | None
+    mcnemar_p: float | None
     agreement: float
-    right_to_wrong: int
-    wrong_to_right: int
+    right_to_wrong: int | None
+    wrong_to_right: int | None
     max_shift: float
     mean_shift: float
     slices: tuple[SliceParity, ...]
@@ -133,12 +149,24 @@ class Parity:
     checks: tuple[Check, ...]
     verdict: str
     reason: str
+    changed_low: float = 0.0
+    changed_high: float = 1.0
+
+    @property
+    def reference_accuracy(self) -> float | None:
+        """0 to 1; None without labels."""
+        return self.reference.accuracy if self.reference else None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of the file, 0 to 1; None without labels."""
+        return self.file.accuracy if self.file else None
 
 
 def compare(
     reference: Probabilities,
     answers: Probabilities,
-    labels: Labels,
+    labels: Labels | None,
     slices: Slices,
     threshold: float,
     precision: str,
@@ -149,7 +177,7 @@ def compare(
 
     Args:
         reference, answers: float32 (N,), 0 to 1.
-        labels: uint8 (N,), 0 or 1.
+        labels: uint8 (N,), 0 or 1; None where they are not known.
         slices: str (N,), the group each picture is reported under.
         threshold: strictly above it the answer is label 1.
         precision: of the file; one in `policy.ties` must answer alike, any other within the policy's limits.
@@ -159,66 +187,77 @@ def compare(
     Raises:
         ValueError: the lengths differ, there is no picture, or a probability is not a number from 0 to 1.
     """
-    if not len(reference) == len(answers) == len(labels) == len(slices) or not len(labels):
-        raise ValueError(f"{len(reference)} reference, {len(answers)} answers and {len(labels)} labels do not pair up")
+    lengths = {len(reference), len(answers), len(slices), len(reference if labels is None else labels)}
+    if len(lengths) > 1 or not len(reference):
+        given = "no" if labels is None else len(labels)
+        raise ValueError(f"{len(reference)} reference, {len(answers)} answers and {given} labels do not pair up")
     for values in (reference, answers):
         if not (np.isfinite(values).all() and values.min() >= 0.0 and values.max() <= 1.0):
             raise ValueError("a probability is not a number from 0 to 1")
-    truth = labels.astype(bool)
     cut = threshold if reference_threshold is None else reference_threshold
-    reference_right, right = (reference > cut) == truth, (answers > threshold) == truth
-    lost, won = int((reference_right & ~right).sum()), int((~reference_right & right).sum())
-    low, high = drop_interval(lost, won, len(truth), policy.confidence)
-    shift = np.abs(reference - answers)
-    drop_pp, agreement = 100.0 * (lost - won) / len(truth), 1.0 - (lost + won) / len(truth)
-    changed = np.flatnonzero(reference_right != right)
-    before, after = scores(reference, labels, cut), scores(answers, labels, threshold)
-    checks = [*_sanity(before)]
+    said, says = reference > cut, answers > threshold
+    counts = _counts(said, says, labels)
+    verdict = judge(counts, policy)
+    before = after = None
+    checks: list[Check] = []
+    if labels is not None:
+        before, after = scores(reference, labels, cut), scores(answers, labels, threshold)
+        checks += _sanity(before)
+    shift, changed = np.abs(reference - answers), np.flatnonzero(said != says)
     if tie := policy.ties.get(precision):
         margin = np.abs(reference[changed] - cut)
         excused = (margin < tie.margin) & (shift[changed] <= tie.step)
         checks.append(_alike(int((~excused).sum()), int(excused.sum())))
     else:
-        checks.append(_accuracy(drop_pp, 100 * low, 100 * high, len(truth), policy))
-        checks.append(_agreement(agreement, policy))
-    groups = {str(name): slices == name for name in np.unique(slices)}
-    checks.append(_slices(groups, reference_right, right, policy))
+        checks += _judged(counts, verdict, policy)
+    members = {str(name): slices == name for name in np.unique(slices)}
+    groups = {name: (said[own], says[own], None if labels is None else labels[own]) for name, own in members.items()}
+    if labels is not None:
+        checks.append(_slices({name: _counts(*group) for name, group in groups.items()}, policy))
     deciding = worst(checks)
+    low_pp, high_pp = verdict.drop_pp or (None, None)
     return Parity(
-        count=len(truth),
+        count=counts.count,
         reference=before,
         file=after,
-        drop_pp=drop_pp,
-        drop_low_pp=100 * low,
-        drop_high_pp=100 * high,
-        mcnemar_p=mcnemar(lost, won),
-        agreement=agreement,
-        right_to_wrong=lost,
-        wrong_to_right=won,
+        drop_pp=counts.drop_pp,
+        drop_low_pp=low_pp,
+        drop_high_pp=high_pp,
+        mcnemar_p=None if counts.lost is None or counts.won is None else mcnemar(counts.lost, counts.won),
+        agreement=counts.agreement,
+        right_to_wrong=counts.lost,
+        wrong_to_right=counts.won,
         max_shift=float(shift.max()),
         mean_shift=float(shift.mean()),
-        slices=tuple(_slice(name, members, reference_right, right) for name, members in groups.items()),
+        slices=tuple(_slice(name, *group) for name, group in groups.items()),
         changes=tuple(
-            Change(int(i), int(labels[i]), float(reference[i]), float(answers[i]))
+            Change(int(i), None if labels is None else int(labels[i]), float(reference[i]), float(answers[i]))
             for i in sorted(changed, key=lambda i: abs(float(reference[i]) - cut))
         ),
         checks=tuple(checks),
         verdict=deciding.verdict,
         reason=deciding.reason,
+        changed_low=verdict.changed[0],
+        changed_high=verdict.changed[1],
     )
 
 
-def _slice(
-    name: str, members: npt.NDArray[np.bool_], reference_right: npt.NDArray[np.bool_], right: npt.NDArray[np.bool_]
-) -> SliceParity:
-    before, after = reference_right[members], right[members]
+def _counts(said: Answers, says: Answers, labels: Labels | None) -> Counts:
+    """How the answers of the reference, `said`, and of the file, `says`, differ; bool (N,)."""
+    changed = said != says
+    lost = None if labels is None else int((changed & (said == labels.astype(bool))).sum())
+    return Counts(len(said), int(changed.sum()), lost)
+
+
+def _slice(name: str, said: Answers, says: Answers, labels: Labels | None) -> SliceParity:
+    counts = _counts(said, says, labels)
     return SliceParity(
         name=name,
-        count=int(members.sum()),
-        reference_accuracy=float(before.mean()),
-        accuracy=float(after.mean()),
-        drop_pp=100.0 * float(before.mean() - after.mean()),
-        agreement=float((before == after).mean()),
+        count=counts.count,
+        reference_accuracy=None if labels is None else float((said == labels).mean()),
+        accuracy=None if labels is None else float((says == labels).mean()),
+        drop_pp=counts.drop_pp,
+        agreement=counts.agreement,
     )
 
 
@@ -244,55 +283,77 @@ def _alike(differing: int, excused: int) -> Check:
     return Check("float equality", PASS, "Every answer is the reference's.")
 
 
+# The shipped models' files change 0.00 % to 0.02 % of their predictions, those of freshly trained ones up to 0.05 %.
+GOOD, POWER = 0.0005, 0.8
+ALLOW = "Or allow more, by --policy small or by limits of your own."
 MEND = "Look at the changed pictures in the HTML report; raise --calibration-size, or ship a float file of this model."
 
 
-def _agreement(agreement: float, policy: Policy) -> Check:
-    least = policy.min_agreement
-    return verdict_on(
-        "agreement", agreement >= least, f"Agreement is {agreement:.2%}; the least allowed is {least:.2%}.", MEND
-    )
+def _judged(counts: Counts, verdict: Verdict, policy: Policy) -> Iterator[Check]:
+    """The checks of a file that may change some answers, with their reasons in words."""
+    advice = {PASS: "", FAIL: MEND, INCONCLUSIVE: ""}
+    if verdict.overall == INCONCLUSIVE:
+        advice[INCONCLUSIVE] = _needed(counts, policy)
+    sure = f"at {100 * policy.confidence:g}% confidence"
+    if verdict.accuracy is not None and verdict.drop_pp is not None:
+        yield Check("accuracy", verdict.accuracy, _drop(counts, verdict, policy, sure), advice[verdict.accuracy])
+    yield Check("agreement", verdict.agreement, _changed(counts, verdict, policy, sure), advice[verdict.agreement])
 
 
-def _accuracy(drop_pp: float, low_pp: float, high_pp: float, count: int, policy: Policy) -> Check:
-    """The verdict on the drop in accuracy."""
-    if low_pp > policy.max_drop_pp:
-        reason = f"The drop is at least {low_pp:.2f} pp; allowed is {policy.max_drop_pp:.2f} pp."
-        return Check("accuracy", FAIL, reason, MEND)
-    if drop_pp <= policy.max_drop_pp and high_pp <= policy.max_upper_pp:
-        reason = f"The drop is at most {high_pp:.2f} pp at {policy.confidence:.0%} confidence."
-        return Check("accuracy", PASS, reason)
-    limit_pp = policy.max_upper_pp if drop_pp <= policy.max_drop_pp else policy.max_drop_pp
-    half_pp = (high_pp - low_pp) / 2.0
-    # The half-width shrinks with the square root of the number of pictures, until it fits between drop and limit.
-    gap_pp = abs(limit_pp - drop_pp)
-    more = (
-        f"about {math.ceil(count * (half_pp / gap_pp) ** 2):,} pictures would settle it"
-        if gap_pp
-        else "no number of pictures would settle it"
-    )
-    reason = f"The drop lies between {low_pp:.2f} and {high_pp:.2f} pp, around the limit {limit_pp:.2f} pp; {more}."
-    return Check("accuracy", INCONCLUSIVE, reason, "Test on more pictures, or allow more with --max-drop, --max-upper.")
+def _drop(counts: Counts, verdict: Verdict, policy: Policy, sure: str) -> str:
+    low_pp, high_pp = verdict.drop_pp or (0.0, 0.0)
+    if verdict.accuracy == FAIL:
+        return f"The drop is at least {low_pp:.2f} pp {sure}; allowed is {policy.max_drop_pp:.2f} pp."
+    if verdict.accuracy == PASS:
+        return f"The drop is at most {high_pp:.2f} pp {sure}; allowed is {policy.max_upper_pp:.2f} pp."
+    if (counts.drop_pp or 0.0) > policy.max_drop_pp:
+        found = f"The drop is {counts.drop_pp:.2f} pp here, over the {policy.max_drop_pp:.2f} pp allowed"
+        return f"{found}, but may be as small as {low_pp:.2f} pp {sure}."
+    return f"The drop may be as large as {high_pp:.2f} pp {sure}; allowed is {policy.max_upper_pp:.2f} pp."
 
 
-def _slices(
-    groups: Mapping[str, npt.NDArray[np.bool_]],
-    reference_right: npt.NDArray[np.bool_],
-    right: npt.NDArray[np.bool_],
-    policy: Policy,
-) -> Check:
+def _changed(counts: Counts, verdict: Verdict, policy: Policy, sure: str) -> str:
+    how = ""
+    if counts.lost is not None and not policy.count_gains:
+        how = f" for the worse, {counts.won:,} for the better" if counts.won else " for the worse"
+    found = f"{f'{verdict.counted:,}' if verdict.counted else 'None'} of {counts.count:,} predictions changed{how}"
+    if not policy.max_changed:
+        return f"{found}; none is allowed to."
+    low, high = verdict.changed
+    limits = {
+        PASS: f"at most {high:.2%}",
+        FAIL: f"at least {low:.2%}",
+        INCONCLUSIVE: f"between {low:.2%} and {high:.2%}" if verdict.counted else f"at most {high:.2%}",
+    }
+    return f"{found}: {sure} {limits[verdict.agreement]} of all would; allowed is {policy.max_changed:.2%}."
+
+
+def _needed(counts: Counts, policy: Policy) -> str:
+    """On how many pictures a good file would pass; where there are as many, on how many this one would."""
+    labelled, share = counts.lost is not None, min(GOOD, policy.max_changed / 4.0)
+    needed = images_needed(share / 2.0, share / 2.0, policy, labelled, POWER)
+    whose = f"a file that changes {share:.2%} of its predictions"
+    if needed and needed <= counts.count:
+        lost = counts.changed if counts.lost is None else counts.lost
+        won = counts.changed - lost
+        needed = images_needed(lost / counts.count, won / counts.count, policy, labelled, POWER)
+        whose = "a file that changes as many as this one"
+    if not needed:
+        return f"Look at the changed pictures: {whose} will hardly pass on any number of them. {ALLOW}"
+    return f"Test on more pictures: {whose} passes on about {needed:,} with {POWER:.0%} probability. {ALLOW}"
+
+
+def _slices(groups: Mapping[str, Counts], policy: Policy) -> Check:
     """Whether no group of pictures surely loses more than all together may.
 
     There is an interval for each group, so each gets a share of the risk of a false alarm (Bonferroni).
     """
     confidence = 1.0 - (1.0 - policy.confidence) / len(groups)
     losing = []
-    for name, members in groups.items():
-        before, after = reference_right[members], right[members]
-        lost, won = int((before & ~after).sum()), int((~before & after).sum())
-        low, _ = drop_interval(lost, won, len(before), confidence)
-        if 100 * low > policy.max_drop_pp:
-            losing.append(f"{name} ({lost} of {len(before):,} lost, {won} won)")
+    for name, counts in groups.items():
+        lost, won = counts.lost or 0, counts.won or 0
+        if 100.0 * drop_interval(lost, won, counts.count, confidence)[0] > policy.max_drop_pp:
+            losing.append(f"{name} ({lost} of {counts.count:,} lost, {won} won)")
     reason = f"In no slice the drop is surely over {policy.max_drop_pp:.2f} pp."
     if losing:
         reason = f"The drop is surely over {policy.max_drop_pp:.2f} pp in the slices {', '.join(losing)}."

@@ -17,6 +17,7 @@ from oddeven.runtime.recommendation import by_model, recommend
 from oddeven.runtime.reference import Reference
 from oddeven.runtime.report import FileReport, Report
 from oddeven.runtime.report_markdown import HEADER, facts, overall, summary
+from oddeven.runtime.table import shown
 from oddeven.runtime.tensor import Pixels
 
 MAX_PICTURES = 200
@@ -40,7 +41,7 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
         section("Recommendation", listing("", (fill("<li>{}</li>", line) for line in recommend(report.files)))),
         section("Summary", grid("Ratio is to the bytes of the float32 file of the same kind", HEADER, rows, 3)),
         *([_failures(report)] if passed < len(report.files) or report.broken else []),
-        *([section("Size and accuracy", _plot(models))] if models else []),
+        *([section(f"Size and {_measured(report.files)}", _plot(models))] if models else []),
         section("Statistics", _statistics(models)),
         *(_model(name, files, references[files[0].data_sha256]) for name, files in models.items()),
         section("Policy and machine", fill("<dl>{}</dl>", join(
@@ -68,16 +69,19 @@ def _failures(report: Report) -> Html:
 
 def _statistics(models: Mapping[str, Sequence[FileReport]]) -> Html:
     header = ("model", "format", "engine", "McNemar p", "AUC reference", "AUC", "log loss reference", "log loss",
-              "calibration error reference", "calibration error", "max Δp", "mean Δp", "lost", "won")  # fmt: skip
+              "calibration error reference", "calibration error", "max Δp", "mean Δp", "lost", "won",
+              "change at most")  # fmt: skip
     rows = []
     for name, file in ((name, file) for name, files in models.items() for file in files):
         p, pair = file.parity, (file.parity.reference, file.parity.file)
-        auc = ["-" if scores.auc is None else f"{scores.auc:.5f}" for scores in pair]
-        pairs = [f"{v:.5f}" for v in (*(s.log_loss for s in pair), *(s.calibration_error for s in pair))]
-        rows.append((name, file.format, file.engine, f"{p.mcnemar_p:.3g}", *auc, *pairs, f"{p.max_shift:.2g}",
-                     f"{p.mean_shift:.2g}", p.right_to_wrong, p.wrong_to_right))  # fmt: skip
+        kinds = ("auc", "log_loss", "calibration_error")
+        pairs = [shown(getattr(scores, kind, None), ".5f") for kind in kinds for scores in pair]
+        rows.append((name, file.format, file.engine, shown(p.mcnemar_p, ".3g"), *pairs, f"{p.max_shift:.2g}",
+                     f"{p.mean_shift:.2g}", shown(p.right_to_wrong, "d"), shown(p.wrong_to_right, "d"),
+                     f"{p.changed_high:.2%}"))  # fmt: skip
     caption = (
-        "Lost, won: pictures that only the reference, only the file gets right. Δp: absolute change of probability"
+        "Lost, won: pictures that only the reference, only the file gets right. Δp: absolute change of probability. "
+        "Change at most: upper limit of the share of predictions that change and count against agreement"
     )
     return grid(caption, header, rows, 3)
 
@@ -88,8 +92,8 @@ def _model(name: str, files: Sequence[FileReport], reference: Reference) -> Html
     header += [f"{file.format} {what}" for file in files for what in ("drop pp", "agreement")]
     rows = []
     for group in zip(*(file.parity.slices for file in files), strict=True):
-        pairs = (text for own in group for text in (f"{own.drop_pp:+.2f}", f"{own.agreement:.2%}"))
-        rows.append((group[0].name, f"{group[0].count:,}", f"{group[0].reference_accuracy:.4f}", *pairs))
+        pairs = (text for own in group for text in (shown(own.drop_pp, "+.2f"), f"{own.agreement:.2%}"))
+        rows.append((group[0].name, f"{group[0].count:,}", shown(group[0].reference_accuracy, ".4f"), *pairs))
     return section(name, *_gallery(files, reference.images), grid(f"Slices of {name}", header, rows))
 
 
@@ -120,14 +124,19 @@ def _picture(image: Pixels, labels: tuple[str, str], group: Sequence[tuple[str, 
     before = first.reference > first.answer
     lines = [("reference", first.reference, before), *((name, change.answer, not before) for name, change in group)]
     answers = (
-        fill("<p>{} {} → {}, {}</p>", name, f"{p:.4f}", labels[one], "right" if one == first.label else "wrong")
+        fill("<p>{} {} → {}{}</p>", name, f"{p:.4f}", labels[one], _rightness(one, first.label))
         for name, p, one in lines
     )
+    truth = "not known" if first.label is None else labels[first.label]
     return fill(
         '<li><img src="data:image/png;base64,{0}" width="{1}" height="{2}" alt="Test picture {3}, labelled {4}">'
         "<div><p>true label <strong>{4}</strong>, picture {3}</p>{5}</div></li>",
-        _png(image), image.shape[1], image.shape[0], first.position, labels[first.label], join(answers),
+        _png(image), image.shape[1], image.shape[0], first.position, truth, join(answers),
     )  # fmt: skip
+
+
+def _rightness(answer: bool, label: int | None) -> str:
+    return "" if label is None else ", right" if answer == label else ", wrong"
 
 
 def _png(image: Pixels) -> str:
@@ -137,12 +146,23 @@ def _png(image: Pixels) -> str:
     return base64.b64encode(written.getvalue()).decode("ascii")
 
 
+def _measured(files: Sequence[FileReport]) -> str:
+    return "accuracy" if all(file.parity.accuracy is not None for file in files) else "agreement"
+
+
 def _plot(models: Mapping[str, Sequence[FileReport]]) -> Html:
-    """Size against accuracy: both axes logarithmic, the latter in the error, so that 0.99 and 0.999 stay apart."""
+    """Size against accuracy: both axes logarithmic, the latter in the error, so that 0.99 and 0.999 stay apart.
+
+    Against agreement, where there are files that were asked about pictures without labels.
+    """
+    measured = _measured([file for own in models.values() for file in own])
     files = [(i % COLOURS, file) for i, own in enumerate(models.values()) for file in own]
     sizes = [float(file.size_bytes) for _, file in files]
     # A file without a single error is drawn at half an error, for a logarithm has no zero; no axis goes below 0.
-    errors = [min(max(1.0 - file.parity.file.accuracy, 0.5 / file.parity.count), 0.99) for _, file in files]
+    shares: list[float] = [getattr(file.parity, measured) for _, file in files]
+    errors = [
+        min(max(1.0 - share, 0.5 / file.parity.count), 0.99) for share, (_, file) in zip(shares, files, strict=True)
+    ]
     columns, rows = _ticks(min(sizes), max(sizes)), _ticks(min(errors), max(errors))
     xs, ys = ([_place(v, columns, LEFT, RIGHT) for v in sizes], [_place(v, rows, TOP, BASE) for v in errors])
     places = list(zip(xs, ys, strict=True))
@@ -152,13 +172,17 @@ def _plot(models: Mapping[str, Sequence[FileReport]]) -> Html:
     across = [(_place(v, rows, TOP, BASE), f"{1 - v:.6g}") for v in rows]
     drawn = [fill(grid, x, TOP, f"V{BASE}", x, BASE + 18, "middle", text) for x, text in down]
     drawn += [fill(grid, LEFT, y, f"H{WIDTH}", LEFT - 6, y + 4, "end", text) for y, text in across]
-    drawn += [_point(*files[i], *places[i], taken) for i in sorted(range(len(files)), key=ys.__getitem__)]
+    drawn += [
+        _point(*files[i], f"{measured} {shares[i]:.4f}", *places[i], taken)
+        for i in sorted(range(len(files)), key=ys.__getitem__)
+    ]
     legend = (fill('<li><span class="m{}">●</span> {}</li>', i % COLOURS, model) for i, model in enumerate(models))
     return fill(
-        '<figure><figcaption>{}Accuracy against size of the file, both axes logarithmic (the accuracy in its error); '
+        '<figure><figcaption>{}The {} against the size of the file, both axes logarithmic (the {} in its error); '
         'a ring is a file that does not pass.</figcaption><div class="scroll" role="region" tabindex="0" '
-        'aria-label="Plot"><svg viewBox="0 0 {} {}" role="img" aria-label="Accuracy against size, as in the summary">'
-        '{}</svg></div></figure>', listing("legend", legend), WIDTH, BASE + 26, join(drawn),
+        'aria-label="Plot"><svg viewBox="0 0 {} {}" role="img" aria-label="The {} against size, as in the '
+        'summary">{}</svg></div></figure>', listing("legend", legend), measured, measured, WIDTH, BASE + 26, measured,
+        join(drawn),
     )  # fmt: skip
 
 
@@ -175,7 +199,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return values[bisect_right(values, low) - 1 : bisect_right(values, high) + 1]
 
 
-def _point(colour: int, file: FileReport, x: float, y: float, taken: list[Box]) -> Html:
+def _point(colour: int, file: FileReport, score: str, x: float, y: float, taken: list[Box]) -> Html:
     """A mark and, in the nearest free place, its label; `taken` boxes stay free, and the label's is added to them."""
     passes = file.verdict == PASS
     label = file.format if passes else f"{file.format} {file.verdict}"
@@ -194,6 +218,6 @@ def _point(colour: int, file: FileReport, x: float, y: float, taken: list[Box]) 
         'r="4.5" fill="{5}" stroke="currentColor" stroke-width="2"><title>{6}</title></circle>'
         '<text x="{3}" y="{4}" dy=".33em" text-anchor="{7}">{8}</text></g>',
         colour, x, y, f"{edge:.1f}", f"{(box[1] + box[3]) / 2:.1f}", "currentColor" if passes else "var(--bg)",
-        f"{file.model} {file.format}: {file.size_bytes:,} bytes, accuracy {file.parity.file.accuracy:.4f}",
+        f"{file.model} {file.format}: {file.size_bytes:,} bytes, {score}",
         anchor, label,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import re
 from oddeven.runtime.check import FAIL, INCONCLUSIVE, PASS
 from oddeven.runtime.recommendation import by_model, float32_of, recommend
 from oddeven.runtime.report import Report
-from oddeven.runtime.table import render
+from oddeven.runtime.table import render, shown
 
 HEADER = ("model", "format", "engine", "bytes", "ratio", "accuracy", "drop pp (interval)", "agreement", "latency us",
           "verdict")  # fmt: skip
@@ -48,8 +48,9 @@ def summary(report: Report) -> list[tuple[str, ...]]:
         parity, whole = file.parity, float32_of(file, report.files)
         rows.append((
             name, file.format, file.engine, f"{file.size_bytes:,}",
-            f"{file.size_bytes / whole.size_bytes:.2f}" if whole else "-", f"{parity.file.accuracy:.4f}",
-            f"{parity.drop_pp:+.2f} ({parity.drop_low_pp:+.2f} to {parity.drop_high_pp:+.2f})",
+            f"{file.size_bytes / whole.size_bytes:.2f}" if whole else "-", shown(parity.accuracy, ".4f"),
+            "-" if parity.drop_pp is None
+            else f"{parity.drop_pp:+.2f} ({parity.drop_low_pp:+.2f} to {parity.drop_high_pp:+.2f})",
             f"{parity.agreement:.2%}", f"{file.latency_us:.1f}", file.verdict,
         ))  # fmt: skip
     return rows
@@ -63,9 +64,11 @@ def facts(report: Report) -> list[tuple[str, str]]:
          f"and the probability moves by at most {tie.step:g}")
         for precision, tie in policy.ties.items()
     ]  # fmt: skip
+    gains = "" if policy.count_gains else " (a change for the better does not count)"
     limits = (
-        f"drop at most {policy.max_drop_pp:.2f} pp, its upper limit at {100 * policy.confidence:g}% confidence at most "
-        f"{policy.max_upper_pp:.2f} pp, agreement at least {policy.min_agreement:.2%}"
+        f"drop at most {policy.max_drop_pp:.2f} pp, its upper limit at most {policy.max_upper_pp:.2f} pp, agreement at "
+        f"least {policy.min_agreement:.2%} by its lower limit{gains}; limits are one-sided, at "
+        f"{100 * policy.confidence:g}% confidence"
     )
     return [
         ("Quantized files pass with", limits),

@@ -64,7 +64,7 @@ def choose(reference: Reference, threshold: float) -> Pixels:
     """Up to `EACH` pictures of each label nearest to the threshold, and the first `EACH` of each label."""
     chosen: list[int] = []
     for label in (0, 1):
-        own = np.flatnonzero(reference.labels == label)
+        own = np.flatnonzero(reference.truth == label)
         nearest = own[np.argsort(np.abs(reference.probabilities[own] - threshold), kind="stable")]
         chosen += [*nearest[:EACH].tolist(), *own[:EACH].tolist()]
     return reference.images[sorted(set(chosen))]

@@ -28,6 +28,11 @@ def render(header: Sequence[str], rows: Sequence[Sequence[object]], markdown: bo
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
+def shown(value: float | None, form: str) -> str:
+    """`value` in the format `form`; a dash where there is none."""
+    return "-" if value is None else format(value, form)
+
+
 def _numeric(cell: str) -> bool:
     """Whether a cell reads as a quantity: a sign or digit first, or a dash for none."""
     return cell in ("", "-") or cell.lstrip("+-±")[:1].isdigit()

@@ -11,7 +11,7 @@ import click
 
 from oddeven.runtime.errors import DataError, ModelError, UsageError
 from oddeven.runtime.files import replacing, writable_folder
-from oddeven.runtime.table import render
+from oddeven.runtime.table import render, shown
 
 SAMPLES = 6
 NOT_OF_A_NAME = re.compile(r"[^\w .-]")  # a label may be any text
@@ -87,9 +87,9 @@ def _draw_samples(artifacts: Path, folder: Path) -> None:
     first = artifact.find([artifacts])[0]
     labels = artifact.load_manifest(first).spec.labels
     known = reference.load(first / reference.FILE)
-    if not len(known.labels):
+    if not len(known.images):
         raise DataError(f"{first / reference.FILE} holds no pictures.")
-    for number, (image, label) in enumerate(zip(known.images[:SAMPLES], known.labels[:SAMPLES], strict=True)):
+    for number, (image, label) in enumerate(zip(known.images[:SAMPLES], known.truth[:SAMPLES], strict=True)):
         with replacing(folder / f"{number}-{NOT_OF_A_NAME.sub('_', labels[label])}.png") as partial:
             Image.fromarray(image.squeeze()).save(partial)
 
@@ -100,7 +100,7 @@ def _smallest(artifacts: Path) -> Path:
 
     folders = artifact.find([artifacts])
     manifests = {folder: artifact.load_manifest(folder) for folder in folders}
-    best = max(manifests, key=lambda folder: manifests[folder].files[0].parity.reference.accuracy)
+    best = max(manifests, key=lambda folder: manifests[folder].files[0].parity.reference_accuracy or 0.0)
     return best / min(manifests[best].files, key=lambda record: record.size_bytes).file
 
 
@@ -114,8 +114,8 @@ def _summarise(artifacts: Path) -> None:
         for record in manifest.files:
             parity = record.parity
             rows.append((
-                manifest.spec.name, record.format, f"{record.size_bytes:,}", f"{parity.reference.accuracy:.4f}",
-                f"{parity.file.accuracy:.4f}", f"{parity.drop_pp:+.2f}", f"{parity.agreement:.2%}", parity.verdict,
+                manifest.spec.name, record.format, f"{record.size_bytes:,}", shown(parity.reference_accuracy, ".4f"),
+                shown(parity.accuracy, ".4f"), shown(parity.drop_pp, "+.2f"), f"{parity.agreement:.2%}", parity.verdict,
             ))  # fmt: skip
     header = ("model", "format", "bytes", "Keras accuracy", "accuracy", "drop pp", "agreement", "verdict")
     click.echo("\n" + render(header, rows) + "\n")

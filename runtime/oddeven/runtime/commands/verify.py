@@ -15,7 +15,7 @@ from oddeven.runtime.errors import DataError, ModelError, OutputError, UsageErro
 from oddeven.runtime.files import writable_folder, write
 from oddeven.runtime.policy import load, policy_options
 from oddeven.runtime.progress import progress
-from oddeven.runtime.table import render
+from oddeven.runtime.table import render, shown
 
 if TYPE_CHECKING:
     from oddeven.runtime.gate import Asked
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from oddeven.runtime.report import FileReport, Report
 
 HEADER = ("file", "engine", "bytes", "reference", "accuracy", "drop pp", "interval", "agreement",
-          "lost", "won", "verdict")  # fmt: skip
+          "lost", "won", "change at most", "verdict")  # fmt: skip
 STDOUT = Path("-")
-SHARES = (0.0, 0.0001, 0.0005, 0.001, 0.002)
+PARTS = (0.0, 0.05, 0.25, 0.5, 1.0)  # of what the policy allows to change
+POWERS = (0.8, 0.9)
 FORMS = ("json", "junit", "markdown", "html")
 
 file_path = click.Path(path_type=Path)
@@ -36,7 +37,9 @@ file_path = click.Path(path_type=Path)
 @click.argument("artifacts", nargs=-1, type=file_path, metavar="ARTIFACTS|MODEL...")
 @click.option("--engine", "engines", multiple=True, help=f"Any of {', '.join(ENGINES)}; repeatable.")
 @click.option("--reference", type=file_path, help="reference.npz to hold files to; or, with --data, a float32 model.")
-@click.option("--data", type=file_path, help="Folder with a subfolder of pictures a label, to ask about instead.")
+@click.option(
+    "--data", type=file_path, help="Folder of pictures to ask about instead; labelled where a subfolder a label."
+)
 @click.option("--max-bad", type=click.IntRange(min=0), default=0, help="Unusable pictures in --data.  [default: 0]")
 @policy_options
 @click.option("--baseline", type=file_path, help="An earlier --json FILE; answers that differ from its fail.")
@@ -49,7 +52,7 @@ file_path = click.Path(path_type=Path)
 @click.option("--threshold-from", type=click.Choice(["float"]), help="Choose thresholds on validation pictures.")
 @click.option("--cost", metavar="fp=COST,fn=COST", help="With --threshold-from: the threshold with the least cost.")
 @click.option("--max-fpr", type=click.FloatRange(0, 1), help="Or: with at most such a share of false positives.")
-@click.option("--plan", is_flag=True, help="Say how many test pictures a verdict needs, and stop.")
+@click.option("--plan", is_flag=True, help="Say on how many pictures a good file passes, and stop.")
 @click.option("--merge", is_flag=True, help="Compare the answers in several --json FILEs, of several machines.")
 @click.pass_context
 def command(
@@ -74,7 +77,9 @@ def command(
     """Check that every file still answers as its Keras model did.
 
     Needs no TensorFlow. ARTIFACTS are folders made by `oddeven export`, or folders of them; a MODEL file alone needs
-    --reference. `lost` and `won` count the pictures that only the reference, or only the file, gets right.
+    --reference. `lost` and `won` count the pictures that only the reference, or only the file, gets right; `change at
+    most` is the upper limit of the share of predictions that the file changes for the worse, or at all where the
+    pictures have no labels.
 
     Exit code 1 unless every file passes, 3 where an engine is missing, 4 where a file is broken, 5 where the pictures
     or the reference are unusable. An INCONCLUSIVE file is a failure under --strict and a warning otherwise.
@@ -182,13 +187,14 @@ def _cells(file: FileReport) -> tuple[str, ...]:
         file.file,
         file.engine,
         f"{file.size_bytes:,}",
-        f"{parity.reference.accuracy:.4f}",
-        f"{parity.file.accuracy:.4f}",
-        f"{parity.drop_pp:+.2f}",
-        f"{parity.drop_low_pp:+.2f} to {parity.drop_high_pp:+.2f}",
+        shown(parity.reference_accuracy, ".4f"),
+        shown(parity.accuracy, ".4f"),
+        shown(parity.drop_pp, "+.2f"),
+        "-" if parity.drop_pp is None else f"{parity.drop_low_pp:+.2f} to {parity.drop_high_pp:+.2f}",
         f"{parity.agreement:.2%}",
-        str(parity.right_to_wrong),
-        str(parity.wrong_to_right),
+        shown(parity.right_to_wrong, "d"),
+        shown(parity.wrong_to_right, "d"),
+        f"{parity.changed_high:.2%}",
         file.verdict,
     )
 
@@ -250,21 +256,19 @@ def _merge(paths: tuple[Path, ...], written: Mapping[str, Path]) -> None:
 
 
 def _plan(policy: Policy) -> str:
-    """How many test pictures a verdict needs, by how many answers quantization changes."""
-    from oddeven.runtime.paired import pictures_needed
+    """On how many pictures a file passes, by how many predictions it changes and how likely it is to pass."""
+    from oddeven.runtime.plan import images_needed
 
-    rows = [
-        (f"{share:.2%}", *(f"{pictures_needed(share, limit / 100, policy.confidence):,}" if limit else "-"
-                           for limit in (policy.max_upper_pp, policy.max_drop_pp)))
-        for share in SHARES
-    ]  # fmt: skip
-    header = (
-        "changed answers", f"to prove a drop under {policy.max_upper_pp:.2f} pp (PASS)",
-        f"under {policy.max_drop_pp:.2f} pp",
-    )  # fmt: skip
+    kinds = [(labelled, power) for labelled in (True, False) for power in POWERS]
+    header = ("changed", *(f"{'labelled' if labelled else 'unlabelled'}, {power:.0%}" for labelled, power in kinds))
+    rows = []
+    for share in dict.fromkeys(part * policy.max_changed for part in PARTS):
+        needed = (images_needed(share / 2, share / 2, policy, *kind) for kind in kinds)
+        rows.append((f"{share:.2%}", *(shown(count, ",") for count in needed)))
     note = (
-        f"Pictures needed at {policy.confidence:.0%} confidence, where quantization makes as many answers right as "
-        "wrong. The shipped models change 0.00% to 0.02%."
+        "The pictures on which a file passes with a probability of 80% or 90%, on accuracy and agreement together,\n"
+        "where it changes that share of its predictions, half of them for the worse. A dash: over 100,000.\n"
+        "The shipped models change 0.00% to 0.02%."
     )
     return f"{render(header, rows)}\n\n{note}"
 
