@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from conftest import SHIPPED
 from keras import layers
 
+from oddeven.export import tflite_int8
 from oddeven.export.formats import FORMATS
 from oddeven.runtime import Classifier
 from oddeven.runtime.artifact import load_manifest
@@ -150,6 +151,21 @@ def test_a_model_with_dots_in_its_name_keeps_its_golden_answers(colours, save, t
         assert "self-test" in {check["name"] for check in file["checks"]}
     done = run("bundle", folder, "--out", tmp_path / "pi.zip")
     assert "my.int8.model.int8.tflite" in done.stdout, done.stderr
+
+
+def test_an_export_that_fails_leaves_no_manifest_for_files_that_are_not_its_own(colours, save, tmp_path, monkeypatch):
+    path = save(colour_model(1, "sigmoid"))
+    manifest = tmp_path / "out" / "foreign" / "manifest.json"
+    assert export(path, tmp_path / "out").exit_code == 0
+    assert manifest.is_file()
+
+    def fail(source):
+        raise ModelError("cannot be converted")
+
+    monkeypatch.setattr(tflite_int8, "convert", fail)
+    done = export(path, tmp_path / "out")
+    assert "cannot be converted" in str(done.exception)
+    assert not manifest.exists()
 
 
 def test_two_exports_do_not_meet_in_one_folder(colours, save, tmp_path):

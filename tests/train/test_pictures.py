@@ -15,10 +15,11 @@ from train.photographs import patches, write
 
 from oddeven.runtime import tensor
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.errors import DataError, OutputError
+from oddeven.runtime.errors import DataError, ModelError, OutputError
+from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
 from oddeven.train import decoding, pictures
-from oddeven.train.dataset import Source
+from oddeven.train.dataset import Source, trained_on
 from oddeven.train.feed import in_order
 
 PROVENANCE = Provenance("parts", "", "none", 1, 0, {})
@@ -136,6 +137,15 @@ def test_a_cache_entry_that_lost_a_part_is_made_anew(parts, cache, suffix, harm)
     assert again.sha256 == first.sha256
     np.testing.assert_array_equal(again.train.images, first.train.images)
     assert sorted(path.suffix for path in (cache / "oddeven").iterdir()) == [".json", ".npy"]
+
+
+@pytest.mark.parametrize("harm", [{"seed": -1}, {"path": ""}, {"path": "a\0b"}, {"colour": 1}])
+def test_a_damaged_record_of_where_pictures_lie_is_one_sentence(parts, tmp_path, harm):
+    record = json.loads(to_json(source(parts)))
+    (tmp_path / "dataset.json").write_text(json.dumps({**record, **harm}))
+    spec = ModelSpec("cnn", ("china", "flower"), WANTED, PROVENANCE)
+    with pytest.raises(ModelError, match=r"dataset\.json: "):
+        trained_on(tmp_path / "cnn.keras", spec)
 
 
 def test_the_cache_keeps_to_its_size_and_to_what_was_used_last(parts, cache, monkeypatch):

@@ -79,6 +79,8 @@ def export(
 ) -> Exported:
     """Write the Keras model at `path` into the folder `out` in each format, the manifest last.
 
+    An earlier manifest goes first, so that no manifest ever stands beside files that it was not written for.
+
     Equal models, data, settings and package versions give equal bytes.
 
     Args:
@@ -99,6 +101,7 @@ def export(
     keras.backend.clear_session()  # layer names, and so the bytes, would follow from what was loaded before
     model, spec = keras_model.load(path, settings.from_logits)
     truth, validation = (_reference(model, spec, split) for split in (dataset.test, dataset.validation))
+    (out / artifact.MANIFEST).unlink(missing_ok=True)  # an earlier one would vouch for files that are not its own
     reference.save(truth, out / reference.FILE)
     reference.save(validation, out / reference.VALIDATION)
     if settings.choice:
