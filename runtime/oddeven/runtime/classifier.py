@@ -131,12 +131,9 @@ class Classifier:
             raise ModelError(
                 f"{path} carries no ModelSpec, so its labels are unknown; give one, or export it with oddeven export."
             )
-        if any(
-            size not in (-1, wanted) for size, wanted in zip(opened.input.shape[1:], found.input.shape, strict=True)
-        ):
-            raise UsageError(
-                f"{path} takes {opened.input.shape[1:]} pictures, the given spec's are {found.input.shape}."
-            )
+        taken, given = opened.input.shape[1:], found.input.shape
+        if any(ours not in (-1, theirs) for ours, theirs in zip(taken, given, strict=True)):
+            raise UsageError(f"{path} takes {taken} pictures, the given spec's are {given}.")
         view = found.input if preprocess == AUTO else replace(found.input, preprocessing=preprocess)
         choose("preprocessing", view.preprocessing, PREPROCESSINGS)
         try:
