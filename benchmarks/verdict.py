@@ -124,7 +124,7 @@ def picture(path: Path) -> None:
     axes.text(limit, -0.85, f" allowed: {limit:.2f} %", va="center")
     axes.set(xscale="log", xlim=(1e-3, 30), ylim=(len(SHOWN) - 0.4, -1.2))
     axes.set_xlabel("share of all predictions that change for the worse, %")
-    axes.set_yticks(range(len(SHOWN)), [f"{lost} of {count:,} images" for count, lost in SHOWN])
+    axes.set_yticks(range(len(SHOWN)), [f"{lost} of {count:,} changed" for count, lost in SHOWN])
     axes.set_xticks([0.001, 0.01, 0.1, 1, 10], ["0.001", "0.01", "0.1", "1", "10"])
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -193,6 +194,24 @@ def test_so_many_images_as_planned_let_a_good_file_pass(policy, share, power, la
         assert abs(rates[-1] - expected) < 4 * math.sqrt(0.25 / runs)
     assert rates[0] > power - 3 * math.sqrt(power * (1 - power) / runs)
     assert rates[1] < power - 3 * math.sqrt(power * (1 - power) / runs)
+
+
+def test_the_rates_of_the_page_are_those_of_the_verdict():
+    """The simulated PASS rates in docs/ci.md against exact sums."""
+    page = (ROOT / "docs" / "ci.md").read_text()
+    table = page.split("<!-- rates: by benchmarks/verdict.py -->\n")[1].split("\n<!--")[0].splitlines()
+    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
+    sizes = [int(title.removesuffix(" images").replace(",", "")) for title in header[2:]]
+    assert sizes == [100, 300, 1000, 3000, 10_000]
+    assert len(rows) == 20
+    for drop_pp, changed, *cells in rows:
+        share, drop = float(changed.rstrip("%")) / 100, float(drop_pp) / 100
+        for count, cell in zip(sizes, cells, strict=True):
+            passed, *others = map(int, cell.split("/"))
+            # Four standard errors of a share of 10,000 draws are 2 points; half a point is rounding.
+            expected = 100 * chance_of_pass(count, (share + drop) / 2, (share - drop) / 2, Policy())
+            assert abs(passed - expected) < 2.5, (drop_pp, changed, count)
+            assert 99 <= passed + sum(others) <= 101
 
 
 def test_no_number_of_images_lets_a_bad_file_pass():
