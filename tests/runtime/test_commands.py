@@ -112,9 +112,22 @@ def test_a_missing_extra_names_the_pip_line(tmp_path):
         refused(done, 3, line)
 
 
-@pytest.mark.parametrize("command", ["predict", "verify", "export", "bench", "selftest", "info", "bundle"])
-def test_a_path_that_the_system_refuses_is_one_sentence(run, command):
-    refused(run(command, "x" * 300), 2, "cannot be used: File name too long")
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        ("verify", 2, "cannot be used: File name too long"),
+        ("export", 2, "cannot be used: File name too long"),
+        ("bench", 2, "neither a file nor a bundled model"),
+        ("selftest", 2, "neither a file nor a bundled model"),
+        ("info", 2, "neither a file nor a bundled model"),
+        ("bundle", 2, "neither a file nor a bundled model"),
+        ("predict", 5, "xxx"),
+    ],
+)
+def test_a_path_that_the_system_refuses_is_one_sentence(run, command, code, says):
+    done = run(command, "x" * 300)
+    refused(done, code, says)
+    assert done.stderr.count("oddeven: ") == 1
 
 
 @pytest.mark.parametrize("arguments", [["info"], ["predict"], ["verify", "--plan"]])

@@ -279,7 +279,7 @@ def test_a_full_disk_is_one_sentence(digit, form):
             [sys.executable, "-m", "oddeven.runtime", "predict", str(digit), *form],
             stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
-    assert (done.returncode, done.stderr) == (6, "oddeven: Cannot write the results: No space left on device.\n")
+    assert (done.returncode, done.stderr) == (6, "oddeven: The result cannot be written: No space left on device.\n")
 
 
 def test_a_path_wins_over_a_bundled_name_in_every_command(run, exported, tmp_path, digit):

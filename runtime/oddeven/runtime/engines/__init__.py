@@ -173,8 +173,8 @@ def open_read(model: ModelFile, name: str, threads: int) -> Engine:
         ModelError: as `open_engine`.
     """
     row = ENGINES[name]
-    open_model = importlib.import_module(row.module).open_model
     with needing(f"The engine {name}", row.install):
+        open_model = importlib.import_module(row.module).open_model
         if not model.sealed:
             try_first(lambda: _tried(open_model(model, threads)), model.path)
         engine = cast(Engine, open_model(model, threads))
