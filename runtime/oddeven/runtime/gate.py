@@ -116,7 +116,8 @@ def examine(target: Target, asked: Asked, policy: Policy, before: Report | None)
             if asked.choice and target.validation:
                 thresholds, check = _operating_points(classifier, target.validation, asked.choice)
                 checks = (*checks, check)
-            report = artifact.examine(classifier, path, kind, target.reference, policy, checks, thresholds)
+            known = target.record.overflow if target.record else ()
+            report = artifact.examine(classifier, path, kind, target.reference, policy, checks, thresholds, known)
     except ModelError as error:
         return Broken(model, f"{path.absolute().parent.name}/{path.name}", str(error))
     if before is None:

@@ -12,11 +12,14 @@ from oddeven.runtime.attachment import ONNX_KEY, check_onnx
 from oddeven.runtime.engines import Engine, closed, engine_version
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.quiet import quiet
+from oddeven.runtime.saturation import overflows
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Array, TensorInfo, decode
 
 ERRORS_ONLY = 3
+# On an x86 CPU without VNNI onnxruntime then turns int8 weights to uint8, whose products it adds in 32 bits.
+EXACT = ("session.x64quantprecision", "1")
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 
 
@@ -65,6 +68,8 @@ def open_model(path: Path, threads: int) -> Engine:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = ERRORS_ONLY
+    if overflows(path):
+        options.add_session_config_entry(*EXACT)
     refusals = (failures.Fail, failures.InvalidArgument, failures.InvalidGraph, failures.InvalidProtobuf,
                 failures.NoSuchFile, failures.NotImplemented, failures.RuntimeException, ValueError)  # fmt: skip
     try:
