@@ -32,10 +32,14 @@ FLOAT_BOUND = 1e-5
 UNBUILT = 4  # exit code of emulate.sh
 SUFFIX = {"litert": ".tflite", "tflite-runtime": ".tflite", "onnxruntime": ".onnx"}
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("CI") and not all(map(shutil.which, ("mmdebstrap", "qemu-aarch64-static", "qemu-arm-static"))),
-    reason="no emulated Raspberry Pi: apt-get install mmdebstrap qemu-user-static debian-archive-keyring",
-)
+pytestmark = [
+    pytest.mark.emulated,
+    pytest.mark.skipif(
+        not os.environ.get("CI")
+        and not all(map(shutil.which, ("mmdebstrap", "qemu-aarch64-static", "qemu-arm-static"))),
+        reason="no emulated Raspberry Pi: apt-get install mmdebstrap qemu-user-static debian-archive-keyring",
+    ),
+]
 
 
 @dataclass(frozen=True)
