@@ -32,18 +32,17 @@ def measured(path: Path, pictures: npt.NDArray[np.float32]) -> tuple[Overflow, .
     proto = onnx.load_from_string(model)
     layers = {layer.name: layer for layer in saturation.layers(model)}
     risky = [layers[overflow.layer] for overflow in found]
-    hits: list[list[float]] = [[] for _ in found]
-    for start in range(0, len(pictures), BATCH):
-        activations = _activations(proto, risky, pictures[start : start + BATCH])
-        for own, layer in zip(hits, risky, strict=True):
-            own.append(float(overflowing(proto, layer, *activations[layer.activations]).mean()))
-    return tuple(
-        dataclasses.replace(overflow, seen=float(np.mean(own))) for overflow, own in zip(found, hits, strict=True)
-    )
+    seen = [0.0] * len(found)
+    for batch in np.split(pictures, range(BATCH, len(pictures), BATCH)):
+        activations = _activations(proto, risky, batch)
+        for i, layer in enumerate(risky):
+            share = float(overflowing(proto, layer, *activations[layer.activations]).mean())
+            seen[i] += share * len(batch) / len(pictures)
+    return tuple(dataclasses.replace(overflow, seen=share) for overflow, share in zip(found, seen, strict=True))
 
 
 def overflowing(proto: Any, layer: Layer, activations: npt.NDArray[np.float32], zero_point: int) -> Array:
-    """Whether a pair of products overflows in each sum of `layer`, bool, in the shape of its output.
+    """Whether a pair of products overflows in each sum of `layer`, bool, in the shape of its output, channels last.
 
     The layer itself is run, in float32, which holds these integers exactly: with all weights 0 but one pair of each
     sum's, and again with the next pair, until no sum has one left that can overflow.
@@ -66,15 +65,15 @@ def overflowing(proto: Any, layer: Layer, activations: npt.NDArray[np.float32], 
     added = terms(layer.weights, layer.kind, layer.attributes)
     places = terms(np.arange(layer.weights.size).reshape(layer.weights.shape), layer.kind, layer.attributes)
     can = pair_sums(added) > LIMIT
-    rank = np.cumsum(can, 0) * can
+    rank = np.cumsum(can, -2) * can
     happened: Any = False
     for number in range(1, int(rank.max()) + 1):
-        chosen = np.repeat(rank == number, 2, 0)[: len(added)]
+        chosen = np.repeat(rank == number, 2, -2)[..., : added.shape[-2], :]
         weights = np.zeros(layer.weights.shape, np.float32)
         weights.flat[places[chosen]] = added[chosen]
-        offset = zero_point * np.where(chosen, added, 0).sum(0, dtype=np.float32)
+        offset = zero_point * np.where(chosen, added, 0).sum(-2, dtype=np.float32)
         sums = session.run(None, {"x": activations, "w": weights})[0]
-        sums = np.moveaxis(sums, 1, -1) + offset
+        sums = np.moveaxis(sums, 1 if layer.kind == "Conv" else -1, -1) + offset
         happened |= (sums < LOW) | (sums > HIGH)
     return np.asarray(happened)
 
