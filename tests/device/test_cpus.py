@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from oddeven.runtime import artifact, reference, saturation
 
 ROOT = Path(__file__).parents[2]
-ANSWERS = Path(__file__).with_name("answers.py")
+ANSWERS, PLAIN = (Path(__file__).with_name(name) for name in ("answers.py", "plain.py"))
 EMULATE = ROOT / "runtime" / "device" / "emulate.sh"
 MODELS = ("mlp", "cnn", "deep_cnn")
 COUNT = 200
@@ -114,19 +114,6 @@ def test_a_report_says_what_the_emulated_cpu_can(cpu):
     assert set(told) == {**X86, **ARM}[cpu]
 
 
-PLAIN = """
-import sys
-import numpy as np, onnxruntime
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = 1
-found = {}
-for path in sys.argv[2:]:
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (found[path],) = session.run(None, {session.get_inputs()[0].name: np.load(path + ".npy")})
-np.savez(sys.argv[1], **found)
-"""
-
-
 def test_a_full_range_file_is_right_here_by_this_runtime_only(few, raw, tmp_path):
     """Without VNNI a plain session is far off; what opens files for oddeven knows of it and sets the option."""
     export = ("--format", "onnx-int8", "--full-range", "--out", tmp_path)
@@ -138,7 +125,7 @@ def test_a_full_range_file_is_right_here_by_this_runtime_only(few, raw, tmp_path
     subprocess.run([sys.executable, ANSWERS, tmp_path / "here.npz", "onnxruntime", "1", path.parent], check=True)
     run("Haswell", ANSWERS, tmp_path / "there.npz", "onnxruntime", "1", path.parent)
     np.save(f"{path}.npy", raw["x_test"][:COUNT, ..., None] / np.float32(255))
-    run("Haswell", "-c", PLAIN, tmp_path / "plain.npz", path)
+    run("Haswell", PLAIN, tmp_path / "plain.npz", path)
     here, there = (np.load(tmp_path / f"{name}.npz")[path.name] for name in ("here", "there"))
     plain = np.load(tmp_path / "plain.npz")[str(path)][:, 0]
     np.testing.assert_allclose(there, here, rtol=0, atol=BOUND["onnxruntime"])
@@ -212,8 +199,8 @@ def test_products_are_paired_as_the_proof_says(tmp_path):
             own = np.split(terms.astype(int), group, 1)
             expected[path] = np.concatenate(list(map(added_in_pairs, flat, own)), -1)
             assert (expected[path] != exact[path]).mean() > 0.05
-    run("Haswell", "-c", PLAIN, tmp_path / "haswell.npz", *expected)
-    run("Nehalem", "-c", PLAIN, tmp_path / "nehalem.npz", *expected)
+    run("Haswell", PLAIN, tmp_path / "haswell.npz", *expected)
+    run("Nehalem", PLAIN, tmp_path / "nehalem.npz", *expected)
     for cpu, wanted in (("haswell", expected), ("nehalem", exact)):
         found = np.load(tmp_path / f"{cpu}.npz")
         for path, sums in wanted.items():
