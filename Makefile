@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-emulated gate models results clean
 
 demo: $(READY)
-	$(BIN)/oddeven pipeline --out build/demo
+	$(BIN)/oddeven pipeline --epochs 3 --out build/demo
 
 test: $(READY)
 	$(BIN)/ruff check .
