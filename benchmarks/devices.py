@@ -1,6 +1,6 @@
-"""Let every engine answer in every emulated Raspberry Pi userland and write docs/devices.md.
+"""Let every engine answer in every emulated Raspberry Pi userland and on every emulated CPU; write docs/devices.md.
 
-python benchmarks/devices.py --artifacts artifacts/cnn
+python benchmarks/devices.py --artifacts artifacts
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime import reference
-from oddeven.runtime.machine import machine
+from oddeven.runtime.machine import cpu_features, machine
 from oddeven.runtime.table import render
 
 ROOT = Path(__file__).parents[1]
 EMULATE = ROOT / "runtime" / "device" / "emulate.sh"
 ANSWERS = ROOT / "tests" / "device" / "answers.py"
 Answers = npt.NDArray[np.float32]
-COUNT, FEW = 1000, 200
+COUNT, FEW, ON_CPU = 1000, 200, 2000
 UNBUILT = 4  # exit code of emulate.sh
-HALF = 0.5
+HALF, INT8 = 0.5, "*.int8.*"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where engines run; `suite` is None for this machine."""
+    """Where engines run; `suite` is None for this machine, or, with `cpu`, for its Python on an emulated x86-64."""
 
     name: str
     engines: tuple[str, ...]
     suite: str | None = None
     arch: str = "arm64"
     packages: str = "default"
+    cpu: str = ""
 
 
 PLACES = (
@@ -51,6 +52,13 @@ PLACES = (
     Place("trixie arm64", ("litert", "onnxruntime"), "trixie"),
     Place("bookworm armhf", ("tflite-runtime",), "bookworm", "armhf"),
     Place("trixie armhf", ("onnxruntime",), "trixie", "armhf"),
+)
+ENGINES = ("litert", "onnxruntime")
+CPUS = (
+    Place("x86-64 with SSE only (Nehalem)", ENGINES, cpu="Nehalem"),
+    Place("x86-64 with AVX2 (Haswell)", ENGINES, cpu="Haswell"),
+    Place("arm64 (cortex-a72)", ENGINES, "bookworm", cpu="cortex-a72"),
+    Place("arm64 with dot product (cortex-a76)", ENGINES, "bookworm", cpu="cortex-a76"),
 )
 AVAILABLE = (
     ("64-bit bookworm", "3.11", "LiteRT or tflite-runtime", "onnxruntime"),
@@ -63,15 +71,16 @@ on every architecture, where it is of one version; LiteRT and tflite-runtime rou
 older onnxruntime of 32 bits, so a few of their answers lie a step apart."""
 
 
-def measure(place: Place, engine: str, folder: Path, out: Path) -> dict[str, float] | None:
+def measure(place: Place, engine: str, out: Path, *folders: Path) -> dict[str, float] | None:
     """Run `answers.py` there; its answers go to `out`, what it cost is returned; None where Debian's mirror fails."""
-    arguments = [str(ANSWERS), str(out), engine, str(FEW), str(folder)]
+    arguments = [str(ANSWERS), str(out), engine, str(FEW), *map(str, folders)]
     environment = dict(os.environ)
     if place.suite:
         where = ["--suite", place.suite, "--arch", place.arch, "--engines", place.packages]
+        where += ["--cpu", place.cpu] if place.cpu else []
         command = [str(EMULATE), *where, "--", "python", *arguments]
     else:
-        command = [sys.executable, *arguments]
+        command = [*(["qemu-x86_64-static", "-cpu", place.cpu] if place.cpu else []), sys.executable, *arguments]
         if place.packages == "tflite":
             environment["PYTHONPATH"] = f"{ROOT / 'runtime'}:{_old_packages()}"
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env=environment)
@@ -81,14 +90,40 @@ def measure(place: Place, engine: str, folder: Path, out: Path) -> dict[str, flo
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def _first(folder: Path, scratch: Path) -> Path:
-    """The artifact folder with fewer reference pictures: emulation is slow."""
+def _first(folder: Path, scratch: Path, count: int = COUNT, files: str = "*") -> Path:
+    """The artifact folder with fewer reference pictures, and of its `files` alone: emulation is slow."""
     few = scratch / folder.name
-    shutil.copytree(folder, few)
+    few.mkdir(parents=True)
+    for path in (*folder.glob(files), folder / reference.FILE):
+        shutil.copy(path, few)
     whole = reference.load(folder / reference.FILE)
-    first = {name: array[:COUNT] for name, array in vars(whole).items()}
+    first = {name: array[:count] for name, array in vars(whole).items()}
     reference.save(reference.Reference(**first), few / reference.FILE)
     return few
+
+
+def on_cpus(folders: list[Path]) -> Iterator[tuple[str, ...]]:
+    """A row for each CPU and int8 file: how it compares with Keras, and with this machine."""
+    known = {folder.name: reference.load(folder / reference.FILE) for folder in folders}
+    here: dict[str, Answers] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        whole = [_first(folder, Path(scratch, "whole"), len(known[folder.name].truth), INT8) for folder in folders]
+        few = [_first(folder, Path(scratch, "few"), ON_CPU, INT8) for folder in folders]
+        for place in (Place("this machine", ENGINES), *CPUS):
+            for engine in place.engines:
+                out = Path(scratch, "answers.npz")
+                measure(place, engine, out, *(few if place.cpu else whole))
+                with np.load(out) as file:
+                    found = dict(file)
+                here = found | here
+                for name, p in sorted(found.items()):
+                    truth = known[name.split(".")[0]]
+                    keras, labels = truth.probabilities[: len(p)] > HALF, truth.truth[: len(p)] == 1
+                    drop = ((keras == labels).mean() - ((p > HALF) == labels).mean()) * 100
+                    yield (
+                        place.name, name, f"{len(p):,}", f"{((p > HALF) == keras).mean():.2%}", f"{drop:+.2f}",
+                        f"{np.abs(p - here[name][: len(p)]).max():.1e}",
+                    )  # fmt: skip
 
 
 def _old_packages() -> Path:
@@ -99,8 +134,9 @@ def _old_packages() -> Path:
     return site
 
 
-def page(folder: Path) -> str:
+def page(artifacts: Path) -> str:
     """docs/devices.md as text."""
+    folder = artifacts / "cnn"
     keras = reference.load(folder / reference.FILE).probabilities
     costs: list[tuple[str, ...]] = []
     answers: dict[tuple[str, str, str], Answers] = {}
@@ -109,7 +145,7 @@ def page(folder: Path) -> str:
         for place in PLACES:
             for engine in place.engines:
                 out = Path(scratch, "answers.npz")
-                cost = measure(place, engine, folder, out)
+                cost = measure(place, engine, out, folder)
                 if cost is None:
                     print(f"left out: {place.name}", file=sys.stderr)
                     continue
@@ -120,6 +156,7 @@ def page(folder: Path) -> str:
                 )  # fmt: skip
                 with np.load(out) as found:
                     answers |= {(file, engine, place.name): found[file] for file in found.files}
+    features = ", ".join(cpu_features())
     return "\n\n".join([
         "# What runs where, and whether it answers alike",
         f"Made by `python benchmarks/devices.py` with the {folder.name} on: {machine()}. Debian's own userlands of a "
@@ -131,6 +168,13 @@ def page(folder: Path) -> str:
         "or onnxruntime on x86-64, and to Keras. " + NOTE.replace("\n", " "),
         render(("file", "engine", "where", "N", "same engine", "first engine", "Keras"),
                list(compared(answers, keras)), markdown=True),
+        "## The same predictions on every CPU",
+        f"The int8 files of the shipped models against Keras: all test images on this machine ({features}), the first "
+        f"{ON_CPU:,} under emulation. Difference: the largest in probability to this machine. A `.tflite` file is made "
+        "of integers throughout and gives the same bits everywhere. An `.onnx` file has a last layer in float32, whose "
+        "sums are rounded in another order on another CPU.",
+        render(("CPU", "file", "N", "agreement", "drop pp", "difference"),
+               list(on_cpus([artifacts / name for name in ("mlp", "cnn", "deep_cnn")])), markdown=True),
         "## What it costs",
         "Installed: NumPy, Pillow, click and the engine, in MB. Import: NumPy and the engine, in seconds. Peak memory: "
         f"in MB, after {FEW:,} or {COUNT:,} answers of every file. An emulated row includes the emulator's own.",
@@ -158,7 +202,7 @@ def _against(found: Answers, other: Answers | None) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artifacts", type=Path, default=ROOT / "artifacts" / "cnn")
+    parser.add_argument("--artifacts", type=Path, default=ROOT / "artifacts")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "devices.md")
     options = parser.parse_args()
     options.out.write_text(page(options.artifacts))

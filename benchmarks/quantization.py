@@ -9,6 +9,8 @@ say what it then costs.
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -25,17 +27,22 @@ from oddeven.export.calibration import DEFAULT_SIZE, draw, real
 from oddeven.export.formats import FORMATS, Source
 from oddeven.runtime import artifact
 from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.latency import median_us
 from oddeven.runtime.parity import Parity, Policy
 from oddeven.runtime.reference import Reference
+from oddeven.runtime.saturation import overflows
 from oddeven.runtime.table import render, shown
 from oddeven.train import dataset as datasets
 from oddeven.train.dataset import Dataset, Split
 
 ROOT = Path(__file__).parents[1]
+ELSEWHERE, HASWELL = 2000, "Haswell"  # test images, and qemu's name of a CPU with AVX2 and without VNNI
 SIZES = (32, 100, 500, 2000)
 SEEDS = (0, 1, 2)
 HEADER = ("format", "variant", "validation agreement", "test agreement", "accuracy", "drop pp", "max shift",
           "mean shift", "verdict")  # fmt: skip
+CPU_HEADER = ("model", "format", "variant", "pairs that can overflow", "agreement", "drop pp", "largest difference",
+              "us with VNNI")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,25 +72,56 @@ def variants(data: Dataset, hardest: npt.NDArray[np.float32]) -> Iterator[list[V
     yield [Variant("tflite-int8", "no black-and-white picture first", patch=_plain_representative)]
     yield [Variant("tflite-int8", "the sum as calibrated", patch=_unrefined)]
     yield [Variant("tflite-int8", "the sum cut, not moved", patch=_unmoved)]
-    yield [Variant("onnx-int8", "7-bit weights", partial(replace, reduce_range=True))]
-    yield [Variant("onnx-int8", "weights per tensor", patch=partial(_onnx, per_channel=False))]
+    yield from ([variant] for variant in PORTABLE[1:])
+    per_tensor = partial(_onnx, per_channel=False, reduce_range=True, extra_options={})
+    yield [Variant("onnx-int8", "7-bit weights per tensor", patch=per_tensor)]
     yield [Variant("onnx-int8", "last layer quantized as well", patch=partial(_onnx, nodes_to_exclude=[]))]
     for method in ("Entropy", "Percentile"):
         yield [Variant("onnx-int8", f"{method.lower()} calibration", patch=partial(_onnx, calibrate_method=method))]
+
+
+KINDS = {"calibrate_method": "CalibrationMethod", "activation_type": "QuantType", "weight_type": "QuantType"}
 
 
 def _onnx(**changes: object) -> AbstractContextManager[object]:
     """`quantize_static` with some arguments changed."""
     from onnxruntime import quantization
 
-    if method := changes.get("calibrate_method"):
-        changes["calibrate_method"] = quantization.CalibrationMethod[str(method)]
+    for name, kinds in KINDS.items():
+        if name in changes:
+            changes[name] = getattr(quantization, kinds)[str(changes[name])]
     original = quantization.quantize_static
 
     def changed(*positional: object, **named: object) -> None:
         original(*positional, **{**named, **changes})
 
     return mock.patch.object(quantization, "quantize_static", changed)
+
+
+def _dynamic(**changes: object) -> AbstractContextManager[object]:
+    """`quantize_dynamic` with some arguments changed."""
+    from onnxruntime import quantization
+
+    original = quantization.quantize_dynamic
+
+    def changed(*positional: object, **named: object) -> None:
+        original(*positional, **{**named, **changes})
+
+    return mock.patch.object(quantization, "quantize_dynamic", changed)
+
+
+# How 8 bits can be multiplied: the first is the default.
+PORTABLE = (
+    Variant("onnx-int8", "no pair overflows"),
+    Variant("onnx-int8", "full range, U8S8", partial(replace, full_range=True)),
+    Variant(
+        "onnx-int8", "full range, S8S8", partial(replace, full_range=True), partial(_onnx, activation_type="QInt8")
+    ),
+    Variant("onnx-int8", "full range, U8U8", patch=partial(_onnx, weight_type="QUInt8", extra_options={})),
+    Variant("onnx-int8", "7-bit weights", patch=partial(_onnx, reduce_range=True, extra_options={})),
+    Variant("onnx-dynamic", "full range, U8U8"),
+    Variant("onnx-dynamic", "7-bit weights", patch=partial(_dynamic, reduce_range=True)),
+)
 
 
 def _tflite(**attributes: object) -> AbstractContextManager[object]:
@@ -167,6 +205,48 @@ def judge(variant: Variant, source: Source, validation: Reference, test: Referen
             return before, after
 
 
+def elsewhere(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
+    """A row for each way to multiply 8 bits, as a plain session answers on a CPU with AVX2 and without VNNI."""
+    import keras
+
+    keras.backend.clear_session()
+    network, spec = keras_model.load(ROOT / "train" / "models" / f"{model}.keras")
+    test = data.test.take(slice(ELSEWHERE))
+    pixels = real(test.images, data.input)
+    truth = network.predict(pixels, batch_size=1000, verbose=0)[:, 0]
+    source = Source(network, spec, real(draw(data)[0], data.input))
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = {}
+        for number, variant in enumerate(PORTABLE):
+            row = FORMATS[variant.format]
+            path = Path(scratch) / f"{number}.onnx"
+            with variant.patch():
+                changed = replace(variant.change(source), spec=replace(spec, precision=row.precision))
+                path.write_bytes(row.converter()(changed))
+            np.save(f"{path}.npy", pixels)
+            paths[path] = variant
+        here, there = (_plainly(start, scratch, list(paths)) for start in ([], ["qemu-x86_64-static", "-cpu", HASWELL]))
+        for path, variant in paths.items():
+            found = there[str(path)][:, 0]
+            p = artifact.measure(found, spec, Reference(test.images, test.labels, test.slices, truth, ""), Policy())
+            can = sum(overflow.pairs for overflow in overflows(path))
+            with Classifier.load(path) as classifier:
+                us = median_us(classifier.engine, classifier.encode(test.images[:1]))
+            yield (
+                model, variant.format, variant.name, f"{can:,}", f"{p.agreement:.2%}", f"{p.drop_pp:+.2f}",
+                f"{np.abs(found - here[str(path)][:, 0]).max():.1e}", f"{us:.1f}",
+            )  # fmt: skip
+
+
+def _plainly(start: list[str], scratch: str, paths: list[Path]) -> dict[str, npt.NDArray[np.float32]]:
+    """What a plain session answers for each file, on this CPU or, by an emulator's command, on another."""
+    out = Path(scratch) / "answers.npz"
+    command = [*start, sys.executable, str(ROOT / "tests" / "device" / "plain.py"), str(out), *map(str, paths)]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    with np.load(out) as file:
+        return dict(file)
+
+
 PAGE = """# What quantization costs
 
 Made by `python benchmarks/quantization.py`: the shipped models in every format and by other ways to quantize, against
@@ -185,14 +265,48 @@ and its bias moved so that rounding parts the sums at the threshold: here a few 
 answers in three on the uneasy questions of [fashion.md](fashion.md), with many pictures near one half. What did not:
 entropy and percentile ranges (the models' activations have no tails to cut), picking the pictures nearest to the
 threshold (as good in agreement, but in TFLite four to twelve times the mean shift, as the ranges then miss what sure
-answers need), 7-bit weights (only for x86 CPUs without VNNI). Quantization-aware training was not tried: nothing is
+answers need). Quantization-aware training was not tried: nothing is
 left for it to gain, every int8 file is within 0.02 percentage points.
 """
 
 
-def page(models: dict[str, list[tuple[object, ...]]]) -> str:
+CPUS = """\
+## The same predictions on every CPU
+
+onnxruntime multiplies uint8 activations by int8 weights (U8S8). On x86 CPUs with AVX2 or AVX-512 but without VNNI it
+uses `vpmaddubsw`, which adds two products next to each other in 16 bits and cuts off what does not fit. With VNNI, on
+ARM, and on x86 with SSE only, it adds in 32 bits. So a file whose pairs can exceed 16 bits gives other predictions
+there. An activation is at most 255, so a pair can overflow if the positive or the negative weights in it add up to more
+than 128. `oddeven export` widens the range of each channel of weights only as far as that takes: between 7 and 8 bits,
+and all 8 in a depthwise convolution, whose products are not added in pairs. That no pair can overflow is then a
+property of the file. `export` and `verify` prove it from the weights on any CPU (the check `arithmetic`), without the
+package onnx. The order in which kernels pair products is tested against onnxruntime under emulation.
+
+`--full-range` gives weights all 8 bits. Such a file passes with the note that it is right only on CPUs with VNNI or dot
+product; the manifest lists the layers, how many of their pairs can overflow, and in what share of their sums one did on
+the calibration images. `verify` counts the pairs anew and takes that share from the manifest, since it has no
+calibration images; for a file alone it says nothing of the share. oddeven itself opens such a file with onnxruntime's
+option `session.x64quantprecision`, which turns its weights to uint8 where the CPU needs that, so oddeven's predictions
+are right everywhere. A plain session's are not.
+
+Below, a plain session without that option answers for the first {count:,} test images on an emulated CPU with AVX2 and
+without VNNI (`qemu-x86_64-static -cpu Haswell`). Agreement and drop are against Keras; the difference is the largest in
+probability against the same file on the CPU that made this page, which has VNNI. *No pair overflows* is the default.
+Weights of 7 bits are as portable, and coarser. uint8 weights (U8U8) are as portable with all 8 bits, because these
+kernels add in 32 bits, but with VNNI they take twice the time where convolutions dominate. int8 activations (S8S8)
+change nothing: onnxruntime turns them to uint8 first. Dynamic files have uint8 weights, so they never overflow.
+
+A `.tflite` file needs no such care. XNNPACK, which runs its int8 layers in LiteRT and tflite-runtime, widens int8
+activations and weights to 16 bits before it multiplies (`vpmovsxbw`, then `vpmaddwd`, which adds two products in 32
+bits), so the largest pair, 2 * 128 * 128, is far from the limit. Its VNNI and dot-product kernels add in 32 bits as
+well. [devices.md](devices.md) shows that these files answer with the same bits on every CPU.
+"""
+
+
+def page(models: dict[str, list[tuple[object, ...]]], cpus: list[tuple[object, ...]]) -> str:
     """docs/quantization.md as text."""
-    parts = [PAGE.format(size=DEFAULT_SIZE), NOTES]
+    table = render(CPU_HEADER, cpus, markdown=True)
+    parts = [PAGE.format(size=DEFAULT_SIZE), NOTES, CPUS.format(count=ELSEWHERE), table + "\n"]
     for model, rows in models.items():
         parts += [f"## {model}\n", render(HEADER, rows, markdown=True) + "\n"]
     return "\n".join(parts)
@@ -204,4 +318,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
     task = datasets.load("mnist")
     names = ("mlp", "cnn", "deep_cnn")
-    options.out.write_text(page({name: list(measured(name, task)) for name in names}))
+    cpus = [row for name in names for row in elsewhere(name, task)]
+    options.out.write_text(page({name: list(measured(name, task)) for name in names}, cpus))

@@ -137,10 +137,18 @@ def test_float_ends_are_the_only_difference_they_make(convert, raw):
     np.testing.assert_array_equal(answers(inside, pixels), answers(outside, pixels))
 
 
-def test_reduced_range_keeps_weights_within_7_bits(convert):
-    whole, reduced = (onnx.load(convert("onnx-int8", reduce_range=flag)) for flag in (False, True))
-    for model, largest in ((whole, 127), (reduced, 64)):
+def test_no_pair_of_weights_adds_up_to_an_overflow_unless_all_8_bits_are_asked_for(convert):
+    """The largest 8-bit activation, 255, times two weights next to each other in a sum must fit into 16 bits."""
+    for full_range in (False, True):
+        model = onnx.load(convert("onnx-int8", full_range=full_range))
         arrays = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
-        weights = [np.abs(array.astype(int)).max() for array in arrays if array.dtype == np.int8 and array.ndim > 1]
-        assert len(weights) == 3
-        assert max(weights) == largest
+        weights = [array.astype(int) for array in arrays if array.dtype == np.int8 and array.ndim > 1]
+        assert sorted(array.shape for array in weights) == [(32, 1, 3, 3), (32, 32, 3, 3), (800, 256)]
+        fits = []
+        for array in weights:
+            added = array.transpose(2, 3, 1, 0).reshape(-1, 32) if array.ndim == 4 else array
+            added = np.concatenate([added, np.zeros((len(added) % 2, added.shape[1]), int)])
+            sums = [np.where(kept, added, 0).reshape(len(added) // 2, 2, -1).sum(1) for kept in (added > 0, added < 0)]
+            fits.append(255 * np.abs(sums).max() < 2**15)
+            assert np.abs(array).max() > 96  # and more than 7 bits are used
+        assert fits == [not full_range] * 3

@@ -15,6 +15,7 @@ from oddeven.export import layer_error
 from oddeven.export.formats import FORMATS, Source
 from oddeven.runtime.attachment import attach_to_keras, read_spec
 from oddeven.runtime.cli import cli
+from oddeven.runtime.saturation import layer_name
 
 # Keras's own, whenever it reads a variable under NumPy 2, to save it for one.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -54,7 +55,7 @@ def test_a_tensor_is_named_after_the_keras_layer_that_gives_it(name, suffix, mad
     truth = keras_activations(source.model, pictures)
     found = {}
     for tensor, x in layer_error.READERS[suffix][1](path, pictures).items():
-        found.setdefault(layer_error._layer(tensor), []).append(x)
+        found.setdefault(layer_name(tensor), []).append(x)
     layers = [layer.name for layer in source.model.layers if layer.weights and layer.name != "probability"]
     assert len(layers) >= 3
     for layer in layers:

@@ -14,7 +14,7 @@ from oddeven.runtime.check import PASS
 from oddeven.runtime.errors import ModelError, UsageError, choose
 from oddeven.runtime.files import alone_in, writable_folder, write
 from oddeven.runtime.importing import importing
-from oddeven.runtime.machine import machine, peak_memory_mb
+from oddeven.runtime.machine import cpu_features, machine, peak_memory_mb
 from oddeven.runtime.operating_point import chosen_by
 from oddeven.runtime.parity import Policy
 from oddeven.runtime.policy import load, policy_options
@@ -42,7 +42,8 @@ from oddeven.train import dataset as datasets
     show_default=True,
     help="What a full integer TFLite file takes and gives.",
 )
-@click.option("--reduce-range", is_flag=True, help="7-bit ONNX weights, for x86 CPUs without VNNI.")
+@click.option("--full-range", is_flag=True, help="8-bit ONNX weights, right only on CPUs with VNNI or dot product.")
+@click.option("--reduce-range", is_flag=True, hidden=True, expose_value=False)  # deprecated: the default
 @click.option("--from-logits", is_flag=True, help="The models end in a logit; append the sigmoid.")
 @click.option("--calibration-size", type=click.IntRange(min=1), help=f"[default: {DEFAULT_SIZE}, or all there are]")
 @click.option(
@@ -62,7 +63,7 @@ def command(
     out: Path,
     formats: tuple[str, ...],
     ends: str,
-    reduce_range: bool,
+    full_range: bool,
     from_logits: bool,
     calibration_size: int | None,
     calibration_seed: int,
@@ -89,7 +90,7 @@ def command(
     from oddeven.export.export import Settings, export
 
     wanted = Settings(
-        chosen, policy, calibration_size, calibration_seed, ends == "float32", reduce_range, from_logits,
+        chosen, policy, calibration_size, calibration_seed, ends == "float32", full_range, from_logits,
         calibration_check, choice,
     )  # fmt: skip
     checked = sum(FORMATS[name].calibrated for name in chosen) if calibration_check else 0
@@ -106,6 +107,7 @@ def command(
         peak_memory_mb=peak_memory_mb(),
         files=tuple(file for done in exported for file in done.files),
         stability=tuple(found for done in exported for found in done.stability),
+        cpu_features=cpu_features(),
     )
     _say(report.stability, policy)
     _write(report, {done.reference.data_sha256: done.reference for done in exported}, out)
@@ -164,6 +166,7 @@ def _table(report: Report, out: Path) -> str:
     ]  # fmt: skip
     header = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
     reasons = [f"{out / file.file}: {file.verdict}. {file.reason}" for file in report.files if file.verdict != PASS]
+    reasons += [f"{out / file.file}: {note}" for file in report.files for note in file.notes]
     return "\n".join([render(header, rows), "", *reasons, *recommend(report.files), f"Report: {out / 'report.html'}"])
 
 

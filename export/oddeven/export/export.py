@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.export import calibration, keras_model, layer_error, stability
+from oddeven.export import calibration, keras_model, layer_error, overflow, stability
 from oddeven.export.formats import DEFAULTS, FORMATS, Format, Source
 from oddeven.runtime import artifact, reference, selftest
 from oddeven.runtime.artifact import FileRecord, Manifest
 from oddeven.runtime.check import PASS
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.files import sha256, write
+from oddeven.runtime.machine import cpu_features
 from oddeven.runtime.operating_point import Choice
 from oddeven.runtime.parity import Policy
 from oddeven.runtime.reference import Reference
@@ -42,7 +43,7 @@ class Settings:
         policy: what each file is judged by.
         calibration_size, calibration_seed: of the draw of training pictures that set the quantized ranges; without a
             size `calibration.DEFAULT_SIZE` of them, or all where there are fewer.
-        float_io, reduce_range: as in `Source`.
+        float_io, full_range: as in `Source`.
         from_logits: the model ends in a logit; append the sigmoid.
         calibration_check: quantize from two more draws as well, and compare.
         choice: chooses the threshold, and each file's anew, by the answers for validation pictures.
@@ -53,7 +54,7 @@ class Settings:
     calibration_size: int | None = None
     calibration_seed: int = 0
     float_io: bool = False
-    reduce_range: bool = False
+    full_range: bool = False
     from_logits: bool = False
     calibration_check: bool = False
     choice: Choice | None = None
@@ -109,7 +110,7 @@ def export(
     pictures, record = calibration.draw(dataset, _size(settings, dataset), settings.calibration_seed)
     for warning in calibration.lint(pictures, record, dataset):
         warn(warning)
-    source = Source(model, spec, calibration.real(pictures, spec.input), settings.float_io, settings.reduce_range)
+    source = Source(model, spec, calibration.real(pictures, spec.input), settings.float_io, settings.full_range)
     golden = Golden(selftest.choose(truth, spec.threshold), {})
     made = []
     for name in settings.formats:
@@ -123,7 +124,7 @@ def export(
             threshold = settings.choice(_answers(path, validation.images), validation.truth)
             own = dataclasses.replace(own, spec=dataclasses.replace(file_spec, threshold=threshold))
             write(path, row.converter()(own))
-        line, report = _prove(name, row, path, spec.threshold, truth, settings.policy)
+        line, report = _prove(name, row, path, spec.threshold, truth, settings.policy, source.calibration)
         golden.answers[line.file] = _answers(path, golden.images)
         if report.verdict != PASS:
             report = layer_error.explain(report, path, own, dataset.validation.images)
@@ -137,6 +138,7 @@ def export(
         selftest_sha256=sha256(answers.read_bytes()),
         versions={package: version(package) for package in MAKERS},
         files=tuple(line for line, _ in made),
+        cpu_features=cpu_features(),
     )
     write(out / artifact.MANIFEST, to_json(manifest))
     checked = tuple(_check(source, dataset, settings, step)) if settings.calibration_check else ()
@@ -173,12 +175,19 @@ def _answers(path: Path, images: Pixels) -> npt.NDArray[np.float32]:
 
 
 def _prove(
-    name: str, row: Format, path: Path, reference_threshold: float, truth: Reference, policy: Policy
+    name: str,
+    row: Format,
+    path: Path,
+    reference_threshold: float,
+    truth: Reference,
+    policy: Policy,
+    pictures: npt.NDArray[np.float32],
 ) -> tuple[FileRecord, FileReport]:
     """Open a file that has just been written, compare and time it: the manifest's line and the report's."""
     with Classifier.load(path) as classifier:
         thresholds = reference_threshold, classifier.spec.threshold
-        report = artifact.examine(classifier, path, name, truth, policy, thresholds=thresholds)
+        known = overflow.measured(path, pictures) if path.suffix == ".onnx" else ()
+        report = artifact.examine(classifier, path, name, truth, policy, thresholds=thresholds, known=known)
         record = FileRecord(
             file=path.name,
             format=name,
@@ -189,5 +198,6 @@ def _prove(
             input=classifier.engine.input,
             output=classifier.engine.output,
             parity=report.parity,
+            overflow=report.overflow,
         )
     return record, report

@@ -22,14 +22,14 @@ class Source:
         spec: goes into the file.
         calibration: real-valued training pictures, float32 (N, H, W, C), to set quantized ranges with.
         float_io: keep float32 at both ends of a full integer file.
-        reduce_range: quantize weights to 7 bits, for x86 CPUs without VNNI, whose 8-bit sums saturate.
+        full_range: give int8 ONNX weights all 8 bits, which x86 CPUs without VNNI cannot add.
     """
 
     model: Any
     spec: ModelSpec
     calibration: npt.NDArray[np.float32]
     float_io: bool = False
-    reduce_range: bool = False
+    full_range: bool = False
 
 
 Convert = Callable[[Source], bytes]

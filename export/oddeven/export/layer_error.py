@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -14,6 +13,7 @@ import numpy as np
 from oddeven.export.formats import FORMATS, Source
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.report import FileReport, LayerError
+from oddeven.runtime.saturation import layer_name
 from oddeven.runtime.tensor import Array, Pixels
 
 WORST = 5
@@ -55,7 +55,7 @@ def worst(path: Path, source: Source, pictures: Pixels) -> tuple[LayerError, ...
         real, quantized = read(whole, pictures), read(path, pictures)
     errors: dict[str, float] = {}
     for tensor, x in real.items():
-        if tensor in quantized and (layer := _layer(tensor)):
+        if tensor in quantized and (layer := layer_name(tensor)):
             errors[layer] = max(errors.get(layer, 0.0), _error(x, quantized[tensor]))
     found = [LayerError(layer, error) for layer, error in errors.items()]
     before = {this: last.error for last, this in pairwise(found)}
@@ -71,17 +71,6 @@ def _error(x: Array, y: Array) -> float:
     size, error = np.sqrt(np.mean(x**2, axes)), np.sqrt(np.mean((y - x) ** 2, axes))
     used = size > 0
     return float(np.mean(error[used] / size[used])) if used.any() else 0.0
-
-
-def _layer(tensor: str) -> str:
-    """The Keras layers behind a tensor's name: `conv2d` in `cnn_1/conv2d_1/Relu;cnn_1/conv2d_1/BiasAdd`.
-
-    TensorFlow opens each scope twice, so it adds a number to every layer's name; converters join the names of
-    operations they fuse. Other tensors, such as the converters' own, give an empty name.
-    """
-    scopes = [operation.split("/")[1:-1] for operation in tensor.split(";")]
-    names = ["/".join(re.sub(r"_\d+$", "", scope) for scope in path) for path in scopes]
-    return " + ".join(dict.fromkeys(filter(None, names)))
 
 
 def _tflite(path: Path, pictures: Pixels) -> Activations:
@@ -144,6 +133,6 @@ ADVICE: Mapping[tuple[str, str], str] = {
     ("dynamic", ".tflite"): DYNAMIC,
     ("dynamic", ".onnx"): DYNAMIC,
     ("int8", ".tflite"): f"{MORE}, then --format tflite-int16x8 with its finer activations, then tflite-float16.",
-    ("int8", ".onnx"): f"{MORE}, --reduce-range where the CPU is an x86 without VNNI, then onnx-float16.",
+    ("int8", ".onnx"): f"{MORE}, --full-range where all CPUs have VNNI or dot product, then onnx-float16.",
     ("int16x8", ".tflite"): f"{MORE}, then tflite-float16.",
 }

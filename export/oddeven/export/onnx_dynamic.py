@@ -19,7 +19,6 @@ def convert(source: Source) -> bytes:
         quantization.quantize_dynamic(
             prepare(source, Path(scratch)),
             target,
-            weight_type=quantization.QuantType.QUInt8,  # ConvInteger takes no other on the CPU
-            reduce_range=source.reduce_range,
+            weight_type=quantization.QuantType.QUInt8,  # of int8 weights the products can overflow
         )
         return to_bytes(onnx.load(target), source.spec)

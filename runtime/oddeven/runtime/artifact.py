@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from oddeven.runtime import saturation
 from oddeven.runtime.check import Check, verdict_on
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import ModelError
@@ -17,6 +18,7 @@ from oddeven.runtime.latency import median_us
 from oddeven.runtime.parity import Parity, Policy, compare
 from oddeven.runtime.reference import Reference
 from oddeven.runtime.report import FileReport
+from oddeven.runtime.saturation import Overflow
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import PRECISIONS, ModelSpec, plain
 from oddeven.runtime.tensor import TensorInfo
@@ -36,6 +38,7 @@ class FileRecord:
         size_bytes, sha256: of the whole file.
         input, output: its tensors.
         parity: how it compared when it was exported.
+        overflow: the layers in which 8-bit products can overflow on some CPUs.
     """
 
     file: str
@@ -47,6 +50,7 @@ class FileRecord:
     input: TensorInfo
     output: TensorInfo
     parity: Parity
+    overflow: tuple[Overflow, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a file that lies elsewhere, and a precision that there is not (ValueError)."""
@@ -65,6 +69,7 @@ class Manifest:
         reference_sha256, validation_sha256, selftest_sha256: of `reference.npz`, of `validation.npz`, which is the same
             on the validation pictures, and of the golden answers.
         versions: of the packages that made the files, by name.
+        cpu_features: of the machine that the golden answers and each file's parity come from.
     """
 
     spec: ModelSpec
@@ -73,6 +78,7 @@ class Manifest:
     selftest_sha256: str
     versions: dict[str, str]
     files: tuple[FileRecord, ...]
+    cpu_features: tuple[str, ...] = ()
     schema_version: int = 1
 
 
@@ -115,10 +121,12 @@ def examine(
     policy: Policy,
     checks: tuple[Check, ...] = (),
     thresholds: tuple[float, float] | None = None,
+    known: tuple[Overflow, ...] = (),
 ) -> FileReport:
     """All that is to be said of an open model file, beside the `checks` that were made before.
 
     Args:
+        known: the manifest's record of what can overflow; how often it did on calibration is taken from it.
         thresholds: of the reference and of the file, where they are not both the spec's.
 
     Raises:
@@ -133,6 +141,11 @@ def examine(
         reason = f"The file has {size_bytes:,} bytes; allowed are {policy.max_bytes:,}."
         size = verdict_on("size", size_bytes <= policy.max_bytes, reason, "Ship a smaller format, or raise max_bytes.")
         checks = (*checks, size)
+    overflow: tuple[Overflow, ...] = ()
+    if path.suffix == ".onnx":
+        seen = {replace(found, seen=None): found for found in known}
+        overflow = tuple(seen.get(found, found) for found in saturation.overflows(path))
+        checks = (*checks, saturation.check(overflow))
     return FileReport(
         model=spec.name,
         labels=spec.labels,
@@ -146,6 +159,7 @@ def examine(
         answers=base64.b64encode(np.packbits(p > threshold).tobytes()).decode("ascii"),
         parity=measure(p, replace(spec, threshold=threshold), reference, policy, reference_threshold),
         checks=checks,
+        overflow=overflow,
     )
 
 

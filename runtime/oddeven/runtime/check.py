@@ -16,13 +16,18 @@ class Check:
         name: what was looked at, such as `accuracy`.
         verdict: PASS, FAIL or INCONCLUSIVE.
         reason: a sentence with what was found and what is allowed.
-        advice: what to do, where it does not pass.
+        advice: what to do, where it does not pass; what to know, where it passes with a note.
     """
 
     name: str
     verdict: str
     reason: str
     advice: str = ""
+
+    @property
+    def noted(self) -> bool:
+        """Whether it passes, but not without a note."""
+        return self.verdict == PASS and bool(self.advice)
 
 
 def verdict_on(name: str, passed: bool, reason: str, advice: str = "") -> Check:

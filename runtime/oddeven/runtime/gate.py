@@ -151,7 +151,8 @@ def examine(target: Target, asked: Asked, policy: Policy, before: Report | None)
             if asked.choice and target.validation:
                 thresholds, check = _operating_points(classifier, target.validation, asked.choice)
                 checks = (*checks, check)
-            report = artifact.examine(classifier, path, kind, target.reference, policy, checks, thresholds)
+            known = target.record.overflow if target.record else ()
+            report = artifact.examine(classifier, path, kind, target.reference, policy, checks, thresholds, known)
             report = replace(report, file=target.shown)
     except ModelError as error:
         return Broken(model, target.shown, str(error))

@@ -29,7 +29,7 @@ def summarise(report: Report) -> None:
 
 
 def workflow_commands(report: Report) -> Iterator[str]:
-    """A workflow command for each file that does not pass, where this runs in GitHub Actions."""
+    """A workflow command for each file that does not pass and for each note, where this runs in GitHub Actions."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
     for broken in report.broken:
@@ -39,6 +39,8 @@ def workflow_commands(report: Report) -> Iterator[str]:
             kind = "error" if file.verdict == FAIL else "warning"
             title = _escaped(f"{file.file} on {file.engine} {file.verdict}", ",:")
             yield f"::{kind} title={title}::{_escaped(file.reason)}"
+        for note in file.notes:
+            yield f"::notice title={_escaped(f'{file.file} on {file.engine}', ',:')}::{_escaped(note)}"
 
 
 def _escaped(text: str, more: str = "") -> str:

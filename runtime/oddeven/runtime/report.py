@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from oddeven.runtime.check import PASS, Check, worst
 from oddeven.runtime.parity import Parity, Policy
+from oddeven.runtime.saturation import Overflow
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class FileReport:
         checks: what else was looked at, such as its size or its self-test.
         layers: the worst layers first, where it failed and they could be measured.
         advice: what to try next, where it failed.
+        overflow: the layers in which 8-bit products can overflow on some CPUs.
     """
 
     model: str
@@ -54,6 +56,7 @@ class FileReport:
     checks: tuple[Check, ...] = ()
     layers: tuple[LayerError, ...] = ()
     advice: str = ""
+    overflow: tuple[Overflow, ...] = ()
 
     @property
     def all_checks(self) -> tuple[Check, ...]:
@@ -71,6 +74,11 @@ class FileReport:
         telling = [check for check in self.all_checks if check.verdict != PASS] or [worst(self.all_checks)]
         advice = dict.fromkeys(check.advice for check in telling if check.advice)
         return " ".join([*(check.reason for check in telling), *advice])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known of a file although the check passes."""
+        return tuple(f"{check.reason} {check.advice}" for check in self.all_checks if check.noted)
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,7 @@ class Report:
         peak_memory_mb: largest resident size of the process.
         stability: of the calibrated files, where it was asked for.
         broken: what could not be checked.
+        cpu_features: as `machine.cpu_features` gives them.
     """
 
     policy: Policy
@@ -129,4 +138,5 @@ class Report:
     files: tuple[FileReport, ...]
     stability: tuple[Stability, ...] = ()
     broken: tuple[Broken, ...] = ()
+    cpu_features: tuple[str, ...] = ()
     schema_version: int = 1

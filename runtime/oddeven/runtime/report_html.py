@@ -41,6 +41,7 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
         section("Recommendation", listing("", (fill("<li>{}</li>", line) for line in recommend(report.files)))),
         section("Summary", grid("Ratio is to the bytes of the float32 file of the same kind", HEADER, rows, 3)),
         *([_failures(report)] if passed < len(report.files) or report.broken else []),
+        *([_notes(report)] if any(file.notes for file in report.files) else []),
         *([section(f"Size and {_measured(report.files)}", _plot(models))] if models else []),
         section("Statistics", _statistics(models)),
         *(_model(name, files, references[files[0].data_sha256]) for name, files in models.items()),
@@ -65,6 +66,14 @@ def _failures(report: Report) -> Html:
                 rows = [(layer.layer, f"{layer.error:.2%}") for layer in file.layers]
                 parts.append(grid(f"Worst layers of {file.file}", ("layer", "relative error"), rows))
     return section("Files that do not pass", *parts)
+
+
+def _notes(report: Report) -> Html:
+    """What is to be known of files although they pass."""
+    text = "<li>{} on {}: {}</li>"
+    return section("Notes", listing("", (
+        fill(text, file.file, file.engine, note) for file in report.files for note in file.notes
+    )))  # fmt: skip
 
 
 def _statistics(models: Mapping[str, Sequence[FileReport]]) -> Html:

@@ -21,11 +21,13 @@ def to_markdown(report: Report) -> str:
         for file in report.files
         if file.verdict != PASS
     ]
+    notes = [f"- {_plain(file.file)} on {file.engine}: {_plain(note)}" for file in report.files for note in file.notes]
     failed += [f"- {_plain(broken.file)}: could not be checked. {_plain(broken.reason)}" for broken in report.broken]
     parts = [
         f"# Parity report: {overall(report)}\n",
         render(HEADER, rows, markdown=True) + "\n",
         *(["## Files that do not pass\n", *failed, ""] if failed else []),
+        *(["## Notes\n", *notes, ""] if notes else []),
         "## Recommendation\n",
         *(f"- {_plain(line)}" for line in recommend(report.files)),
         "\n## Policy and machine\n",
@@ -75,6 +77,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
         *ties,
         *(("Calibration check", f"{stability}.") for stability in report.stability),
         ("Machine", report.machine),
+        ("CPU features", ", ".join(report.cpu_features) or "none of those that matter, or not known"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
         ("Time", f"{report.seconds:.1f} s"),
         ("Peak memory", f"{report.peak_memory_mb:.0f} MB"),

@@ -44,7 +44,8 @@ def command(model: str | None, engine: str, threads: int, seconds: float, as_jso
         click.echo(json.dumps(facts))
         return
     click.echo(render(HEADER, [_row(cost) for cost in costs]))
-    click.echo("\n" + ", ".join(f"{key}: {value}" for key, value in dataclasses.asdict(machine).items() if value))
+    facts = {**dataclasses.asdict(machine), "cpu_features": " ".join(machine.cpu_features)}
+    click.echo("\n" + ", ".join(f"{key}: {value}" for key, value in facts.items() if value))
     click.echo(_fastest(costs, verdicts))
 
 

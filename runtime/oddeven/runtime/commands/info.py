@@ -29,12 +29,14 @@ def command(model: str | None, as_json: bool) -> None:
 def _about_here() -> dict[str, object]:
     """Versions, engines, and the bundled models."""
     from oddeven.runtime.catalogue import bundled
+    from oddeven.runtime.machine import cpu_features
 
     engines = {name: "installed" if installed(name) else row.install for name, row in ENGINES.items()}
     return {
         "oddeven": _version(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_features(),
         "engines": engines,
         "models": {name: str(path) for name, path in bundled().items()},
     }
@@ -91,6 +93,6 @@ def _lines(facts: Mapping[str, object], indent: str = "") -> list[str]:
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and value:
         return ", ".join(map(str, value))
-    return "-" if value is None or value == {} else str(value)
+    return "-" if value is None or value in ({}, ()) else str(value)

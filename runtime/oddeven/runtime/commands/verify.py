@@ -124,7 +124,7 @@ def _verify(
     from oddeven.runtime import gate
     from oddeven.runtime.baseline import missing
     from oddeven.runtime.engines import engine_version
-    from oddeven.runtime.machine import machine, peak_memory_mb
+    from oddeven.runtime.machine import cpu_features, machine, peak_memory_mb
     from oddeven.runtime.report import Broken, Report
     from oddeven.runtime.schema import from_json
 
@@ -156,6 +156,7 @@ def _verify(
         peak_memory_mb=peak_memory_mb(),
         files=tuple(files),
         broken=tuple(broken),
+        cpu_features=cpu_features(),
     )
     return report, references
 
@@ -173,6 +174,8 @@ def _say(report: Report, strict: bool, table: bool) -> None:
         if file.verdict != PASS:
             colour = "red" if strict or file.verdict == FAIL else "yellow"
             click.secho(f"{file.file} on {file.engine}: {file.verdict}. {file.reason}", fg=colour, err=True)
+        for note in file.notes:
+            click.secho(f"{file.file} on {file.engine}: {note}", fg="yellow", err=True)
         for check in file.checks:
             if check.name == "operating point":
                 click.echo(f"{file.file} on {file.engine}: {check.reason}", err=True)

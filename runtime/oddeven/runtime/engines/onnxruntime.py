@@ -12,12 +12,15 @@ from oddeven.runtime.attachment import ONNX_KEY, ModelFile
 from oddeven.runtime.engines import Engine, closed, engine_version, failed
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.process import quiet
+from oddeven.runtime.saturation import overflows
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.tensor import Array, TensorInfo, decode
 
 ERRORS_ONLY = 3
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"  # for weights in files beside the model's own
+# On an x86 CPU without VNNI onnxruntime then turns int8 weights to uint8, whose products it adds in 32 bits.
+EXACT = ("session.x64quantprecision", "1")
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 
 
@@ -66,6 +69,8 @@ def open_model(model: ModelFile, threads: int) -> Engine:
     options.intra_op_num_threads = threads
     options.log_severity_level = ERRORS_ONLY
     options.add_session_config_entry(WEIGHTS_FOLDER, str(model.path.absolute().parent))
+    if overflows(model.path, model.content):
+        options.add_session_config_entry(*EXACT)
     try:
         with quiet():  # Debian's of 32 bits complains of its own build
             session = onnxruntime.InferenceSession(
