@@ -21,7 +21,7 @@ import numpy as np
 from oddeven.runtime.attachment import SEAL, read_spec
 from oddeven.runtime.catalogue import bundled
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.errors import ModelError
+from oddeven.runtime.errors import OddEvenError
 
 EDGE = 6000  # bytes at either end, where the structure of a model file is; between lie the weights
 PIXELS = np.eye(28, dtype=np.uint8) * 255
@@ -48,7 +48,7 @@ def use(path: Path) -> str:
         with Classifier.load(path, spec=read_spec(bundled()["mlp"])) as classifier:
             classifier.predict(PIXELS)
             list(classifier.predict_batch([PIXELS] * 3))
-    except ModelError:
+    except OddEvenError:
         return "refused"
     return "answered"
 

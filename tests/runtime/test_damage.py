@@ -14,6 +14,7 @@ import pytest
 
 from oddeven.runtime.attachment import read_spec
 from oddeven.runtime.catalogue import bundled
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines import open_engine
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.schema import to_json
@@ -109,6 +110,15 @@ def test_a_spec_without_an_end_is_one_sentence(tmp_path):
     path = with_entry(tmp_path / "m.tflite", flatbuffer(), "metadata.json", "[" * 100_000)
     with pytest.raises(ModelError, match="not valid JSON"):
         open_engine(path)
+
+
+def test_a_file_that_was_cut_off_is_refused_whatever_the_engine(tmp_path):
+    """tflite-runtime looks at nothing before it follows the offsets in a file."""
+    content, path = MLP.read_bytes(), tmp_path / "m.tflite"
+    for size in [0, 7, 8, 100, *range(1000, len(content), 50_021), len(content) - 1]:
+        path.write_bytes(content[:size])
+        with pytest.raises(ModelError):
+            Classifier.load(path)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (2, 28, 28, 3)])

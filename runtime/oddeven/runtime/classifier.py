@@ -125,12 +125,15 @@ class Classifier:
         path = locate(model)
         chosen = select(path, engine)
         file = read_model(path)
+        nameless = ModelError(
+            f"{path} carries no ModelSpec, so its labels are unknown; give one, or export it with oddeven export."
+        )
+        if path.suffix == ".tflite" and not (file.spec or spec):
+            raise nameless  # before tflite-runtime crashes on it: a file that was cut off has lost its spec first
         opened = open_read(file, chosen, threads)
         found = opened.spec or spec
         if found is None:
-            raise ModelError(
-                f"{path} carries no ModelSpec, so its labels are unknown; give one, or export it with oddeven export."
-            )
+            raise nameless
         taken, given = opened.input.shape[1:], found.input.shape
         if any(ours not in (-1, theirs) for ours, theirs in zip(taken, given, strict=True)):
             raise UsageError(f"{path} takes {taken} pictures, the given spec's are {given}.")

@@ -13,6 +13,7 @@ from oddeven.runtime.errors import ModelError
 from oddeven.runtime.process import quiet
 from oddeven.runtime.tensor import Array, TensorInfo, decode
 
+IDENTIFIER = b"TFL3"  # tflite-runtime does not look
 SURE = ("int8", "float32")  # precisions that every version can load
 
 
@@ -66,6 +67,8 @@ def open_interpreter(name: str, interpreter_class: Any, model: ModelFile, thread
     Raises:
         ModelError: the file is damaged, holds an operator the package does not know, or has several inputs or outputs.
     """
+    if model.content[4:8] != IDENTIFIER:
+        raise ModelError(f"{model.path} is not a TFLite model: bytes 4 to 8 are {model.content[4:8]!r}, not TFL3.")
     try:
         with quiet():
             interpreter = interpreter_class(model_content=model.content, num_threads=threads)
