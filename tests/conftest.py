@@ -52,7 +52,7 @@ def exported(tmp_path_factory):
 def oddeven(*arguments, **options):
     """Run the real command line in a process of its own."""
     command = [sys.executable, "-m", "oddeven.runtime", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, **options)
 
 
 @pytest.fixture
