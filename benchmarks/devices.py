@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime import reference
-from oddeven.runtime.machine import cpu_features, machine
+from oddeven.runtime.artifacts.reference import REFERENCE, Reference, load_reference, save_reference
+from oddeven.runtime.device.host_info import cpu_features, cpu_name
 from oddeven.runtime.table import render
 
 ROOT = Path(__file__).parents[1]
-EMULATE = ROOT / "runtime" / "device" / "emulate.sh"
+EMULATE = ROOT / "tests" / "device" / "emulate.sh"
 ANSWERS = ROOT / "tests" / "device" / "answers.py"
 Answers = npt.NDArray[np.float32]
 COUNT, FEW, ON_CPU = 1000, 200, 2000
@@ -94,17 +94,17 @@ def _first(folder: Path, scratch: Path, count: int = COUNT, files: str = "*") ->
     """The artifact folder with fewer reference pictures, and of its `files` alone: emulation is slow."""
     few = scratch / folder.name
     few.mkdir(parents=True)
-    for path in (*folder.glob(files), folder / reference.FILE):
+    for path in (*folder.glob(files), folder / REFERENCE):
         shutil.copy(path, few)
-    whole = reference.load(folder / reference.FILE)
+    whole = load_reference(folder / REFERENCE)
     first = {name: array[:count] for name, array in vars(whole).items()}
-    reference.save(reference.Reference(**first), few / reference.FILE)
+    save_reference(Reference(**first), few / REFERENCE)
     return few
 
 
 def on_cpus(folders: list[Path]) -> Iterator[tuple[str, ...]]:
     """A row for each CPU and int8 file: how it compares with Keras, and with this machine."""
-    known = {folder.name: reference.load(folder / reference.FILE) for folder in folders}
+    known = {folder.name: load_reference(folder / REFERENCE) for folder in folders}
     here: dict[str, Answers] = {}
     with tempfile.TemporaryDirectory() as scratch:
         whole = [_first(folder, Path(scratch, "whole"), len(known[folder.name].truth), INT8) for folder in folders]
@@ -137,7 +137,7 @@ def _old_packages() -> Path:
 def page(artifacts: Path) -> str:
     """docs/devices.md as text."""
     folder = artifacts / "cnn"
-    keras = reference.load(folder / reference.FILE).probabilities
+    keras = load_reference(folder / REFERENCE).probabilities
     costs: list[tuple[str, ...]] = []
     answers: dict[tuple[str, str, str], Answers] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -159,8 +159,8 @@ def page(artifacts: Path) -> str:
     features = ", ".join(cpu_features())
     return "\n\n".join([
         "# What runs where, and whether it answers alike",
-        f"Made by `python benchmarks/devices.py` with the {folder.name} on: {machine()}. Debian's own userlands of a "
-        "Raspberry Pi run under emulation (`runtime/device/emulate.sh`), which shows what is answered, not how fast.",
+        f"Made by `python benchmarks/devices.py` with the {folder.name} on: {cpu_name()}. Debian's own userlands of a "
+        "Raspberry Pi run under emulation (`tests/device/emulate.sh`), which shows what is answered, not how fast.",
         "## What runs where",
         render(("Raspberry Pi OS", "Python", ".tflite", ".onnx"), AVAILABLE, markdown=True),
         "## Disagreements",

@@ -23,8 +23,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from oddeven.runtime import artifact, reference
-from oddeven.runtime.machine import machine
+from oddeven.runtime.artifacts.manifest import load_manifest
+from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
+from oddeven.runtime.device.host_info import cpu_name
 from oddeven.runtime.table import render
 
 ROOT = Path(__file__).parents[1]
@@ -124,7 +125,7 @@ def rows(name: str, folder: Path) -> Iterator[tuple[object, ...]]:
     question = QUESTIONS[name]
     for model in ("mlp", "cnn", "deep_cnn"):
         made = folder / name / "artifacts" / model
-        manifest, known = artifact.load_manifest(made), reference.load(made / reference.FILE)
+        manifest, known = load_manifest(made), load_reference(made / REFERENCE)
         answers = known.probabilities > manifest.spec.threshold
         accuracy, recall = np.mean(answers == known.labels), np.mean(answers[known.labels == 1])
         history = json.loads((folder / name / "runs" / model / "history.json").read_text())["history"]
@@ -157,7 +158,7 @@ are 0.15 percentage points, over the default limit of 0.10; of the 1,136 of `peo
 
 The verdicts are those of the default parity policy.
 
-Machine: {machine()}, shared with other work, so the seconds say little. {versions}.
+Machine: {cpu_name()}, shared with other work, so the seconds say little. {versions}.
 
 {render(header, [row for name in QUESTIONS for row in rows(name, folder)], markdown=True)}
 """

@@ -22,18 +22,20 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.export import keras_model, sigmoid, tflite_int8
-from oddeven.export.calibration import DEFAULT_SIZE, draw, real
-from oddeven.export.formats import FORMATS, Source
-from oddeven.runtime import artifact
+from oddeven.export import keras_model, sigmoid, tflite
+from oddeven.export.calibration import DEFAULT_SIZE, draw_calibration, real
+from oddeven.export.conversion import Conversion
+from oddeven.export.formats import FORMATS
+from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.latency import median_us
-from oddeven.runtime.parity import Parity, Policy
-from oddeven.runtime.reference import Reference
-from oddeven.runtime.saturation import overflows
+from oddeven.runtime.device.latency import median_us
+from oddeven.runtime.engines.saturation import overflows
+from oddeven.runtime.parity.compare import Parity
+from oddeven.runtime.parity.policy import Policy
 from oddeven.runtime.table import render, shown
-from oddeven.train import dataset as datasets
-from oddeven.train.dataset import Dataset, Split
+from oddeven.runtime.verify.evaluate import measure
+from oddeven.train.data.dataset import Dataset, Split
+from oddeven.train.data.registry import load_dataset
 
 ROOT = Path(__file__).parents[1]
 ELSEWHERE, HASWELL = 2000, "Haswell"  # test images, and qemu's name of a CPU with AVX2 and without VNNI
@@ -51,7 +53,7 @@ class Variant:
 
     format: str
     name: str
-    change: Callable[[Source], Source] = lambda source: source
+    change: Callable[[Conversion], Conversion] = lambda source: source
     patch: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
@@ -61,7 +63,7 @@ def variants(data: Dataset, hardest: npt.NDArray[np.float32]) -> Iterator[list[V
         yield [Variant(name, "**as exported**")]
     for name in ("tflite-int8", "onnx-int8"):
         for size in SIZES:
-            draws = [real(draw(data, size, seed)[0], data.input) for seed in SEEDS]
+            draws = [real(draw_calibration(data, size, seed)[0], data.input) for seed in SEEDS]
             yield [
                 Variant(name, f"{size} pictures, worst of {len(SEEDS)} draws", partial(replace, calibration=pictures))
                 for pictures in draws
@@ -141,15 +143,15 @@ def _tflite(**attributes: object) -> AbstractContextManager[object]:
 def _plain_representative() -> AbstractContextManager[object]:
     """The calibration pictures alone."""
 
-    def alone(source: Source) -> Callable[[], Iterator[list[npt.NDArray[np.float32]]]]:
+    def alone(source: Conversion) -> Callable[[], Iterator[list[npt.NDArray[np.float32]]]]:
         return lambda: ([picture[np.newaxis]] for picture in source.calibration)
 
-    return mock.patch.object(tflite_int8, "representative", alone)
+    return mock.patch.object(tflite, "representative", alone)
 
 
 def _unrefined() -> AbstractContextManager[object]:
     """The sum before the sigmoid with the range that the converter gives it."""
-    return mock.patch.object(tflite_int8, "refine", lambda model, threshold: model)
+    return mock.patch.object(tflite, "refine", lambda model, threshold: model)
 
 
 def _unmoved() -> AbstractContextManager[object]:
@@ -173,7 +175,7 @@ def measured(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
         for split in (data.validation, data.test)
     )
     nearest = np.argsort(np.abs(answers(data.train) - 0.5), kind="stable")[:DEFAULT_SIZE]
-    defaults = Source(network, spec, real(draw(data)[0], data.input))
+    defaults = Conversion(network, spec, real(draw_calibration(data)[0], data.input))
     for group in variants(data, real(data.train.images[nearest], data.input)):
         found = [judge(variant, defaults, validation, test) for variant in group]
         before, after = min(found, key=lambda pair: pair[1].agreement)
@@ -190,16 +192,16 @@ def measured(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
         )
 
 
-def judge(variant: Variant, source: Source, validation: Reference, test: Reference) -> tuple[Parity, Parity]:
+def judge(variant: Variant, source: Conversion, validation: Reference, test: Reference) -> tuple[Parity, Parity]:
     """How the file that `variant` makes compares with Keras on each split."""
     row = FORMATS[variant.format]
     changed = replace(variant.change(source), spec=replace(source.spec, precision=row.precision))
     with tempfile.TemporaryDirectory() as scratch, variant.patch():
         path = Path(scratch) / row.file_name(source.spec.name)
-        path.write_bytes(row.converter()(changed))
+        path.write_bytes(row.convert(changed))
         with Classifier.load(path) as classifier:
             before, after = (
-                artifact.measure(classifier.probabilities(split.images), classifier.spec, split, Policy())
+                measure(classifier.probabilities(split.images), classifier.spec, split, Policy())
                 for split in (validation, test)
             )
             return before, after
@@ -214,7 +216,7 @@ def elsewhere(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
     test = data.test.take(slice(ELSEWHERE))
     pixels = real(test.images, data.input)
     truth = network.predict(pixels, batch_size=1000, verbose=0)[:, 0]
-    source = Source(network, spec, real(draw(data)[0], data.input))
+    source = Conversion(network, spec, real(draw_calibration(data)[0], data.input))
     with tempfile.TemporaryDirectory() as scratch:
         paths = {}
         for number, variant in enumerate(PORTABLE):
@@ -222,13 +224,13 @@ def elsewhere(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
             path = Path(scratch) / f"{number}.onnx"
             with variant.patch():
                 changed = replace(variant.change(source), spec=replace(spec, precision=row.precision))
-                path.write_bytes(row.converter()(changed))
+                path.write_bytes(row.convert(changed))
             np.save(f"{path}.npy", pixels)
             paths[path] = variant
         here, there = (_plainly(start, scratch, list(paths)) for start in ([], ["qemu-x86_64-static", "-cpu", HASWELL]))
         for path, variant in paths.items():
             found = there[str(path)][:, 0]
-            p = artifact.measure(found, spec, Reference(test.images, test.labels, test.slices, truth, ""), Policy())
+            p = measure(found, spec, Reference(test.images, test.labels, test.slices, truth, ""), Policy())
             can = sum(overflow.pairs for overflow in overflows(path))
             with Classifier.load(path) as classifier:
                 us = median_us(classifier.engine, classifier.encode(test.images[:1]))
@@ -316,7 +318,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "quantization.md")
     options = parser.parse_args()
-    task = datasets.load("mnist")
+    task = load_dataset("mnist")
     names = ("mlp", "cnn", "deep_cnn")
     cpus = [row for name in names for row in elsewhere(name, task)]
     options.out.write_text(page({name: list(measured(name, task)) for name in names}, cpus))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from oddeven.runtime.machine import machine
+from oddeven.runtime.device.host_info import cpu_name
 from oddeven.runtime.table import render
 from oddeven.train import plots
 
@@ -86,7 +86,7 @@ def page(results: list[Run]) -> str:
             "Times are whole fits, validation included, of one run of that command; `of classic` compares them.",
             "CPU time counts all cores and suffers less than wall time from what else the machine does.",
             "",
-            f"Machine: {machine()}. Python {platform.python_version()}, "
+            f"Machine: {cpu_name()}. Python {platform.python_version()}, "
             + ", ".join(f"{name} {number}" for name, number in versions.items())
             + ".",
             "",

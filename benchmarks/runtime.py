@@ -25,10 +25,10 @@ import numpy as np
 from PIL import Image
 
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.machine import machine
-from oddeven.runtime.parallel import FILES
+from oddeven.runtime.device.host_info import cpu_name
+from oddeven.runtime.images.parallel import FILES
 from oddeven.runtime.table import render
-from oddeven.train import dataset
+from oddeven.train.data.registry import load_dataset
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("mlp", "cnn", "deep_cnn")
@@ -207,7 +207,7 @@ def folder_of_files(artifacts: Path, images: np.ndarray, folder: Path) -> Iterat
 
 def page(artifacts: Path) -> str:
     """docs/runtime.md as text."""
-    images = dataset.load("mnist").test.images[..., 0]
+    images = load_dataset("mnist").test.images[..., 0]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         tables = [
@@ -226,7 +226,7 @@ def page(artifacts: Path) -> str:
         ]
     intro = (
         "# What the runtime costs\n\nMade by `python benchmarks/runtime.py`. The contenders of a table take turns in "
-        f"one run.\n\nMachine: {machine()}. Python {sys.version.split()[0]}, {', '.join(_versions())}.\n\n"
+        f"one run.\n\nMachine: {cpu_name()}. Python {sys.version.split()[0]}, {', '.join(_versions())}.\n\n"
     )
     return intro + "\n".join(parts)
 

@@ -19,11 +19,11 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.check import FAIL, INCONCLUSIVE, PASS
-from oddeven.runtime.paired import drop_interval, share_limits
-from oddeven.runtime.parity import Policy
+from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS
+from oddeven.runtime.parity.policy import Policy
+from oddeven.runtime.parity.statistics import drop_interval, share_limits
+from oddeven.runtime.parity.verdict import Counts, judge
 from oddeven.runtime.table import render
-from oddeven.runtime.verdict import Counts, judge
 
 ROOT = Path(__file__).parents[1]
 SIZES = (100, 300, 1000, 3000, 10_000)

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from oddeven.runtime.machine import machine
+from oddeven.runtime.device.host_info import cpu_name
 
 TURNS = 3
 
@@ -27,4 +27,4 @@ if __name__ == "__main__":
         start = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         seconds.append(time.perf_counter() - start)
-    print(f"oddeven verify: {min(seconds):.1f} to {max(seconds):.1f} s in {TURNS} runs on {machine()}")
+    print(f"oddeven verify: {min(seconds):.1f} to {max(seconds):.1f} s in {TURNS} runs on {cpu_name()}")

@@ -27,20 +27,20 @@ def main(out, engine, few, *folders):
     start = time.perf_counter()
     import numpy as np
 
-    from oddeven.runtime.engines import ENGINES, engine_version
+    from oddeven.runtime.engines.registry import ENGINES, engine_version
 
     importlib.import_module(f"oddeven.runtime.engines.{engine.replace('-', '_')}")
     package = ENGINES[engine].package
     importlib.import_module("onnxruntime" if engine == "onnxruntime" else f"{package}.interpreter")
     import_s = time.perf_counter() - start
 
-    from oddeven.runtime import reference
+    from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
     from oddeven.runtime.classifier import Classifier
     from oddeven.runtime.errors import ModelError
 
     answers = {}
     for folder in map(Path, folders):
-        images = reference.load(folder / reference.FILE).images
+        images = load_reference(folder / REFERENCE).images
         for path in sorted(folder.glob(f"*{ENGINES[engine].suffix}")):
             try:
                 with Classifier.load(path, engine) as classifier:

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from device.conftest import environment, installer, unpack
 
-from oddeven.runtime import selftest
+from oddeven.runtime.verify.golden import load_golden, save_golden
 
-DEVICE = Path(__file__).parents[2] / "export" / "oddeven" / "export" / "device"
+DEVICE = Path(__file__).parents[2] / "export" / "oddeven" / "export" / "bundle" / "device"
 
 
 def contents(archive):
@@ -122,11 +122,11 @@ def test_an_update_killed_halfway_and_then_made(pi, run, digit, tmp_path):
 def test_a_model_that_fails_its_self_test_leaves_the_old_one_in_place(pi, digit, tmp_path):
     bundle = unpack(pi / "bundle.zip", tmp_path)
     path = bundle / "model" / "mlp.selftest.npz"
-    golden = selftest.load(path)
+    golden = load_golden(path)
     golden.answers["mlp.int8.tflite"][0] += np.float32(0.5)
     before = (current(pi), versions(pi))
     whole = path.read_bytes()
-    selftest.save(golden, path)
+    save_golden(golden, path)
     done = installer(bundle, pi)  # a damaged file is seen at once
     assert (done.returncode, "damaged" in done.stderr) == (1, True)
     sums = bundle / "SHA256SUMS"

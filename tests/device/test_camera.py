@@ -11,7 +11,9 @@ from concurrent.futures import TimeoutError as NoFrame
 import numpy as np
 import pytest
 
-from oddeven.runtime import Classifier, camera
+from oddeven.runtime import Classifier
+from oddeven.runtime.device import capture as camera
+from oddeven.runtime.device.capture import classify_frames, open_source
 from oddeven.runtime.errors import DataError, MissingPackageError
 
 DIGITS = [0, 1, 2, 3, 4, 5]  # of the test images: 7 2 1 0 4 1
@@ -49,7 +51,7 @@ def test_what_is_no_camera_is_one_sentence(run, tmp_path):
     done = run("camera", "--source", tmp_path / "text.avi")
     assert done.returncode == 5
     assert "cannot be opened" in done.stderr
-    code = "from oddeven.runtime.camera import opened; opened('99').__enter__()"
+    code = "from oddeven.runtime.device.capture import opened; opened('99').__enter__()"
     (tmp_path / "99").write_text("no video")  # in a script of one's own OpenCV keeps quiet as well
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "WARN" not in done.stderr + done.stdout
@@ -58,7 +60,7 @@ def test_what_is_no_camera_is_one_sentence(run, tmp_path):
 def test_without_opencv_the_pip_line_is_given(video):
     code = (
         "import sys; sys.modules['cv2'] = None; sys.argv = ['oddeven', 'camera', '--source', '0']\n"
-        "from oddeven.runtime.cli import main; main()"
+        "from oddeven.runtime.cli.main import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, "pip install 'oddeven[camera]'" in done.stderr) == (3, True)
@@ -73,8 +75,8 @@ def test_a_v4l2_camera_that_is_lost_says_so(monkeypatch, raw):
         isOpened=lambda: True, read=lambda: taken.pop(0), set=lambda *_: True, release=lambda: released.append(True)
     )
     monkeypatch.setattr(cv2, "VideoCapture", lambda source: fake)
-    with Classifier.load("mlp") as classifier, camera.opened("0") as frames:
-        seen = camera.look(classifier, frames)
+    with Classifier.load("mlp") as classifier, open_source("0") as frames:
+        seen = classify_frames(classifier, frames)
         assert [next(seen).answer.label for _ in range(3)] == ["odd"] * 3
         with pytest.raises(DataError, match="is lost"):
             next(seen)
@@ -114,8 +116,8 @@ class FakePicamera2:
 
 def test_picamera2_gives_frames_and_is_closed_when_it_is_lost(monkeypatch):
     monkeypatch.setitem(sys.modules, "picamera2", types.SimpleNamespace(Picamera2=FakePicamera2))
-    with Classifier.load("mlp") as classifier, camera.opened("picamera2") as frames:
-        seen = camera.look(classifier, frames)
+    with Classifier.load("mlp") as classifier, open_source("picamera2") as frames:
+        seen = classify_frames(classifier, frames)
         assert [next(seen).answer.label for _ in range(3)] == ["uncertain"] * 3  # nothing to see
         with pytest.raises(DataError, match="is lost"):
             next(seen)
@@ -124,7 +126,7 @@ def test_picamera2_gives_frames_and_is_closed_when_it_is_lost(monkeypatch):
 
 def test_without_picamera2_apt_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "picamera2", None)
-    with pytest.raises(MissingPackageError, match="apt install python3-picamera2"), camera.opened("picamera2"):
+    with pytest.raises(MissingPackageError, match="apt install python3-picamera2"), open_source("picamera2"):
         pass
     assert camera.default_source() == "0"
 
@@ -132,11 +134,12 @@ def test_without_picamera2_apt_is_named(monkeypatch):
 def test_memory_stays_flat_over_ten_thousand_frames(video):
     path = video([0, 1, 2, 3] * 2500, scale=1, codec="MJPG")
     code = f"""
-from oddeven.runtime import Classifier, camera
+from oddeven.runtime import Classifier
+from oddeven.runtime.device import capture as camera
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
-with Classifier.load("mlp") as classifier, camera.opened({str(path)!r}) as frames:
-    for seen in camera.look(classifier, frames, 3):
+with Classifier.load("mlp") as classifier, open_source({str(path)!r}) as frames:
+    for seen in classify_frames(classifier, frames, 3):
         if seen.number == 1000:
             before = resident()
     print(seen.number, resident() - before)

@@ -17,11 +17,13 @@ import pytest
 from conftest import SHIPPED, oddeven
 from onnx import helper, numpy_helper
 
-from oddeven.runtime import artifact, reference, saturation
+from oddeven.runtime.artifacts.manifest import load_manifest
+from oddeven.runtime.artifacts.reference import REFERENCE, load_reference, save_reference
+from oddeven.runtime.engines import saturation
 
 ROOT = Path(__file__).parents[2]
 ANSWERS, PLAIN = (Path(__file__).with_name(name) for name in ("answers.py", "plain.py"))
-EMULATE = ROOT / "runtime" / "device" / "emulate.sh"
+EMULATE = ROOT / "tests" / "device" / "emulate.sh"
 MODELS = ("mlp", "cnn", "deep_cnn")
 COUNT = 200
 SUFFIX = {"litert": ".tflite", "onnxruntime": ".onnx"}
@@ -69,10 +71,10 @@ def few(whole, tmp_path_factory):
     out = tmp_path_factory.mktemp("few")
     for name in MODELS:
         shutil.copytree(whole / name, out / name)
-        path = out / name / reference.FILE
-        known = reference.load(path)
+        path = out / name / REFERENCE
+        known = load_reference(path)
         first = {key: value[:COUNT] if np.ndim(value) else value for key, value in vars(known).items()}
-        reference.save(dataclasses.replace(known, **first), path)
+        save_reference(dataclasses.replace(known, **first), path)
     return [out / name for name in MODELS]
 
 
@@ -88,7 +90,7 @@ def native(few, tmp_path_factory):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_each_int8_file_is_proven_for_every_cpu_and_answers_here_as_keras_does(whole, model):
-    records = artifact.load_manifest(whole / model).files
+    records = load_manifest(whole / model).files
     assert {record.file for record in records} == {f"{model}.int8.tflite", f"{model}.int8.onnx"}
     for record in records:
         assert record.overflow == ()
@@ -121,7 +123,7 @@ def test_a_full_range_file_is_right_here_by_this_runtime_only(few, raw, tmp_path
     assert done.returncode == 0, done.stderr
     assert "right only on CPUs with VNNI or dot product" in done.stdout
     path = tmp_path / "mlp" / "mlp.int8.onnx"
-    shutil.copy(few[0] / reference.FILE, path.parent)
+    shutil.copy(few[0] / REFERENCE, path.parent)
     subprocess.run([sys.executable, ANSWERS, tmp_path / "here.npz", "onnxruntime", "1", path.parent], check=True)
     run("Haswell", ANSWERS, tmp_path / "there.npz", "onnxruntime", "1", path.parent)
     np.save(f"{path}.npy", raw["x_test"][:COUNT, ..., None] / np.float32(255))

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from oddeven.runtime import artifact, files, reference
+from oddeven.runtime import files
+from oddeven.runtime.artifacts.manifest import MANIFEST, load_manifest
+from oddeven.runtime.artifacts.reference import REFERENCE, load_reference, save_reference
 from oddeven.runtime.schema import to_json
 
 ROOT = Path(__file__).parents[2]
-EMULATE = ROOT / "runtime" / "device" / "emulate.sh"
+EMULATE = ROOT / "tests" / "device" / "emulate.sh"
 ANSWERS = Path(__file__).with_name("answers.py")
 COUNT, FEW = 1500, 200  # no verdict can be PASS on fewer than 1,497
 PRECISIONS = ("int8", "float32", "float16")
@@ -86,22 +88,22 @@ def folder_name(suffix, precisions):
 @pytest.fixture(scope="module")
 def folders(exported, tmp_path_factory):
     """An artifact folder for each kind of file, with the first `COUNT` reference pictures."""
-    manifest = artifact.load_manifest(exported)
-    whole = reference.load(exported / reference.FILE)
+    manifest = load_manifest(exported)
+    whole = load_reference(exported / REFERENCE)
     out = tmp_path_factory.mktemp("few")
     for suffix, precisions in product(sorted(set(SUFFIX.values())), {row.precisions for row in ROWS}):
         folder = out / folder_name(suffix, precisions)
         folder.mkdir()
-        reference.save(
+        save_reference(
             type(whole)(**{key: value[:COUNT] if np.ndim(value) else value for key, value in vars(whole).items()}),
-            folder / reference.FILE,
+            folder / REFERENCE,
         )
         shutil.copy(exported / "cnn.selftest.npz", folder)
         chosen = tuple(f for f in manifest.files if f.file.endswith(suffix) and f.precision in precisions)
         for record in chosen:
             shutil.copy(exported / record.file, folder)
-        hashed = files.sha256((folder / reference.FILE).read_bytes())
-        (folder / artifact.MANIFEST).write_text(to_json(replace(manifest, files=chosen, reference_sha256=hashed)))
+        hashed = files.sha256((folder / REFERENCE).read_bytes())
+        (folder / MANIFEST).write_text(to_json(replace(manifest, files=chosen, reference_sha256=hashed)))
     return out
 
 

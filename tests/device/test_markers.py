@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from oddeven.runtime import engines
+from oddeven.runtime.engines import registry
 from oddeven.runtime.errors import MissingPackageError
 
 ROOT = Path(__file__).parents[2]
-FOREIGN_PIP = ROOT / "runtime" / "device" / "foreign_pip.py"
+FOREIGN_PIP = ROOT / "tests" / "device" / "foreign_pip.py"
 DEBIANS = ("numpy", "pillow")  # PyPI has no wheels of them for 32-bit ARM; piwheels and apt have
 LIMIT_BYTES = 200e6
 Version = namedtuple("Version", "major minor")
@@ -92,8 +92,8 @@ def test_no_32_bit_arm_asks_for_litert(wheel, machine):
     ],
 )
 def test_a_32_bit_python_names_what_it_can_have(monkeypatch, python, suffix, words):
-    monkeypatch.setattr(engines, "installed", lambda name: False)
+    monkeypatch.setattr(registry, "installed", lambda name: False)
     monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
     monkeypatch.setattr(sys, "version_info", python)
     with pytest.raises(MissingPackageError, match=words):
-        engines.select(Path(f"model{suffix}"))
+        registry.select(Path(f"model{suffix}"))

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from oddeven.runtime.device.gpio import Pins
 from oddeven.runtime.errors import MissingPackageError, UsageError
-from oddeven.runtime.pins import Pins
 
 LABELS = ("even", "odd", "uncertain")
 
@@ -60,7 +60,7 @@ states = []
 gpiozero.pins.mock.MockPin._change_state = lambda pin, value, change=gpiozero.pins.mock.MockPin._change_state: (
     states.append((pin.info.name, int(value))), change(pin, value))[1]
 sys.argv = ["oddeven", *{[*map(str, watch), "odd=17"]!r}]
-from oddeven.runtime.cli import main
+from oddeven.runtime.cli.main import main
 try:
     main()
 finally:

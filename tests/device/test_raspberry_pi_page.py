@@ -66,7 +66,7 @@ def test_every_message_of_the_page_is_one_that_is_said():
 
 @pytest.mark.parametrize("arch", ["arm64", "armhf"])
 def test_the_answering_commands_run_in_a_pis_own_userland(pi, raw, tmp_path, arch):
-    emulate = ROOT / "runtime" / "device" / "emulate.sh"
+    emulate = ROOT / "tests" / "device" / "emulate.sh"
     missing = [tool for tool in ("mmdebstrap", "qemu-aarch64-static", "qemu-arm-static") if not shutil.which(tool)]
     if missing or not emulate.exists():
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(

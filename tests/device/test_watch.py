@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from oddeven.runtime.device.journal import Journal
 from oddeven.runtime.errors import DataError, UsageError
-from oddeven.runtime.journal import Journal
 
 LABELS = ("even", "odd")
 EACH_KILL = 200  # pictures that arrive before each start

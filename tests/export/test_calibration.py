@@ -10,15 +10,15 @@ import time
 import numpy as np
 import pytest
 
-from oddeven.export.calibration import draw, halves, lint
+from oddeven.export.calibration import check_calibration, disjoint_draws, draw_calibration
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.spec import Calibration
-from oddeven.train import dataset
+from oddeven.train.data.registry import load_dataset
 
 
 @pytest.fixture(scope="module")
 def data():
-    return dataset.load("mnist")
+    return load_dataset("mnist")
 
 
 @pytest.fixture
@@ -34,12 +34,12 @@ def record(count, ones=None):
 
 def warnings_of(images, data):
     """Warnings on pictures in the balance of training, so that the balance is not among them."""
-    return lint(images, record(len(images), round(len(images) * 0.51)), data)
+    return check_calibration(images, record(len(images), round(len(images) * 0.51)), data)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_draw_returns_is_beyond_reproach(seed, data):
-    assert lint(*draw(data, 500, seed), data) == []
+    assert check_calibration(*draw_calibration(data, 500, seed), data) == []
 
 
 def test_training_pictures_given_by_a_user_are_fine(given, data):
@@ -76,7 +76,7 @@ def test_fewer_than_32_are_refused_and_fewer_than_200_are_warned_of(given, data)
         ]
     assert warnings_of(given[:200], data) == []
     with pytest.raises(DataError, match=r"^0 calibration pictures"):
-        lint(given[:0], record(0), data)
+        check_calibration(given[:0], record(0), data)
 
 
 def test_copies_are_counted(given, data):
@@ -139,20 +139,20 @@ def test_a_balance_more_than_15_points_from_trainings_is_named(ones, warned, giv
         f"{ones / 300:.0%} of the calibration pictures are 'odd', but {share:.0%} of the training pictures are; "
         "draw both labels in the proportion of training."
     )
-    assert lint(given, record(300, ones), data) == [expected] * warned
+    assert check_calibration(given, record(300, ones), data) == [expected] * warned
 
 
 def test_a_label_that_is_missing_is_named_however_rare_it_is(given, data):
     rare = np.zeros_like(data.train.labels)
     rare[:2500] = 1
     skewed = dataclasses.replace(data, train=dataclasses.replace(data.train, labels=rare))
-    assert lint(given, record(300, 15), skewed) == []
-    (warning,) = lint(given, record(300, 0), skewed)
+    assert check_calibration(given, record(300, 15), skewed) == []
+    (warning,) = check_calibration(given, record(300, 0), skewed)
     assert warning.startswith("0% of the calibration pictures are 'odd', but 5% of the training pictures are")
 
 
 def test_unknown_labels_are_said_to_be_unchecked(given, data):
-    assert lint(given, record(300), data) == [
+    assert check_calibration(given, record(300), data) == [
         "The calibration record names no labels, so the balance of the classes was not checked."
     ]
 
@@ -161,7 +161,7 @@ def test_a_record_of_other_pictures_is_refused(given, data):
     for wrong in (record(299), dataclasses.replace(record(300), class_counts=(100, 100))):
         counts = f"says {wrong.count} pictures, by label {wrong.class_counts[0]} and {wrong.class_counts[1]}"
         with pytest.raises(DataError, match=f"{counts}, but 300 came; make the record anew"):
-            lint(given, wrong, data)
+            check_calibration(given, wrong, data)
 
 
 def test_pictures_of_another_shape_or_dtype_are_refused(given, data):
@@ -172,7 +172,7 @@ def test_pictures_of_another_shape_or_dtype_are_refused(given, data):
     ):
         sentence = f"The calibration pictures (a folder) are {came}; expected uint8 of shape (28, 28, 1)."
         with pytest.raises(DataError, match=re.escape(sentence)):
-            lint(wrong, record(300), data)
+            check_calibration(wrong, record(300), data)
 
 
 def test_pictures_that_lie_scattered_in_memory_are_compared_all_the_same(given, raw, data):
@@ -184,7 +184,7 @@ def test_pictures_that_lie_scattered_in_memory_are_compared_all_the_same(given, 
 
 
 def test_several_warnings_come_together(given, data):
-    found = lint(255 - np.concatenate([given[:50], given[:50]]), record(100, 10), data)
+    found = check_calibration(255 - np.concatenate([given[:50], given[:50]]), record(100, 10), data)
     assert [warning.split(" ")[0] for warning in found] == ["100", "50", "The", "10%"]
 
 
@@ -195,7 +195,7 @@ def test_60000_pictures_take_no_more_than_a_few_passes_over_them(raw, data):
         hashlib.sha256(image.tobytes()).digest()
     one_pass = time.process_time() - start
     start = time.process_time()
-    assert lint(images, record(60_000, 30_508), data) == []
+    assert check_calibration(images, record(60_000, 30_508), data) == []
     # Twice that measured; comparing each picture with each of the 10,000 would take thousands of times as long.
     assert time.process_time() - start < 50 * one_pass
 
@@ -207,7 +207,7 @@ def numbers_of(images, numbers):
 def test_halves_are_disjoint_stratified_training_pictures(raw, data):
     numbers = {image.tobytes(): number for number, image in enumerate(raw["x_train"][:50_000])}
     assert len(numbers) == 50_000  # no two training pictures are equal, so bytes name them
-    left, right = (numbers_of(half, numbers) for half in halves(data, 2000, seed=5))
+    left, right = (numbers_of(half, numbers) for half in disjoint_draws(data, 2000, seed=5))
     assert len(set(left)) == len(set(right)) == 2000
     assert not set(left) & set(right)
     labels = raw["y_train"][:50_000] % 2
@@ -218,7 +218,7 @@ def test_halves_are_disjoint_stratified_training_pictures(raw, data):
 
 
 def test_halves_follow_from_the_seed(data):
-    first, again, other = (halves(data, 100, seed) for seed in (1, 1, 2))
+    first, again, other = (disjoint_draws(data, 100, seed) for seed in (1, 1, 2))
     for half in (0, 1):
         np.testing.assert_array_equal(first[half], again[half])
         assert first[half].shape == (100, 28, 28, 1)
@@ -228,6 +228,6 @@ def test_halves_follow_from_the_seed(data):
 def test_halves_that_do_not_fit_are_refused_with_the_label_that_lacks(raw, data):
     ones = int((raw["y_train"][:50_000] % 2).sum())
     zeros = 50_000 - ones
-    assert len(halves(data, 24_999, seed=0)[0]) == 24_999
+    assert len(disjoint_draws(data, 24_999, seed=0)[0]) == 24_999
     with pytest.raises(DataError, match=rf"of 25002 need \d+ pictures of 'even', but {zeros} train; ask for smaller"):
-        halves(data, 25_002, seed=0)
+        disjoint_draws(data, 25_002, seed=0)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from types import ModuleType
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -19,17 +19,16 @@ from click.testing import CliRunner
 from conftest import SHIPPED
 from keras import layers
 
-from oddeven.export import tflite_int8
 from oddeven.export.formats import FORMATS
 from oddeven.runtime import Classifier
-from oddeven.runtime.artifact import load_manifest
-from oddeven.runtime.attachment import attach_to_keras
-from oddeven.runtime.cli import cli
+from oddeven.runtime.artifacts.manifest import load_manifest
+from oddeven.runtime.cli.main import cli
+from oddeven.runtime.engines.metadata import attach_to_keras
 from oddeven.runtime.errors import ModelError, UsageError
 from oddeven.runtime.files import alone_in
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
-from oddeven.train import dataset
-from oddeven.train.dataset import Dataset, Split
+from oddeven.train.data.dataset import Dataset, Split
+from oddeven.train.data.registry import DATASETS
 
 # Keras's own, whenever it reads a variable under NumPy 2, to save it for one.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -54,10 +53,7 @@ def colours(monkeypatch):
     """A second dataset, of RGB pictures 32 high and 40 wide, as a row of the table."""
     parts = split(600, 0), split(300, 1), split(1500, 2)
     data = Dataset("colours", "0" * 64, ("blue", "red"), PICTURE, *parts)
-    module = ModuleType("colours")
-    module.load = lambda: data
-    monkeypatch.setitem(sys.modules, "colours", module)
-    monkeypatch.setitem(dataset.DATASETS, "colours", "colours")
+    monkeypatch.setitem(DATASETS, "colours", lambda: data)
     return data
 
 
@@ -162,7 +158,7 @@ def test_an_export_that_fails_leaves_no_manifest_for_files_that_are_not_its_own(
     def fail(source):
         raise ModelError("cannot be converted")
 
-    monkeypatch.setattr(tflite_int8, "convert", fail)
+    monkeypatch.setitem(FORMATS, "tflite-int8", replace(FORMATS["tflite-int8"], convert=fail))
     done = export(path, tmp_path / "out")
     assert "cannot be converted" in str(done.exception)
     assert not manifest.exists()

@@ -12,14 +12,14 @@ import pytest
 from conftest import SHIPPED
 
 from oddeven.export import keras_model
-from oddeven.export.calibration import draw
+from oddeven.export.calibration import draw_calibration
 from oddeven.export.formats import DEFAULTS, FORMATS
-from oddeven.runtime.artifact import load_manifest
-from oddeven.runtime.engines import open_engine
+from oddeven.runtime.artifacts.manifest import load_manifest
+from oddeven.runtime.engines.registry import open_engine
 from oddeven.runtime.errors import DataError, ModelError
 from oddeven.runtime.files import sha256
 from oddeven.runtime.schema import to_json
-from oddeven.train import dataset
+from oddeven.train.data.registry import load_dataset
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +120,12 @@ def test_the_reference_holds_keras_own_answers(exported, truth, raw):
 
 
 def test_calibration_is_stratified_reproducible_and_from_training_pictures_only():
-    data = dataset.load("mnist")
-    images, record = draw(data, 500, seed=3)
-    again, same = draw(data, 500, seed=3)
+    data = load_dataset("mnist")
+    images, record = draw_calibration(data, 500, seed=3)
+    again, same = draw_calibration(data, 500, seed=3)
     assert record == same
     np.testing.assert_array_equal(images, again)
-    assert draw(data, 500, seed=4)[1].sha256 != record.sha256
+    assert draw_calibration(data, 500, seed=4)[1].sha256 != record.sha256
     training = {image.tobytes() for image in data.train.images}
     assert all(image.tobytes() in training for image in images)
     assert not {image.tobytes() for image in images} & {image.tobytes() for image in data.test.images}
@@ -133,13 +133,13 @@ def test_calibration_is_stratified_reproducible_and_from_training_pictures_only(
     assert record.class_counts[1] == round(500 * share)
     assert sum(record.class_counts) == record.count == len(images) == 500
     with pytest.raises(DataError, match="Cannot draw 60000"):
-        draw(data, 60_000)
+        draw_calibration(data, 60_000)
 
 
 def test_a_model_of_another_dataset_is_refused(run, tmp_path):
     import dataclasses
 
-    from oddeven.runtime.attachment import attach_to_keras, read_spec
+    from oddeven.runtime.engines.metadata import attach_to_keras, read_spec
 
     spec = read_spec(SHIPPED / "cnn.keras")
     other = dataclasses.replace(spec, provenance=dataclasses.replace(spec.provenance, dataset_sha256="0" * 64))

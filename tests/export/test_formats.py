@@ -12,11 +12,12 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from conftest import SHIPPED
 
+from oddeven.export.conversion import Conversion
 from oddeven.export.export import Settings, export
-from oddeven.export.formats import FORMATS, Source
-from oddeven.runtime.attachment import read_spec
-from oddeven.runtime.engines import open_engine
-from oddeven.train import dataset
+from oddeven.export.formats import FORMATS
+from oddeven.runtime.engines.metadata import read_spec
+from oddeven.runtime.engines.registry import open_engine
+from oddeven.train.data.registry import load_dataset
 
 TFLITE = [name for name, row in FORMATS.items() if row.suffix == ".tflite"]
 ONNX = [name for name, row in FORMATS.items() if row.suffix == ".onnx"]
@@ -25,7 +26,7 @@ ONNX = [name for name, row in FORMATS.items() if row.suffix == ".onnx"]
 @pytest.fixture(scope="module")
 def few():
     """The real task with 200 test pictures: parity takes no time, and the files are the same."""
-    data = dataset.load("mnist")
+    data = load_dataset("mnist")
     return dataclasses.replace(data, test=data.test.take(slice(200)))
 
 
@@ -40,14 +41,14 @@ def made(few, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def convert(raw, tmp_path_factory):
-    """Write the shipped cnn in one format, with options of `Source`; the file's path."""
+    """Write the shipped cnn in one format, with options of `Conversion`; the file's path."""
     pictures = raw["x_train"][:200, ..., None] / np.float32(255)
 
     def one(name, **options):
         model, row = keras.saving.load_model(SHIPPED / "cnn.keras", compile=False), FORMATS[name]
         spec = dataclasses.replace(read_spec(SHIPPED / "cnn.keras"), precision=row.precision)
         path = tmp_path_factory.mktemp(name) / row.file_name("cnn")
-        path.write_bytes(row.converter()(Source(model, spec, pictures, **options)))
+        path.write_bytes(row.convert(Conversion(model, spec, pictures, **options)))
         return path
 
     return one

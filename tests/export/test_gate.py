@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 from conftest import SHIPPED
 
-from oddeven.export import calibration
+from oddeven.export.calibration import draw_calibration
+from oddeven.export.conversion import Conversion
 from oddeven.export.export import Settings, export
-from oddeven.export.formats import FORMATS, Source
-from oddeven.runtime import selftest
-from oddeven.runtime.attachment import read_spec
+from oddeven.export.formats import FORMATS
 from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import sha256
-from oddeven.train import dataset
+from oddeven.runtime.verify.golden import load_golden, save_golden
+from oddeven.train.data.registry import load_dataset
 
 SURE = "of all would; allowed is 0.20%"
 
@@ -39,21 +40,21 @@ def pictures(raw):
 
 @pytest.fixture
 def broken(exported, tmp_path, model, pictures, run):
-    """Put a file converted from a tampered `Source` into a copy of a good folder, and run the real command on it."""
+    """Put a file converted from a changed `Conversion` into a copy of a good folder, and verify it."""
 
     def verify(name, tamper):
         row = FORMATS[name]
         folder = shutil.copytree(exported, tmp_path / "cnn")
         spec = dataclasses.replace(read_spec(SHIPPED / "cnn.keras"), precision=row.precision)
-        content = row.converter()(tamper(Source(model, spec, pictures)))
+        content = row.convert(tamper(Conversion(model, spec, pictures)))
         (folder / row.file_name("cnn")).write_bytes(content)
         manifest = json.loads((folder / "manifest.json").read_text())
         manifest["files"] = [record for record in manifest["files"] if record["format"] == name]
         answers = folder / "cnn.selftest.npz"
-        golden = selftest.load(answers)
+        golden = load_golden(answers)
         with Classifier.load(folder / row.file_name("cnn")) as classifier:
             golden.answers[row.file_name("cnn")] = classifier.probabilities(golden.images)
-        selftest.save(golden, answers)
+        save_golden(golden, answers)
         manifest["selftest_sha256"] = sha256(answers.read_bytes())
         manifest["files"][0].update(sha256=sha256(content), size_bytes=len(content))
         (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -148,15 +149,15 @@ def test_a_truncated_file_is_refused(exported, tmp_path, run):
 def test_four_calibration_pictures_are_refused(tmp_path):
     settings = Settings(formats=("tflite-int8",), calibration_size=4)
     with pytest.raises(DataError, match="4"):
-        export(SHIPPED / "cnn.keras", dataset.load("mnist"), settings, tmp_path, print, print)
+        export(SHIPPED / "cnn.keras", load_dataset("mnist"), settings, tmp_path, print, print)
     assert not (tmp_path / "manifest.json").exists()
 
 
 def test_a_test_picture_in_the_calibration_set_is_refused(tmp_path, monkeypatch):
-    data = dataset.load("mnist")
-    images, record = calibration.draw(data, 100)
+    data = load_dataset("mnist")
+    images, record = draw_calibration(data, 100)
     images[7] = data.test.images[1234]
-    monkeypatch.setattr(calibration, "draw", lambda *_: (images, record))
+    monkeypatch.setattr("oddeven.export.export.draw_calibration", lambda *_: (images, record))
     with pytest.raises(DataError, match="1234"):
         export(SHIPPED / "cnn.keras", data, Settings(formats=("tflite-int8",)), tmp_path, print, print)
 

@@ -14,7 +14,7 @@ from conftest import SHIPPED
 from keras import layers, ops
 
 from oddeven.export.keras_model import load
-from oddeven.runtime.attachment import attach_to_keras
+from oddeven.runtime.engines.metadata import attach_to_keras
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
 

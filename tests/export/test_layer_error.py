@@ -11,11 +11,13 @@ import pytest
 from click.testing import CliRunner
 from conftest import SHIPPED
 
-from oddeven.export import layer_error
-from oddeven.export.formats import FORMATS, Source
-from oddeven.runtime.attachment import attach_to_keras, read_spec
-from oddeven.runtime.cli import cli
-from oddeven.runtime.saturation import layer_name
+from oddeven.export import diagnosis as layer_error
+from oddeven.export.conversion import Conversion
+from oddeven.export.diagnosis import worst_layers
+from oddeven.export.formats import FORMATS
+from oddeven.runtime.cli.main import cli
+from oddeven.runtime.engines.metadata import attach_to_keras, read_spec
+from oddeven.runtime.engines.saturation import layer_name
 
 # Keras's own, whenever it reads a variable under NumPy 2, to save it for one.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -34,9 +36,9 @@ def made(tmp_path, raw):
     def make(name, kind, calibration=lambda x: x):
         model, row = keras.saving.load_model(SHIPPED / f"{name}.keras", compile=False), FORMATS[kind]
         spec = dataclasses.replace(read_spec(SHIPPED / f"{name}.keras"), precision=row.precision)
-        source = Source(model, spec, calibration(raw["x_train"][:200, ..., None] / np.float32(255)))
+        source = Conversion(model, spec, calibration(raw["x_train"][:200, ..., None] / np.float32(255)))
         path = tmp_path / row.file_name(name)
-        path.write_bytes(row.converter()(source))
+        path.write_bytes(row.convert(source))
         return path, source
 
     return make
@@ -72,7 +74,7 @@ def test_the_error_is_the_mean_over_channels_of_the_relative_error(suffix, made,
     (y,) = (y for name, y in read.items() if name.startswith("cnn_1/conv2d_1/Relu") and "Linear" not in name)
     size = [np.linalg.norm(x[..., c]) for c in range(32)]
     relative = [np.linalg.norm(y[..., c] - x[..., c]) / size[c] for c in range(32) if size[c] > 0]
-    errors = {found.layer: found.error for found in layer_error.worst(path, source, pictures)}
+    errors = {found.layer: found.error for found in worst_layers(path, source, pictures)}
     # Keras and the float file differ by rounding only.
     assert errors["conv2d"] == pytest.approx(np.mean(relative), rel=1e-3)
     assert 0 < errors["conv2d"] < 0.05
@@ -80,7 +82,7 @@ def test_the_error_is_the_mean_over_channels_of_the_relative_error(suffix, made,
 
 def test_pixels_that_the_calibration_never_saw_are_lost_at_the_entrance(made, pictures):
     path, source = made("mlp", "onnx-int8", lambda x: x / 50)
-    worst = layer_error.worst(path, source, pictures)
+    worst = worst_layers(path, source, pictures)
     assert worst[0].layer == "flatten"
     # All that is above 1/50 is clipped to it.
     assert worst[0].error > 0.9

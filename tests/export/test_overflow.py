@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from oddeven.export import overflow
+from oddeven.export.overflow_rate import measure_overflow
 
 
 def quantized(kind, weights, shape, zero_point, **attributes):
@@ -46,7 +46,7 @@ def test_the_share_of_a_convolution_is_that_of_its_sums(tmp_path, zero_point):
     options = {"group": 2, "kernel_shape": [3, 3], "pads": [1, 0, 1, 1], "strides": [2, 1], "dilations": [1, 2]}
     model = quantized("Conv", weights, ["n", 4, 6, 6], zero_point, **options)
     (tmp_path / "conv.onnx").write_bytes(model.SerializeToString())
-    (found,) = overflow.measured(tmp_path / "conv.onnx", (stored - zero_point).astype(np.float32))
+    (found,) = measure_overflow(tmp_path / "conv.onnx", (stored - zero_point).astype(np.float32))
     padded = np.pad(stored, ((0, 0), (0, 0), (1, 1), (0, 1)), constant_values=zero_point)
     seen = []
     for picture, unit, top, left in itertools.product(range(3), range(4), range(0, 6, 2), range(3)):
@@ -62,7 +62,7 @@ def test_the_share_of_a_product_of_matrices_is_that_of_its_sums(tmp_path):
     weights, stored = random.integers(-127, 128, (5, 6)).astype(np.int8), random.integers(0, 256, (150, 5))
     model = quantized("Gemm", weights, ["n", 5], 0)
     (tmp_path / "dense.onnx").write_bytes(model.SerializeToString())
-    (found,) = overflow.measured(tmp_path / "dense.onnx", stored.astype(np.float32))
+    (found,) = measure_overflow(tmp_path / "dense.onnx", stored.astype(np.float32))
     seen = [overflows(row, weights[:, unit]) for row, unit in itertools.product(stored, range(6))]
     assert 0 < np.mean(seen) < 1
     assert found.seen == pytest.approx(np.mean(seen))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from oddeven.export import tflite_int8
-from oddeven.export.formats import Source
+from oddeven.export import tflite
+from oddeven.export.conversion import Conversion
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
 
 SPEC = ModelSpec("two-pixels", ("dark", "bright"), InputSpec(1, 2, 1), Provenance("none", "0" * 64, "none", 0, 0, {}))
@@ -36,9 +36,9 @@ def answers(tmp_path):
         )
         weights = np.array([[slope], [FINE * slope]], np.float32), np.array([-slope * middle], np.float32)
         model.set_weights(list(weights[: 1 + bias]))
-        source = Source(model, replace(SPEC, threshold=threshold), LEFT / np.float32(255))
+        source = Conversion(model, replace(SPEC, threshold=threshold), LEFT / np.float32(255))
         path = tmp_path / "model.tflite"
-        path.write_bytes(tflite_int8.convert(source))
+        path.write_bytes(tflite.int8(source))
         interpreter = Interpreter(model_path=str(path))
         interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], pictures.shape)
         interpreter.allocate_tensors()

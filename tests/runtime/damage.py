@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from oddeven.runtime.attachment import SEAL, read_spec
-from oddeven.runtime.catalogue import bundled
+from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.engines.metadata import SEAL, read_spec
 from oddeven.runtime.errors import OddEvenError
 
 EDGE = 6000  # bytes at either end, where the structure of a model file is; between lie the weights

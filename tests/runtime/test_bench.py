@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 from click.testing import CliRunner
 
-from oddeven.runtime import latency as latencies
-from oddeven.runtime.bench import Cost
-from oddeven.runtime.cli import cli
-from oddeven.runtime.latency import WINDOWS, Latency, measure
+from oddeven.runtime.cli.main import cli
+from oddeven.runtime.device import latency as latencies
+from oddeven.runtime.device.benchmark import Cost
+from oddeven.runtime.device.latency import WINDOWS, Latency, measure
 
 
 def test_it_reports_every_file_of_a_folder_and_the_machine(run, exported):
@@ -63,7 +63,7 @@ def test_a_cpu_that_throttles_is_seen_in_the_sustained_figure(monkeypatch):
 def test_the_table_says_how_many_windows_were_slower(monkeypatch):
     latency = Latency(10.0, 13.0, 14.0, 15.0, (10.0, 10.5, 13.0, 13.0, 13.8), (2, 3, 4))
     cost = Cost("x.int8.tflite", "litert 2", 1000, 1.0, 1.0, 1.0, latency, 30.0)
-    monkeypatch.setattr("oddeven.runtime.commands.bench.bench", lambda *given: cost)
+    monkeypatch.setattr("oddeven.runtime.cli.bench.benchmark", lambda *given: cost)
     done = CliRunner().invoke(cli, ["bench", "mlp"])
     assert done.exit_code == 0, done.output
     assert "3 of 5 slower, by 38% at most" in done.output

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oddeven.runtime.catalogue import DEFAULT_MODEL, bundled
-from oddeven.runtime.classifier import UNCERTAIN, Classifier
+from oddeven.runtime.artifacts.resolve import DEFAULT_MODEL, bundled
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import DataError, ModelError, UsageError
-from oddeven.runtime.ready import plain
+from oddeven.runtime.images.ready import plain
+from oddeven.runtime.prediction import UNCERTAIN
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from oddeven.runtime.attachment import read_spec
-from oddeven.runtime.catalogue import bundled
+from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.engines import open_engine
+from oddeven.runtime.engines.metadata import read_spec
+from oddeven.runtime.engines.registry import open_engine
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.schema import to_json
 
@@ -63,7 +63,7 @@ def test_a_file_that_crashes_its_engine_is_refused_by_every_command(tmp_path, ru
         "def crash(self, batch):\n"
         "    os.kill(os.getpid(), 11)\n"
         "tflite.TFLiteEngine.invoke = crash\n"
-        "from oddeven.runtime.cli import main\n"
+        "from oddeven.runtime.cli.main import main\n"
         "main()\n"
     )
     for command in (["predict", str(digit), "--model"], ["info"]):
@@ -97,7 +97,7 @@ MEMORY = 250_000_000
 READ = """
 import sys
 from pathlib import Path
-from oddeven.runtime.attachment import read_spec
+from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.errors import ModelError
 try:
     read_spec(Path(sys.argv[1]))

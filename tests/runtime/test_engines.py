@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oddeven.runtime import engines
-from oddeven.runtime.catalogue import bundled
-from oddeven.runtime.engines import ENGINES, installed, open_engine, select
+from oddeven.runtime.artifacts.resolve import bundled
+from oddeven.runtime.engines import registry
+from oddeven.runtime.engines.registry import ENGINES, installed, open_engine, select
 from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError
 
 HERE = [name for name in ENGINES if installed(name)]
@@ -95,13 +95,13 @@ def test_one_flipped_bit_anywhere_is_found(exported, tmp_path, suffix):
 
 
 def test_auto_takes_the_first_installed_one_of_the_suffix(exported, monkeypatch):
-    monkeypatch.setattr(engines, "installed", lambda name: name != "litert")
+    monkeypatch.setattr(registry, "installed", lambda name: name != "litert")
     assert select(exported / "cnn.int8.tflite") == "tflite-runtime"
     assert select(exported / "cnn.int8.onnx") == "onnxruntime"
 
 
 def test_a_missing_engine_names_its_pip_line(exported, monkeypatch):
-    monkeypatch.setattr(engines, "installed", lambda name: False)
+    monkeypatch.setattr(registry, "installed", lambda name: False)
     for suffix, line in ((".tflite", "pip install ai-edge-litert"), (".onnx", r"pip install 'oddeven\[onnx\]'")):
         with pytest.raises(MissingPackageError, match=line):
             open_engine(exported / f"cnn.int8{suffix}")
@@ -136,7 +136,7 @@ def test_a_spec_of_other_pictures_is_refused(tmp_path):
     import dataclasses
     import zipfile
 
-    from oddeven.runtime.attachment import attach_to_tflite, read_spec
+    from oddeven.runtime.engines.metadata import attach_to_tflite, read_spec
 
     path = bundled()["mlp"]
     spec = read_spec(path)

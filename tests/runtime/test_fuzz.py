@@ -14,7 +14,7 @@ from PIL import Image
 
 from oddeven.runtime import Classifier
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.image import read
+from oddeven.runtime.images.preprocess import read
 
 KINDS = {"PNG": {}, "JPEG": {"quality": 90}, "BMP": {}, "GIF": {}, "TIFF": {}, "WEBP": {"lossless": True}, "PPM": {}}
 COUNT = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])

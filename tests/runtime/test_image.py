@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.image import mnist, prepare, read, squash
+from oddeven.runtime.images.preprocess import mnist, prepare, read, squash
 from oddeven.runtime.spec import InputSpec
 
 SPEC = InputSpec(28, 28, 1, polarity="light-on-dark", preprocessing="mnist", parameters={"stroke_side": 20.0})

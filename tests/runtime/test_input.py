@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 from train.photographs import write
 
-from oddeven.runtime import Classifier, engines
-from oddeven.runtime.attachment import attach_to_tflite, read_spec
-from oddeven.runtime.catalogue import bundled
+from oddeven.runtime import Classifier
+from oddeven.runtime.artifacts.resolve import bundled
+from oddeven.runtime.engines import litert
+from oddeven.runtime.engines.metadata import attach_to_tflite, read_spec
 from oddeven.runtime.errors import DataError, UsageError
-from oddeven.runtime.sources import FORMATS, SUFFIXES
-from oddeven.train.listing import read as training_set
+from oddeven.runtime.images.sources import FORMATS, SUFFIXES
+from oddeven.train.data.listing import read_listing as training_set
 
 
 class Tensor:
@@ -154,7 +155,7 @@ def test_a_second_engine_is_of_the_same_bytes_and_threads(tmp_path, raw, monkeyp
     path = tmp_path / "m.tflite"
     path.write_bytes(bundled()["mlp"].read_bytes())
     opened, both = [], threading.Barrier(2, timeout=60)
-    original = engines.importlib.import_module("oddeven.runtime.engines.litert").open_model
+    original = litert.open_model
 
     def open_model(model, threads):
         opened.append((model.content, threads))
@@ -163,7 +164,7 @@ def test_a_second_engine_is_of_the_same_bytes_and_threads(tmp_path, raw, monkeyp
         engine.invoke = lambda batch: (both.wait(), invoke(batch))[1]  # which needs two engines to go on
         return engine
 
-    monkeypatch.setattr("oddeven.runtime.engines.litert.open_model", open_model)
+    monkeypatch.setattr(litert, "open_model", open_model)
     with Classifier.load(path, engine="litert", threads=2) as classifier:
         path.unlink()
         with ThreadPoolExecutor(2) as pool:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from oddeven.runtime.operating_point import by_cost, by_f1, by_max_fpr
+from oddeven.runtime.parity.thresholds import by_cost, by_f1, by_max_fpr
 
 cases = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=40)
 

@@ -10,14 +10,14 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oddeven.runtime.check import FAIL, INCONCLUSIVE, PASS
-from oddeven.runtime.paired import drop_interval
-from oddeven.runtime.parity import Parity, Policy, compare
-from oddeven.runtime.plan import chance_of_pass, images_needed
-from oddeven.runtime.policy import BUILT_IN
+from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS
+from oddeven.runtime.parity.compare import Parity, compare
+from oddeven.runtime.parity.policy import BUILT_IN, Policy
+from oddeven.runtime.parity.sample_size import chance_of_pass, images_needed
+from oddeven.runtime.parity.statistics import drop_interval
+from oddeven.runtime.parity.verdict import Counts
+from oddeven.runtime.parity.verdict import judge as verdict_of
 from oddeven.runtime.schema import from_json, to_json
-from oddeven.runtime.verdict import Counts
-from oddeven.runtime.verdict import judge as verdict_of
 
 
 def paired(count, lost, won, shift=0.3):

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from oddeven.runtime.errors import UsageError
-from oddeven.runtime.parity import Policy
-from oddeven.runtime.policy import load
+from oddeven.runtime.parity.policy import Policy, load_policy
 
 
 def toml(tmp_path, text):
@@ -20,27 +19,27 @@ def toml(tmp_path, text):
 
 def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_path):
     path = toml(tmp_path, "[tool.oddeven.parity]\nmax_drop_pp = 0.05\nmin_agreement = 1\n")
-    policy = load(path, max_drop_pp=0.2, confidence=None)
+    policy = load_policy(path, max_drop_pp=0.2, confidence=None)
     assert (policy.max_drop_pp, policy.min_agreement, policy.confidence) == (0.2, 1.0, 0.95)
 
 
 def test_pyproject_in_the_working_folder_is_read_where_it_has_the_table(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert load(None) == Policy()
+    assert load_policy(None) == Policy()
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
-    assert load(None) == Policy()
+    assert load_policy(None) == Policy()
     (tmp_path / "pyproject.toml").write_text("[tool.oddeven.parity]\nconfidence = 0.99\n")
-    assert load(None).confidence == 0.99
+    assert load_policy(None).confidence == 0.99
 
 
 def test_a_named_policy_yields_to_a_file_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small = load(Path("small"))
+    small = load_policy(Path("small"))
     assert (small.max_drop_pp, small.max_upper_pp, small.min_agreement) == (2.0, 5.0, 0.95)
-    assert load(Path("small"), min_agreement=0.9) == replace(small, min_agreement=0.9)
-    assert load(Path("default")) == Policy()
+    assert load_policy(Path("small"), min_agreement=0.9) == replace(small, min_agreement=0.9)
+    assert load_policy(Path("default")) == Policy()
     (tmp_path / "small").write_text("[tool.oddeven.parity]\ncount_gains = true\n")
-    assert load(Path("small")) == Policy(count_gains=True)
+    assert load_policy(Path("small")) == Policy(count_gains=True)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +57,10 @@ def test_a_named_policy_yields_to_a_file_of_its_name(tmp_path, monkeypatch):
 )
 def test_what_is_no_policy_is_refused(tmp_path, text, says):
     with pytest.raises(UsageError) as caught:
-        load(toml(tmp_path, text))
+        load_policy(toml(tmp_path, text))
     assert says in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"absent\.toml.*or one of default, small"):
-        load(tmp_path / "absent.toml")
+        load_policy(tmp_path / "absent.toml")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from oddeven.runtime.catalogue import bundled
+from oddeven.runtime.artifacts.resolve import bundled
 
 PAGE = Path(__file__).parents[2] / "docs" / "python-api.md"
 

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oddeven.runtime.parity import Policy, compare
-from oddeven.runtime.recommendation import recommend
-from oddeven.runtime.reference import Reference
-from oddeven.runtime.report import FileReport, LayerError, Report
-from oddeven.runtime.report_html import to_html
-from oddeven.runtime.report_markdown import to_markdown
+from oddeven.runtime.artifacts.reference import Reference
+from oddeven.runtime.parity.compare import compare
+from oddeven.runtime.parity.policy import Policy
+from oddeven.runtime.verify.recommendation import recommend
+from oddeven.runtime.verify.render.html import to_html
+from oddeven.runtime.verify.render.markdown import to_markdown
+from oddeven.runtime.verify.report import FileReport, LayerError, Report
 
 COUNT = 10_000
 

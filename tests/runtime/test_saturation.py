@@ -13,9 +13,11 @@ import pytest
 from conftest import SHIPPED, oddeven
 from onnx import TensorProto, helper, numpy_helper
 
-from oddeven.runtime import artifact, machine, saturation
+from oddeven.runtime.artifacts.manifest import load_manifest
+from oddeven.runtime.device import host_info as machine
+from oddeven.runtime.engines import saturation
+from oddeven.runtime.engines.saturation import Overflow
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.saturation import Overflow
 
 NOTE = "right only on CPUs with VNNI or dot product"
 
@@ -31,13 +33,13 @@ def full_range(tmp_path_factory):
 
 
 def test_what_export_makes_cannot_overflow_and_says_so(exported):
-    manifest = artifact.load_manifest(exported)
+    manifest = load_manifest(exported)
     assert {record.overflow for record in manifest.files} == {()}
     assert manifest.cpu_features == machine.cpu_features()
 
 
 def test_what_can_overflow_is_noted_in_manifest_and_every_report(full_range, run, tmp_path):
-    (record,) = artifact.load_manifest(full_range).files
+    (record,) = load_manifest(full_range).files
     assert [found.layer for found in record.overflow] == ["conv2d", "conv2d_1", "dense_3"]
     assert all(0 < found.pairs < found.of and 0 <= found.seen < 1 for found in record.overflow)
     assert record.overflow[0].seen > 0.01

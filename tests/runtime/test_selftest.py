@@ -9,9 +9,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from oddeven.runtime import selftest
-from oddeven.runtime.catalogue import MODELS, bundled
+from oddeven.runtime.artifacts.resolve import MODELS, bundled
 from oddeven.runtime.errors import ModelError
+from oddeven.runtime.verify.golden import check_golden, golden_path, load_golden, save_golden
 
 
 def test_the_bundled_models_pass_on_every_engine_here(run):
@@ -30,7 +30,7 @@ def test_every_exported_file_passes(run, exported):
 
 
 def test_the_golden_pictures_are_of_both_labels_and_some_are_hard(raw):
-    golden = selftest.load(selftest.path_for(bundled()["mlp"]))
+    golden = load_golden(golden_path(bundled()["mlp"]))
     assert 12 <= len(golden.images) <= 16
     p = golden.answers["mlp.int8.tflite"]
     assert 0 < (p > 0.5).sum() < len(p)
@@ -48,9 +48,9 @@ def copy(tmp_path):
 
 def test_another_answer_fails(run, copy):
     path = copy / "mlp.selftest.npz"
-    golden = selftest.load(path)
+    golden = load_golden(path)
     golden.answers["mlp.int8.tflite"][3] += np.float32(2 / 255)  # one step is allowed
-    selftest.save(golden, path)
+    save_golden(golden, path)
     done = run("selftest", copy)
     assert (done.returncode, "WRONG" in done.stdout) == (1, True)
 
@@ -79,7 +79,7 @@ def test_impossible_golden_answers_are_one_sentence(run, copy, name, change):
 
 def test_a_damaged_archive_of_golden_answers_is_one_sentence(copy):
     model = copy / "mlp.int8.tflite"
-    path = selftest.path_for(model)
+    path = golden_path(model)
     content = path.read_bytes()
     for seed in range(200):
         random = np.random.default_rng(seed)
@@ -88,15 +88,15 @@ def test_a_damaged_archive_of_golden_answers_is_one_sentence(copy):
             harmed[place] = random.integers(256)
         path.write_bytes(harmed)
         with suppress(ModelError):
-            selftest.load(path)
+            load_golden(path)
 
 
 def test_missing_and_damaged_golden_answers_are_one_sentence(copy):
     model = copy / "mlp.int8.tflite"
-    path = selftest.path_for(model)
+    path = golden_path(model)
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ModelError, match="holds no golden answers"):
-        selftest.check(model, "auto")
+        check_golden(model, "auto")
     path.unlink()
     with pytest.raises(ModelError, match="holds no golden answers"):
-        selftest.check(model, "auto")
+        check_golden(model, "auto")

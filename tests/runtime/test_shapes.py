@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.image import INVERSIONS, PREPROCESSINGS, prepare
+from oddeven.runtime.images.preprocess import INVERSIONS, PREPROCESSINGS, prepare
 from oddeven.runtime.spec import POLARITIES, InputSpec
 
 SIDES = st.one_of(st.integers(1, 8), st.sampled_from([28, 41, 161, 400]))

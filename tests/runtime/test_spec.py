@@ -9,13 +9,13 @@ import zipfile
 
 import pytest
 
-from oddeven.runtime.artifact import Manifest
-from oddeven.runtime.attachment import attach_to_tflite, read_spec
+from oddeven.runtime.artifacts.manifest import Manifest
+from oddeven.runtime.engines.metadata import attach_to_tflite, read_spec
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.parity import Policy
-from oddeven.runtime.report import Report
+from oddeven.runtime.parity.policy import Policy
 from oddeven.runtime.schema import from_json, to_json
 from oddeven.runtime.spec import Calibration, InputSpec, ModelSpec, Provenance
+from oddeven.runtime.verify.report import Report
 
 PROVENANCE = Provenance("parts", "ab" * 32, "fast", 12, 0, {"keras": "3.15.1"})
 SPEC = ModelSpec(

@@ -11,9 +11,10 @@ from sklearn.metrics import log_loss, roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from oddeven.runtime.paired import at_most, mcnemar, share_limits
-from oddeven.runtime.parity import Policy, compare
-from oddeven.runtime.scores import auc, calibration_error, scores
+from oddeven.runtime.parity.compare import compare
+from oddeven.runtime.parity.metrics import auc, calibration_error, compute_metrics
+from oddeven.runtime.parity.policy import Policy
+from oddeven.runtime.parity.statistics import at_most, mcnemar, share_limits
 
 counts = st.integers(0, 300)
 
@@ -71,7 +72,7 @@ def test_log_loss_is_scikit_learns(drawn):
     labels, p = drawn
     expected = log_loss(labels, np.clip(p.astype(np.float64), 1e-7, 1 - 1e-7))
     # 1 - p is formed in float32, half a step of which is 2**-25, and clipped at 1e-7.
-    assert scores(p, labels, 0.5).log_loss == pytest.approx(expected, rel=1e-5)
+    assert compute_metrics(p, labels, 0.5).log_loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_auc_of_one_label_is_none():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from oddeven.runtime.engines.quantization import TensorInfo, decode, encoder
 from oddeven.runtime.spec import InputSpec
-from oddeven.runtime.tensor import TensorInfo, decode, encoder
 
 PIXELS = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 UNIT = InputSpec(16, 16, 1)

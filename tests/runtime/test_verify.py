@@ -20,9 +20,9 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from oddeven.runtime.files import sha256
-from oddeven.runtime.parity import Policy
-from oddeven.runtime.report import Report
+from oddeven.runtime.parity.policy import Policy
 from oddeven.runtime.schema import from_json, to_json
+from oddeven.runtime.verify.report import Report
 
 FILE = "cnn.int8.tflite"
 ROOT = Path(__file__).parents[2]
@@ -76,9 +76,9 @@ def first(count):
 @pytest.fixture
 def degraded(copy):
     """The int8 file is another model's by its weights: its answers are wrong, everything written down is in order."""
-    from oddeven.runtime import selftest
-    from oddeven.runtime.attachment import attach_to_tflite, read_spec
     from oddeven.runtime.classifier import Classifier
+    from oddeven.runtime.engines.metadata import attach_to_tflite, read_spec
+    from oddeven.runtime.verify.golden import load_golden, save_golden
 
     path = copy / FILE
     spec = read_spec(path)
@@ -91,10 +91,10 @@ def degraded(copy):
     weights[start : start + size // 10] *= -1
     path.write_bytes(attach_to_tflite(weights.tobytes(), spec))
     golden_path = copy / "cnn.selftest.npz"
-    golden = selftest.load(golden_path)
+    golden = load_golden(golden_path)
     with Classifier.load(path) as classifier:
         golden.answers[FILE] = classifier.probabilities(golden.images)
-    selftest.save(golden, golden_path)
+    save_golden(golden, golden_path)
 
     def change(manifest):
         manifest["selftest_sha256"] = sha256(golden_path.read_bytes())
@@ -487,7 +487,7 @@ def test_a_report_survives_its_file():
 
 
 def test_a_threshold_is_chosen_by_cost_and_fitted_anew(run, copy):
-    from oddeven.runtime.operating_point import by_cost
+    from oddeven.runtime.parity.thresholds import by_cost
 
     with np.load(copy / "validation.npz") as validation:
         expected = by_cost(validation["probabilities"], validation["labels"], 10, 1)

@@ -4,12 +4,12 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from oddeven.train import dataset
+from oddeven.train.data.registry import load_dataset
 from oddeven.train.fit import Plan, train
 from oddeven.train.recipes import RECIPES
 
 if __name__ == "__main__":
-    whole = dataset.load("mnist")
+    whole = load_dataset("mnist")
     few = dataclasses.replace(
         whole, train=whole.train.take(slice(0, 1500)), validation=whole.validation.take(slice(0, 200))
     )

@@ -9,9 +9,9 @@ import pytest
 from train.photographs import patches
 
 from oddeven.runtime.spec import InputSpec
-from oddeven.train.augment import PHOTO, Affine, distort
-from oddeven.train.dataset import Split
-from oddeven.train.feed import feed, steps_per_epoch
+from oddeven.train.data.augment import PHOTO, Affine, distort
+from oddeven.train.data.dataset import Split
+from oddeven.train.data.input_pipeline import input_pipeline, steps_per_epoch
 from oddeven.train.recipes import LEAST_STEPS, LIGHT, RECIPES, scaled
 
 SPEC = InputSpec(8, 8, 1, low=-1.0, high=1.0)
@@ -27,7 +27,7 @@ def split():
 
 
 def epochs_of(split, seed, epochs, augmentation=None):
-    batches = [(x.numpy(), y.numpy()) for x, y in feed(split, SPEC, 16, augmentation, seed, epochs)]
+    batches = [(x.numpy(), y.numpy()) for x, y in input_pipeline(split, SPEC, 16, augmentation, seed, epochs)]
     steps = steps_per_epoch(COUNT, 16)
     assert len(batches) == steps * len(epochs)
     parts = [batches[start : start + steps] for start in range(0, len(batches), steps)]

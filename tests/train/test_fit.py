@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddeven.runtime.attachment import read_spec
+from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.files import alone_in
 from oddeven.train import checkpoint
 

@@ -6,7 +6,7 @@ import pytest
 from train.photographs import write
 
 from oddeven.runtime.errors import DataError, UsageError
-from oddeven.train.listing import LEAST, Record, read
+from oddeven.train.data.listing import LEAST, Record, read_listing
 
 ENOUGH = (LEAST, LEAST)
 
@@ -32,22 +32,24 @@ def test_a_folder_for_each_label(tmp_path):
     touch(tmp_path / "parts" / "bad" / "camera 2", suffix=".JPG")
     (tmp_path / "parts" / "good" / "notes.txt").touch()
     (tmp_path / "parts" / ".hidden").mkdir()
-    listing = read(tmp_path / "parts")
+    listing = read_listing(tmp_path / "parts")
     assert (listing.name, listing.labels, len(listing.records)) == ("parts", ("bad", "good"), 2 * LEAST)
     assert listing.records[0] == Record(tmp_path / "parts/bad/camera 2/0.JPG", "bad", slice="bad")
-    assert read(tmp_path / "parts", positive="bad").labels == ("good", "bad")
+    assert read_listing(tmp_path / "parts", positive="bad").labels == ("good", "bad")
     with pytest.raises(UsageError, match="known are bad, good"):
-        read(tmp_path / "parts", positive="Bad")
+        read_listing(tmp_path / "parts", positive="Bad")
 
 
 def test_splits_above_the_labels(tmp_path):
     for split in ("train", "validation", "test"):
         touch(tmp_path / split / "a")
         touch(tmp_path / split / "b")
-    assert [r.split for r in read(tmp_path).records] == [s for s in ("test", "train", "val") for _ in range(2 * LEAST)]
+    assert [r.split for r in read_listing(tmp_path).records] == [
+        s for s in ("test", "train", "val") for _ in range(2 * LEAST)
+    ]
     touch(tmp_path / "extra" / "a")
     with pytest.raises(DataError, match="'extra' is none of"):
-        read(tmp_path)
+        read_listing(tmp_path)
 
 
 def test_a_csv_with_every_column(tmp_path):
@@ -55,7 +57,7 @@ def test_a_csv_with_every_column(tmp_path):
         tmp_path, "path,label,split,group,slice",
         rows(lambda n: f",{'test' if n < 6 else 'train'},part {n // 2},{'lamp' if n % 3 else ''}"),
     )  # fmt: skip
-    first = read(path).records[0]
+    first = read_listing(path).records[0]
     assert first == Record(tmp_path / "p" / "0.png", "a", "test", "part 0", "a")
 
 
@@ -63,7 +65,7 @@ def test_a_csv_with_every_column(tmp_path):
 def test_odd_file_names_are_only_names(tmp_path, name):
     write(tmp_path, ENOUGH)
     (tmp_path / "china" / "000.png").rename(tmp_path / "china" / f"{name}.png")
-    assert any(record.path.name == f"{name}.png" for record in read(tmp_path).records)
+    assert any(record.path.name == f"{name}.png" for record in read_listing(tmp_path).records)
 
 
 @pytest.mark.parametrize(
@@ -82,17 +84,17 @@ def test_labels_that_cannot_be(tmp_path, labels, says):
     for name, count in labels.items():
         touch(tmp_path / name, count)
     with pytest.raises(DataError, match=says):
-        read(tmp_path)
+        read_listing(tmp_path)
 
 
 def test_links_are_followed_but_not_in_a_circle(tmp_path):
     touch(tmp_path / "elsewhere")
     touch(tmp_path / "set" / "a")
     (tmp_path / "set" / "b").symlink_to(tmp_path / "elsewhere")
-    assert len(read(tmp_path / "set").records) == 2 * LEAST
+    assert len(read_listing(tmp_path / "set").records) == 2 * LEAST
     (tmp_path / "set" / "a" / "up").symlink_to(tmp_path / "set")
     with pytest.raises(DataError, match=r"leads back to .* remove the link"):
-        read(tmp_path / "set")
+        read_listing(tmp_path / "set")
 
 
 @pytest.mark.parametrize(
@@ -117,13 +119,13 @@ def test_links_are_followed_but_not_in_a_circle(tmp_path):
 )
 def test_a_csv_that_cannot_be(tmp_path, header, lines, says):
     with pytest.raises(DataError, match=says):
-        read(csv_of(tmp_path, header, lines))
+        read_listing(csv_of(tmp_path, header, lines))
 
 
 def test_a_csv_in_another_encoding_and_a_path_that_is_not_there(tmp_path):
     path = csv_of(tmp_path, "path,label", rows())
     path.write_bytes(path.read_text().replace("a", "ä").encode("latin-1"))
     with pytest.raises(DataError, match="UTF-8"):
-        read(path)
+        read_listing(path)
     with pytest.raises(DataError, match="no folder or CSV file"):
-        read(tmp_path / "absent")
+        read_listing(tmp_path / "absent")

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from oddeven.runtime.errors import DataError, MissingPackageError
-from oddeven.train import dataset, mnist
+from oddeven.train.data import mnist
+from oddeven.train.data.registry import load_dataset
 
 
 @pytest.fixture(scope="module")
 def data():
-    return dataset.load("mnist")
+    return load_dataset("mnist")
 
 
 def test_splits_share_no_sample_and_cover_all(data):
@@ -39,7 +40,7 @@ def test_a_truncated_file_is_refused(tmp_path):
         path = tmp_path / "mnist.npz"
         path.write_bytes(whole[:size])
         with pytest.raises(DataError, match=r"not a readable mnist\.npz"):
-            mnist.load(path)
+            mnist.load_mnist(path)
 
 
 def test_another_dataset_is_refused_by_its_hash(tmp_path, raw):
@@ -47,13 +48,13 @@ def test_another_dataset_is_refused_by_its_hash(tmp_path, raw):
     changed["y_test"][0] = 3
     np.savez(tmp_path / "mnist.npz", **changed)
     with pytest.raises(DataError, match="y_test is not MNIST's"):
-        mnist.load(tmp_path / "mnist.npz")
+        mnist.load_mnist(tmp_path / "mnist.npz")
 
 
 def test_a_missing_array_is_refused(tmp_path, raw):
     np.savez(tmp_path / "mnist.npz", x_train=raw["x_train"])
     with pytest.raises(DataError, match="y_train"):
-        mnist.load(tmp_path / "mnist.npz")
+        mnist.load_mnist(tmp_path / "mnist.npz")
 
 
 def test_without_the_file_keras_delivers_and_is_verified_too(tmp_path, raw, monkeypatch):
@@ -61,13 +62,13 @@ def test_without_the_file_keras_delivers_and_is_verified_too(tmp_path, raw, monk
 
     pairs = ((raw["x_train"], raw["y_train"]), (raw["x_test"], raw["y_test"]))
     monkeypatch.setattr(keras_mnist, "load_data", lambda: pairs)
-    assert mnist.load(tmp_path / "absent.npz").sha256 == mnist.load().sha256
+    assert mnist.load_mnist(tmp_path / "absent.npz").sha256 == mnist.load_mnist().sha256
     monkeypatch.setattr(keras_mnist, "load_data", lambda: (pairs[0], pairs[0]))
     with pytest.raises(DataError, match=r"Keras's mnist\.load_data"):
-        mnist.load(tmp_path / "absent.npz")
+        mnist.load_mnist(tmp_path / "absent.npz")
 
 
 def test_without_file_and_keras_the_pip_line_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "keras.datasets", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'oddeven\[train\]'"):
-        mnist.load(tmp_path / "absent.npz")
+        mnist.load_mnist(tmp_path / "absent.npz")

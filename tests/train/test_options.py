@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from oddeven.runtime.errors import UsageError
-from oddeven.runtime.operating_point import by_cost, by_f1
+from oddeven.runtime.parity.thresholds import by_cost, by_f1
 from oddeven.runtime.spec import InputSpec
-from oddeven.train.dataset import Source
+from oddeven.train.data.dataset import ImageSource
 from oddeven.train.options import PICTURES, TRAINING, read
 from oddeven.train.recipes import RECIPES, scaled
 
@@ -21,7 +21,7 @@ def given(**values):
 
 def test_a_set_needs_no_more_than_its_place(tmp_path):
     source, _ = given(data=tmp_path)
-    assert source == Source(str(tmp_path), InputSpec(64, 64, 3))
+    assert source == ImageSource(str(tmp_path), InputSpec(64, 64, 3))
 
 
 def test_every_option_arrives(tmp_path):
@@ -29,7 +29,7 @@ def test_every_option_arrives(tmp_path):
         data=tmp_path, positive="good", channels="1", image_size="48x64", fit="fit-longest", max_bad=3, split_seed=5,
         augment="none", balance=False, patience=4, threshold_by="cost", cost="fp=1,fn=5",
     )  # fmt: skip
-    assert source == Source(str(tmp_path), InputSpec(48, 64, 1, preprocessing="fit-longest"), "good", 3, 5)
+    assert source == ImageSource(str(tmp_path), InputSpec(48, 64, 1, preprocessing="fit-longest"), "good", 3, 5)
     recipe = RECIPES["fast"]
     assert choices.described(recipe, recipe, False) == " (augment none, patience 4, threshold by cost fp=1,fn=5)"
 

@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from oddeven.runtime.operating_point import by_f1
-from oddeven.train import checkpoint, dataset, fit
+from oddeven.runtime.parity.thresholds import by_f1
+from oddeven.train import checkpoint, fit
+from oddeven.train.data.registry import load_dataset
 from oddeven.train.fit import Plan, train
 from oddeven.train.recipes import RECIPES
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 @pytest.fixture(scope="module")
 def plan():
     """Few pictures with labels at random: the validation loss soon rises for good."""
-    whole = dataset.load("mnist")
+    whole = load_dataset("mnist")
     labels = np.random.default_rng(0).integers(0, 2, 400).astype(np.uint8)
     few = dataclasses.replace(
         whole,

@@ -13,14 +13,17 @@ import pytest
 from PIL import Image
 from train.photographs import patches, write
 
-from oddeven.runtime import tensor
 from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.engines import quantization as tensor
 from oddeven.runtime.errors import DataError, ModelError, OutputError
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
-from oddeven.train import decoding, pictures
-from oddeven.train.dataset import Source, trained_on
-from oddeven.train.feed import in_order
+from oddeven.train.data import cache as decoding
+from oddeven.train.data import image_folder
+from oddeven.train.data.dataset import ImageSource
+from oddeven.train.data.image_folder import load_image_set, outline_image_set
+from oddeven.train.data.input_pipeline import in_order
+from oddeven.train.data.registry import training_dataset
 
 PROVENANCE = Provenance("parts", "", "none", 1, 0, {})
 WANTED = InputSpec(32, 24, 3)
@@ -38,7 +41,7 @@ def parts(tmp_path):
 
 
 def source(path, **changes):
-    return Source(**{"path": str(path), "input": WANTED, **changes})
+    return ImageSource(**{"path": str(path), "input": WANTED, **changes})
 
 
 class FloatEngine:
@@ -74,7 +77,7 @@ def save_in_every_way(folder):
 def test_training_sees_the_pixels_that_the_device_will_see(parts, fit, channels):
     save_in_every_way(parts / "china")
     wanted = InputSpec(32, 24, channels, preprocessing=fit)
-    data = pictures.load(source(parts, input=wanted))
+    data = load_image_set(source(parts, input=wanted))
     classifier = Classifier(FloatEngine(), ModelSpec("cnn", data.labels, wanted, PROVENANCE), FloatEngine)
     for split in (data.train, data.validation, data.test):
         fed = np.concatenate([x.numpy() for x, _ in in_order(split, wanted, 16)])
@@ -85,7 +88,7 @@ def test_training_sees_the_pixels_that_the_device_will_see(parts, fit, channels)
 
 
 def test_splits_cover_the_set_once_and_labels_follow_the_folders(parts):
-    data = pictures.load(source(parts))
+    data = load_image_set(source(parts))
     splits = (data.train, data.validation, data.test)
     assert sorted(np.concatenate([split.index for split in splits])) == list(range(80))
     assert [len(split) for split in splits] == [56, 12, 12]
@@ -97,16 +100,16 @@ def test_splits_cover_the_set_once_and_labels_follow_the_folders(parts):
 
 
 def test_an_equal_set_is_decoded_once_and_a_changed_file_anew(parts, cache, monkeypatch):
-    first = pictures.load(source(parts))
+    first = load_image_set(source(parts))
     monkeypatch.setattr(decoding, "read", None)
-    again = pictures.load(source(parts))
+    again = load_image_set(source(parts))
     assert again.sha256 == first.sha256
     np.testing.assert_array_equal(again.train.images, first.train.images)
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     Image.fromarray(patches()["china"][90]).save(parts / "china" / "000.png")
-    assert pictures.load(source(parts)).sha256 != first.sha256
-    assert pictures.load(source(parts, seed=1)).sha256 != first.sha256
+    assert load_image_set(source(parts)).sha256 != first.sha256
+    assert load_image_set(source(parts, seed=1)).sha256 != first.sha256
     assert not list(cache.rglob(".partial*"))
 
 
@@ -130,10 +133,10 @@ def renumber(path):
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
 @pytest.mark.parametrize("harm", [Path.unlink, cut, renumber])
 def test_a_cache_entry_that_lost_a_part_is_made_anew(parts, cache, suffix, harm):
-    first = pictures.load(source(parts))
+    first = load_image_set(source(parts))
     if harm is not renumber or suffix == ".json":
         harm(only(cache, suffix))
-    again = pictures.load(source(parts))
+    again = load_image_set(source(parts))
     assert again.sha256 == first.sha256
     np.testing.assert_array_equal(again.train.images, first.train.images)
     assert sorted(path.suffix for path in (cache / "oddeven").iterdir()) == [".json", ".npy"]
@@ -145,7 +148,7 @@ def test_a_damaged_record_of_where_pictures_lie_is_one_sentence(parts, tmp_path,
     (tmp_path / "dataset.json").write_text(json.dumps({**record, **harm}))
     spec = ModelSpec("cnn", ("china", "flower"), WANTED, PROVENANCE)
     with pytest.raises(ModelError, match=r"dataset\.json: "):
-        trained_on(tmp_path / "cnn.keras", spec)
+        training_dataset(tmp_path / "cnn.keras", spec)
 
 
 def test_the_cache_keeps_to_its_size_and_to_what_was_used_last(parts, cache, monkeypatch):
@@ -157,30 +160,30 @@ def test_the_cache_keeps_to_its_size_and_to_what_was_used_last(parts, cache, mon
             for path in (cache / "oddeven").glob(f"{stem}.*"):
                 os.utime(path, (time.time() - days * 86400,) * 2)
 
-    old = pictures.load(source(parts, seed=1))
+    old = load_image_set(source(parts, seed=1))
     (first,) = hashes()
-    pictures.load(source(parts, seed=2))
+    load_image_set(source(parts, seed=2))
     (second,) = hashes() - {first}
     aged(first, days=9)
     aged(second, days=8)
-    pictures.load(source(parts, seed=1))  # so that it is the second that was used least recently
+    load_image_set(source(parts, seed=1))  # so that it is the second that was used least recently
     size = sum(path.stat().st_size for path in (cache / "oddeven").iterdir()) / 2
-    monkeypatch.setattr(pictures, "KEPT_BYTES", 2.5 * size)
-    pictures.load(source(parts, seed=3))
+    monkeypatch.setattr(image_folder, "KEPT_BYTES", 2.5 * size)
+    load_image_set(source(parts, seed=3))
     assert first in hashes()
     assert second not in hashes()
     (third,) = hashes() - {first}
-    monkeypatch.setattr(pictures, "KEPT_BYTES", 0)
-    pictures.load(source(parts, seed=4))
+    monkeypatch.setattr(image_folder, "KEPT_BYTES", 0)
+    load_image_set(source(parts, seed=4))
     assert {first, third} <= hashes()  # used today: another run may be at them
     aged(first, third, days=2)
-    pictures.load(source(parts, seed=5))
+    load_image_set(source(parts, seed=5))
     assert not {first, third} & hashes()
     assert old.train.images[0].any()  # what is mapped stays readable
 
 
 def test_the_pictures_are_not_held_in_memory(parts):
-    images = pictures.load(source(parts)).train.images
+    images = load_image_set(source(parts)).train.images
     assert isinstance(images, np.memmap)
     assert images.base is not None
 
@@ -191,12 +194,12 @@ def test_unusable_pictures_are_listed_and_stop_unless_allowed(parts):
     Image.new("RGB", (50, 50), (9, 9, 9)).save(parts / "flower" / "000.png")
     (parts / "flower" / "loop.png").symlink_to(parts / "flower" / "loop.png")
     with pytest.raises(DataError) as stopped:
-        pictures.load(source(parts, max_bad=3))
+        load_image_set(source(parts, max_bad=3))
     lines = str(stopped.value).splitlines()
     assert lines[0].startswith(f"4 pictures of {parts} cannot be used and --max-bad allows 3;")
     for name in ("china/000.png", "china/001.png", "flower/000.png", "flower/loop.png"):
         assert any(name in line for line in lines[1:])
-    data = pictures.load(source(parts, max_bad=4))
+    data = load_image_set(source(parts, max_bad=4))
     assert sum(len(split) for split in (data.train, data.validation, data.test)) == 77
     assert len([text for text in data.warnings if text.startswith("Left out")]) == 4
 
@@ -204,13 +207,13 @@ def test_unusable_pictures_are_listed_and_stop_unless_allowed(parts):
 def test_the_same_picture_under_both_labels_is_unusable(parts):
     (parts / "flower" / "copy.png").write_bytes((parts / "china" / "003.png").read_bytes())
     with pytest.raises(DataError, match=r"china/003.png and .*flower/copy.png are the same picture under both labels"):
-        pictures.load(source(parts))
+        load_image_set(source(parts))
 
 
 def test_copies_are_kept_together_and_told(parts):
     for number in range(6):
         Image.fromarray(patches()["china"][20 + number]).save(parts / "china" / f"copy{number}.jpg", quality=80)
-    data = pictures.load(source(parts))
+    data = load_image_set(source(parts))
     homes = {data.files[i]: home for home in ("train", "validation", "test") for i in getattr(data, home).index}
     for number in range(6):
         pair = (str(parts / "china" / f"{20 + number:03}.png"), str(parts / "china" / f"copy{number}.jpg"))
@@ -221,14 +224,14 @@ def test_copies_are_kept_together_and_told(parts):
 def test_a_copy_across_splits_that_are_given_is_told(tmp_path):
     for split in ("train", "test"):
         write(tmp_path / "set" / split, (30, 30))
-    warnings = pictures.load(source(tmp_path / "set")).warnings
+    warnings = load_image_set(source(tmp_path / "set")).warnings
     assert [text for text in warnings if "lie in different splits" in text]
 
 
 def test_a_label_with_a_size_of_its_own_is_told(parts):
     for path in (parts / "flower").iterdir():
         Image.open(path).resize((60, 41)).save(path)
-    assert any("'china' are 53x53 and none of the other" in text for text in pictures.load(source(parts)).warnings)
+    assert any("'china' are 53x53 and none of the other" in text for text in load_image_set(source(parts)).warnings)
 
 
 def test_groups_and_slices_of_a_csv_arrive(parts):
@@ -238,7 +241,7 @@ def test_groups_and_slices_of_a_csv_arrive(parts):
         for number in range(40):
             for label in ("china", "flower"):
                 rows.writerow((f"{label}/{number:03}.png", label, number // 4, "lamp" if number % 2 else "sun"))
-    data = pictures.load(source(parts / "set.csv", positive="china"))
+    data = load_image_set(source(parts / "set.csv", positive="china"))
     assert data.labels == ("flower", "china")
     homes = {}
     for home in ("train", "validation", "test"):
@@ -254,12 +257,12 @@ def test_a_group_too_large_for_a_split_is_refused(parts):
         rows.writerow(("path", "label", "group"))
         rows.writerows((f"{x}/{n:03}.png", x, "one") for n in range(30) for x in ("china", "flower"))
     with pytest.raises(DataError, match="would lack a label: its groups are too large"):
-        pictures.load(source(parts / "set.csv"))
+        load_image_set(source(parts / "set.csv"))
 
 
 def test_the_outline_has_the_splits_without_opening_a_picture(parts, monkeypatch):
     monkeypatch.setattr(decoding, "read", None)
-    outline = pictures.outline(source(parts))
+    outline = outline_image_set(source(parts))
     assert [len(split) for split in (outline.train, outline.validation, outline.test)] == [56, 12, 12]
     assert outline.train.images.shape == (56, 32, 24, 3)
 
@@ -267,4 +270,4 @@ def test_the_outline_has_the_splits_without_opening_a_picture(parts, monkeypatch
 def test_a_full_disk_is_found_before_the_work(parts, monkeypatch):
     monkeypatch.setattr(decoding.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(OutputError, match="set XDG_CACHE_HOME"):
-        pictures.load(source(parts))
+        load_image_set(source(parts))

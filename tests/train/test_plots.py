@@ -9,7 +9,8 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from oddeven.train import dataset, plots
+from oddeven.train import plots
+from oddeven.train.data.registry import load_dataset
 
 HISTORY = {
     "loss": [0.4, 0.2, 0.1],
@@ -30,7 +31,7 @@ def drawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def data():
-    return dataset.load("mnist")
+    return load_dataset("mnist")
 
 
 def test_curves_have_the_published_axes_and_all_four_lines(drawn, tmp_path):

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddeven.train.listing import Record
-from oddeven.train.splitting import HASH_SIDE, NEAR_BITS, assign, near
+from oddeven.train.data.listing import Record
+from oddeven.train.data.splits import HASH_SIDE, NEAR_BITS, assign_splits, near_duplicates
 
 NONE = np.empty((0, 2), np.int64)
 
@@ -19,7 +19,7 @@ def records(count, **columns):
 
 def test_both_labels_are_split_in_proportion():
     labels = (np.arange(1000) < 100).astype(np.uint8)
-    homes = assign(records(1000), labels, NONE, seed=0)
+    homes = assign_splits(records(1000), labels, NONE, seed=0)
     for label, total in ((0, 900), (1, 100)):
         counts = np.bincount(homes[labels == label], minlength=3)
         # A picture goes where most is lacking, so no split is off by more than one.
@@ -28,15 +28,15 @@ def test_both_labels_are_split_in_proportion():
 
 def test_the_seed_decides_and_nothing_else():
     labels = np.arange(200, dtype=np.uint8) % 2
-    one = assign(records(200), labels, NONE, seed=1)
-    np.testing.assert_array_equal(one, assign(records(200), labels, NONE, seed=1))
-    assert not np.array_equal(one, assign(records(200), labels, NONE, seed=2))
+    one = assign_splits(records(200), labels, NONE, seed=1)
+    np.testing.assert_array_equal(one, assign_splits(records(200), labels, NONE, seed=1))
+    assert not np.array_equal(one, assign_splits(records(200), labels, NONE, seed=2))
 
 
 def test_groups_and_copies_stay_together():
     labels = np.arange(300, dtype=np.uint8) % 2
     pairs = np.array([[0, 299], [1, 250], [250, 77]])
-    homes = assign(records(300, group=lambda i: f"part {i // 6}" if i >= 60 else ""), labels, pairs, seed=3)
+    homes = assign_splits(records(300, group=lambda i: f"part {i // 6}" if i >= 60 else ""), labels, pairs, seed=3)
     for start in range(60, 300, 6):
         assert len(set(homes[start : start + 6])) == 1
     assert homes[0] == homes[299]
@@ -48,9 +48,9 @@ def test_given_splits_stand_and_a_missing_val_comes_out_of_train():
     labels = np.arange(200, dtype=np.uint8) % 2
     three = ("train", "val", "test")
     np.testing.assert_array_equal(
-        assign(records(200, split=lambda i: three[i % 3]), labels, NONE, 0), np.arange(200) % 3
+        assign_splits(records(200, split=lambda i: three[i % 3]), labels, NONE, 0), np.arange(200) % 3
     )
-    homes = assign(records(200, split=lambda i: "test" if i < 50 else "train"), labels, NONE, 0)
+    homes = assign_splits(records(200, split=lambda i: "test" if i < 50 else "train"), labels, NONE, 0)
     assert (homes[:50] == 2).all()
     assert set(homes[50:]) == {0, 1}
     assert (homes == 1).sum() == pytest.approx(150 * 0.15 / 0.85, abs=2)
@@ -63,4 +63,4 @@ def test_near_finds_exactly_the_pairs_within_its_distance():
         hashes[copy] = hashes[of]
         hashes[copy, random.choice(HASH_SIDE**2, bits, replace=False)] ^= True
     # Random hashes differ in 128 bits, standard deviation 8: none but the three made here comes near.
-    assert near(hashes).tolist() == [[10, 4000], [11, 3999]]
+    assert near_duplicates(hashes).tolist() == [[10, 4000], [11, 3999]]

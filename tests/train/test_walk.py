@@ -14,11 +14,11 @@ from conftest import ROOT
 from PIL import Image
 from train.photographs import patches, write
 
-from oddeven.runtime import reference
-from oddeven.runtime.artifact import load_manifest
-from oddeven.runtime.attachment import read_spec
+from oddeven.runtime.artifacts.manifest import load_manifest
+from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
 from oddeven.runtime.classifier import Classifier
-from oddeven.train.dataset import trained_on
+from oddeven.runtime.engines.metadata import read_spec
+from oddeven.train.data.registry import training_dataset
 
 PAGE = (ROOT / "docs" / "your-own-data.md").read_text()
 
@@ -74,8 +74,8 @@ def test_training_calibration_parity_and_device_see_equal_pixels(walk, monkeypat
     folder, _ = walk
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     model = folder / "runs" / "cnn" / "cnn.keras"
-    data = trained_on(model, read_spec(model))
-    known = reference.load(folder / "artifacts" / "cnn" / reference.FILE)
+    data = training_dataset(model, read_spec(model))
+    known = load_reference(folder / "artifacts" / "cnn" / REFERENCE)
     np.testing.assert_array_equal(known.images, data.test.images)
     with Classifier.load(folder / "artifacts" / "cnn" / "cnn.float32.tflite") as classifier:
         for split in (data.train, data.test):

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import sha256
 from oddeven.runtime.spec import Calibration, InputSpec
-from oddeven.runtime.tensor import Pixels
-from oddeven.train.dataset import Dataset, Split
+from oddeven.train.data.dataset import Dataset, Split
 
 DEFAULT_SIZE = 500
 LEAST = 32  # fewer show too little of what is usual
@@ -22,7 +22,7 @@ FAR_BALANCE = 0.15  # over four standard errors, sqrt(.25 / ENOUGH), of a share 
 TELLING_TONES = 32.0  # training pictures whose mean is nearer to mid-grey than half of this have no polarity
 
 
-def draw(dataset: Dataset, size: int = DEFAULT_SIZE, seed: int = 0) -> tuple[Pixels, Calibration]:
+def draw_calibration(dataset: Dataset, size: int = DEFAULT_SIZE, seed: int = 0) -> tuple[Pixels, Calibration]:
     """Draw `size` training pictures at random, the labels in the proportion of the training split.
 
     Returns:
@@ -48,7 +48,7 @@ def real(pixels: Pixels, taken: InputSpec) -> npt.NDArray[np.float32]:
     return pixels.astype(np.float32) * span + np.float32(taken.low)
 
 
-def halves(dataset: Dataset, size: int, seed: int) -> tuple[Pixels, Pixels]:
+def disjoint_draws(dataset: Dataset, size: int, seed: int) -> tuple[Pixels, Pixels]:
     """Two disjoint random subsets of the training split, each with its labels in the split's proportion.
 
     A model quantized with the one should answer as the model quantized with the other; if not, `size` is too small.
@@ -75,7 +75,7 @@ def halves(dataset: Dataset, size: int, seed: int) -> tuple[Pixels, Pixels]:
     return train.images[random.permutation(left)], train.images[random.permutation(right)]
 
 
-def lint(images: Pixels, record: Calibration, dataset: Dataset) -> list[str]:
+def check_calibration(images: Pixels, record: Calibration, dataset: Dataset) -> list[str]:
     """Whether `images` are fit to set the ranges of a model of `dataset`.
 
     Args:

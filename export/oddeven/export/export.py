@@ -12,23 +12,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.export import calibration, keras_model, layer_error, overflow, stability
-from oddeven.export.formats import DEFAULTS, FORMATS, Format, Source
-from oddeven.runtime import artifact, reference, selftest
-from oddeven.runtime.artifact import FileRecord, Manifest
-from oddeven.runtime.check import PASS
+from oddeven.export import keras_model
+from oddeven.export.calibration import DEFAULT_SIZE, check_calibration, disjoint_draws, draw_calibration, real
+from oddeven.export.conversion import Conversion
+from oddeven.export.diagnosis import explain_failure
+from oddeven.export.formats import DEFAULTS, FORMATS, Format
+from oddeven.export.overflow_rate import measure_overflow
+from oddeven.export.stability import check_stability
+from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.artifacts.manifest import MANIFEST, FileRecord, Manifest
+from oddeven.runtime.artifacts.reference import REFERENCE, VALIDATION, Reference, save_reference
 from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.device.host_info import cpu_features
 from oddeven.runtime.files import sha256, write
-from oddeven.runtime.machine import cpu_features
-from oddeven.runtime.operating_point import Choice
-from oddeven.runtime.parity import Policy
-from oddeven.runtime.reference import Reference
-from oddeven.runtime.report import FileReport, Stability
+from oddeven.runtime.parity.check import PASS
+from oddeven.runtime.parity.policy import Policy
+from oddeven.runtime.parity.thresholds import ThresholdRule
 from oddeven.runtime.schema import to_json
-from oddeven.runtime.selftest import Golden
 from oddeven.runtime.spec import ModelSpec
-from oddeven.runtime.tensor import Pixels
-from oddeven.train.dataset import Dataset, Split
+from oddeven.runtime.verify.evaluate import examine
+from oddeven.runtime.verify.golden import GOLDEN_SUFFIX, Golden, choose_golden, save_golden
+from oddeven.runtime.verify.report import FileReport, Stability
+from oddeven.train.data.dataset import Dataset, Split
 
 BATCH = 1000
 MAKERS = ("oddeven", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
@@ -42,8 +47,8 @@ class Settings:
         formats: names in `FORMATS`.
         policy: what each file is judged by.
         calibration_size, calibration_seed: of the draw of training pictures that set the quantized ranges; without a
-            size `calibration.DEFAULT_SIZE` of them, or all where there are fewer.
-        float_io, full_range: as in `Source`.
+            size `DEFAULT_SIZE` of them, or all where there are fewer.
+        float_io, full_range: as in `Conversion`.
         from_logits: the model ends in a logit; append the sigmoid.
         calibration_check: quantize from two more draws as well, and compare.
         choice: chooses the threshold, and each file's anew, by the answers for validation pictures.
@@ -57,7 +62,7 @@ class Settings:
     full_range: bool = False
     from_logits: bool = False
     calibration_check: bool = False
-    choice: Choice | None = None
+    choice: ThresholdRule | None = None
 
 
 @dataclass(frozen=True)
@@ -102,16 +107,16 @@ def export(
     keras.backend.clear_session()  # layer names, and so the bytes, would follow from what was loaded before
     model, spec = keras_model.load(path, settings.from_logits)
     truth, validation = (_reference(model, spec, split) for split in (dataset.test, dataset.validation))
-    (out / artifact.MANIFEST).unlink(missing_ok=True)  # an earlier one would vouch for files that are not its own
-    reference.save(truth, out / reference.FILE)
-    reference.save(validation, out / reference.VALIDATION)
+    (out / MANIFEST).unlink(missing_ok=True)  # an earlier one would vouch for files that are not its own
+    save_reference(truth, out / REFERENCE)
+    save_reference(validation, out / VALIDATION)
     if settings.choice:
         spec = dataclasses.replace(spec, threshold=settings.choice(validation.probabilities, validation.truth))
-    pictures, record = calibration.draw(dataset, _size(settings, dataset), settings.calibration_seed)
-    for warning in calibration.lint(pictures, record, dataset):
+    pictures, record = draw_calibration(dataset, _size(settings, dataset), settings.calibration_seed)
+    for warning in check_calibration(pictures, record, dataset):
         warn(warning)
-    source = Source(model, spec, calibration.real(pictures, spec.input), settings.float_io, settings.full_range)
-    golden = Golden(selftest.choose(truth, spec.threshold), {})
+    source = Conversion(model, spec, real(pictures, spec.input), settings.float_io, settings.full_range)
+    golden = Golden(choose_golden(truth, spec.threshold), {})
     made = []
     for name in settings.formats:
         row = FORMATS[name]
@@ -119,50 +124,52 @@ def export(
         file_spec = dataclasses.replace(spec, precision=row.precision, calibration=record if row.calibrated else None)
         own = dataclasses.replace(source, spec=file_spec)
         path = out / row.file_name(spec.name)
-        write(path, row.converter()(own))
+        write(path, row.convert(own))
         if settings.choice:
             threshold = settings.choice(_answers(path, validation.images), validation.truth)
             own = dataclasses.replace(own, spec=dataclasses.replace(file_spec, threshold=threshold))
-            write(path, row.converter()(own))
+            write(path, row.convert(own))
         line, report = _prove(name, row, path, spec.threshold, truth, settings.policy, source.calibration)
         golden.answers[line.file] = _answers(path, golden.images)
         if report.verdict != PASS:
-            report = layer_error.explain(report, path, own, dataset.validation.images)
+            report = explain_failure(report, path, own, dataset.validation.images)
         made.append((line, report))
-    answers = out / f"{spec.name}{selftest.SUFFIX}"
-    selftest.save(golden, answers)
+    answers = out / f"{spec.name}{GOLDEN_SUFFIX}"
+    save_golden(golden, answers)
     manifest = Manifest(
         spec=spec,
-        reference_sha256=sha256((out / reference.FILE).read_bytes()),
-        validation_sha256=sha256((out / reference.VALIDATION).read_bytes()),
+        reference_sha256=sha256((out / REFERENCE).read_bytes()),
+        validation_sha256=sha256((out / VALIDATION).read_bytes()),
         selftest_sha256=sha256(answers.read_bytes()),
         versions={package: version(package) for package in MAKERS},
         files=tuple(line for line, _ in made),
         cpu_features=cpu_features(),
     )
-    write(out / artifact.MANIFEST, to_json(manifest))
+    write(out / MANIFEST, to_json(manifest))
     checked = tuple(_check(source, dataset, settings, step)) if settings.calibration_check else ()
     return Exported(manifest, truth, tuple(report for _, report in made), checked)
 
 
 def _size(settings: Settings, dataset: Dataset) -> int:
     """How many calibration pictures to draw."""
-    return settings.calibration_size or min(calibration.DEFAULT_SIZE, len(dataset.train))
+    return settings.calibration_size or min(DEFAULT_SIZE, len(dataset.train))
 
 
-def _check(source: Source, dataset: Dataset, settings: Settings, step: Callable[[str], None]) -> Iterator[Stability]:
+def _check(
+    source: Conversion, dataset: Dataset, settings: Settings, step: Callable[[str], None]
+) -> Iterator[Stability]:
     """How stable each calibrated format is against other calibration pictures."""
-    draws = calibration.halves(dataset, _size(settings, dataset), settings.calibration_seed)
+    draws = disjoint_draws(dataset, _size(settings, dataset), settings.calibration_seed)
     for name in settings.formats:
         if FORMATS[name].calibrated:
             step(f"{FORMATS[name].file_name(source.spec.name)} from other calibration pictures")
-            yield stability.check(source, name, draws, dataset.validation.images)
+            yield check_stability(source, name, draws, dataset.validation.images)
 
 
 def _reference(model: Any, spec: ModelSpec, split: Split) -> Reference:
     """What the Keras model answers for a split."""
     parts = [
-        model.predict(calibration.real(split.images[start : start + BATCH], spec.input), batch_size=BATCH, verbose=0)
+        model.predict(real(split.images[start : start + BATCH], spec.input), batch_size=BATCH, verbose=0)
         for start in range(0, len(split), BATCH)
     ]
     p = np.concatenate(parts)[:, 0]
@@ -186,8 +193,8 @@ def _prove(
     """Open a file that has just been written, compare and time it: the manifest's line and the report's."""
     with Classifier.load(path) as classifier:
         thresholds = reference_threshold, classifier.spec.threshold
-        known = overflow.measured(path, pictures) if path.suffix == ".onnx" else ()
-        report = artifact.examine(classifier, path, name, truth, policy, thresholds=thresholds, known=known)
+        known = measure_overflow(path, pictures) if path.suffix == ".onnx" else ()
+        report = examine(classifier, path, name, truth, policy, thresholds=thresholds, known=known)
         record = FileRecord(
             file=path.name,
             format=name,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.attachment import read_spec
+from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.spec import ModelSpec
 

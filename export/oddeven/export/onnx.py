@@ -1,4 +1,4 @@
-"""What all ONNX formats share: tf2onnx's graph of the Keras model, and the spec in its metadata.
+"""The ONNX formats: tf2onnx's graph of the Keras model, quantized by onnxruntime, and the spec in its metadata.
 
 tf2onnx is called here and nowhere else.
 """
@@ -6,21 +6,29 @@ tf2onnx is called here and nowhere else.
 from __future__ import annotations
 
 import re
+import tempfile
 import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from oddeven.export.formats import Source
-from oddeven.runtime.attachment import ONNX_KEY, seal_onnx
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.export.conversion import Conversion
+from oddeven.runtime.engines.metadata import ONNX_KEY, seal_onnx
+from oddeven.runtime.engines.saturation import LIMIT, pair_sums, terms
 from oddeven.runtime.process import quiet
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import ModelSpec
 
 OPSET = 17
+BATCH = 100
+PRODUCTS = {"Conv", "Gemm", "MatMul"}
+LARGEST = 127  # of a weight
 
 
-def graph(source: Source) -> Any:
+def graph(source: Conversion) -> Any:
     """The Keras model as a float32 `onnx.ModelProto`: `image` (N, H, W, C) in, `probability` (N, 1) out.
 
     `from_keras` does not know Keras 3's Sequential models, so a traced function stands for the model.
@@ -65,7 +73,7 @@ def _renumber(graph: Any) -> None:
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
 
 
-def prepare(source: Source, scratch: Path) -> Path:
+def prepare(source: Conversion, scratch: Path) -> Path:
     """The float graph in a file of the folder `scratch`, optimised as onnxruntime wants it before quantizing."""
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -99,3 +107,97 @@ def _image_properties(spec: ModelSpec) -> dict[str, str]:
     if name := ranges.get((spec.input.low, spec.input.high)):
         properties["Image.NominalPixelRange"] = name
     return properties
+
+
+def float32(source: Conversion) -> bytes:
+    """The model as it is."""
+    return to_bytes(graph(source), source.spec)
+
+
+def float16(source: Conversion) -> bytes:
+    """Half the size of float32; fast only where the device has float16 arithmetic."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    half = OnnxModel(convert_float_to_float16(graph(source), keep_io_types=True))
+    half.topological_sort()  # the conversion puts the cast of the input behind its first use
+    return to_bytes(half.model, source.spec)
+
+
+def dynamic(source: Conversion) -> bytes:
+    """A quarter of the size of float32; for convolutions slower than float."""
+    import onnx
+    from onnxruntime import quantization
+
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch) / "dynamic.onnx"
+        quantization.quantize_dynamic(
+            prepare(source, Path(scratch)),
+            target,
+            weight_type=quantization.QuantType.QUInt8,  # of int8 weights the products can overflow
+        )
+        return to_bytes(onnx.load(target), source.spec)
+
+
+def int8(source: Conversion) -> bytes:
+    """A quarter of the size of float32."""
+    import onnx
+    from onnxruntime import quantization
+
+    class Pictures(quantization.CalibrationDataReader):  # type: ignore[misc]
+        """The calibration pictures in batches, as onnxruntime asks for them."""
+
+        def __init__(self) -> None:
+            self._batches = iter(np.split(source.calibration, range(BATCH, len(source.calibration), BATCH)))
+
+        def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
+            """The next batch, or None at the end."""
+            batch = next(self._batches, None)
+            return None if batch is None else {"image": batch}
+
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared, target = prepare(source, Path(scratch)), Path(scratch) / "int8.onnx"
+        graph = onnx.load(prepared).graph
+        last = _last_layer(graph)
+        quantization.quantize_static(
+            prepared,
+            target,
+            Pictures(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=last,
+            extra_options={"TensorQuantOverrides": {} if source.full_range else _ranges(graph, last)},
+        )
+        return to_bytes(onnx.load(target), source.spec)
+
+
+def _ranges(graph: Any, excluded: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """For every channel of all weights, the range that stands for its 8 bits, as onnxruntime takes it.
+
+    It is the largest weight, as usual, or more, so that no pair's rounded sum exceeds `LIMIT`: of two weights each may
+    be rounded up by a half.
+    """
+    import onnx
+
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    ranges = {}
+    for node in graph.node:
+        if node.op_type in PRODUCTS and node.name not in excluded and node.input[1] in stored:
+            weights = onnx.numpy_helper.to_array(stored[node.input[1]])
+            attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+            axis = 0 if node.op_type == "Conv" or attributes.get("transB") else weights.ndim - 1
+            largest = np.abs(np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)).max(1)
+            sums = pair_sums(terms(weights, node.op_type, attributes))
+            pairs = sums.reshape(-1, sums.shape[-1]).max(0, initial=0.0)
+            highest = np.maximum(largest, pairs * LARGEST / (LIMIT - 0.5)).tolist()
+            ranges[node.input[1]] = [{"axis": axis, "rmin": -high, "rmax": high} for high in highest]
+    return ranges
+
+
+def _last_layer(graph: Any) -> list[str]:
+    """The names of the nodes from the last one that sums products to the output."""
+    nodes = list(graph.node)
+    last = max((i for i, node in enumerate(nodes) if node.op_type in PRODUCTS), default=len(nodes))
+    return [node.name for node in nodes[last:]]

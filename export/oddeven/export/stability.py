@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from oddeven.export.calibration import real
-from oddeven.export.formats import FORMATS, Source
+from oddeven.export.conversion import Conversion
+from oddeven.export.formats import FORMATS
+from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.report import Stability
-from oddeven.runtime.tensor import Pixels
+from oddeven.runtime.verify.report import Stability
 
 
-def check(source: Source, name: str, draws: tuple[Pixels, Pixels], pictures: Pixels) -> Stability:
+def check_stability(source: Conversion, name: str, draws: tuple[Pixels, Pixels], pictures: Pixels) -> Stability:
     """Quantize `source` once from each of two disjoint `draws` and compare what the two files answer.
 
     Args:
@@ -27,7 +28,7 @@ def check(source: Source, name: str, draws: tuple[Pixels, Pixels], pictures: Pix
     row, answers = FORMATS[name], []
     spec = dataclasses.replace(source.spec, precision=row.precision)
     for draw in draws:
-        content = row.converter()(dataclasses.replace(source, spec=spec, calibration=real(draw, spec.input)))
+        content = row.convert(dataclasses.replace(source, spec=spec, calibration=real(draw, spec.input)))
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / row.file_name(spec.name)
             path.write_bytes(content)

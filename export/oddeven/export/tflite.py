@@ -1,16 +1,18 @@
-"""What all TFLite formats share: one signature with stable names, TensorFlow's converter, the spec attached."""
+"""The TFLite formats: one signature with stable names, TensorFlow's converter, the spec attached."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.export.formats import Source
-from oddeven.runtime.attachment import attach_to_tflite
+from oddeven.export.conversion import Conversion
+from oddeven.export.sigmoid import refine
+from oddeven.runtime.engines.metadata import attach_to_tflite
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.process import quiet
 
@@ -18,7 +20,7 @@ SIGNATURE = "serving_default"
 
 
 def to_tflite(
-    source: Source,
+    source: Conversion,
     configure: Callable[[Any], None] = lambda converter: None,
     finish: Callable[[bytes], bytes] = bytes,
 ) -> bytes:
@@ -53,7 +55,7 @@ def to_tflite(
         raise ModelError(f"TensorFlow cannot convert {source.spec.name} to TFLite: {reason:.200}") from error
 
 
-def representative(source: Source) -> Callable[[], Iterator[list[npt.NDArray[np.float32]]]]:
+def representative(source: Conversion) -> Callable[[], Iterator[list[npt.NDArray[np.float32]]]]:
     """The calibration pictures as TensorFlow's converter asks for them, one at a time.
 
     The whole value range comes first, so that pixel 0 and pixel 255 are exactly representable.
@@ -67,3 +69,57 @@ def representative(source: Source) -> Callable[[], Iterator[list[npt.NDArray[np.
             yield [pictures[start : start + 1]]
 
     return one_by_one
+
+
+def float32(source: Conversion) -> bytes:
+    """The model as it is."""
+    return to_tflite(source)
+
+
+def float16(source: Conversion) -> bytes:
+    """Half the size of float32 at the same speed."""
+    import tensorflow as tf
+
+    def configure(converter: Any) -> None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+
+    return to_tflite(source, configure)
+
+
+def dynamic(source: Conversion) -> bytes:
+    """A quarter of the size of float32."""
+    import tensorflow as tf
+
+    def configure(converter: Any) -> None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+
+    return to_tflite(source, configure)
+
+
+def int8(source: Conversion) -> bytes:
+    """A quarter of the size of float32, and the fastest on most devices."""
+    import tensorflow as tf
+
+    def configure(converter: Any) -> None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = representative(source)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        ends = tf.float32 if source.float_io else tf.uint8
+        converter.inference_input_type = converter.inference_output_type = ends
+
+    return to_tflite(source, configure, partial(refine, threshold=source.spec.threshold))
+
+
+def int16x8(source: Conversion) -> bytes:
+    """As small as int8 and nearly as exact as float, but slow: TFLite has only reference kernels for it."""
+    import tensorflow as tf
+
+    def configure(converter: Any) -> None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = representative(source)
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        ]
+
+    return to_tflite(source, configure)

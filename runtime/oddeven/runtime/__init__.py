@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oddeven.runtime.classifier import Classifier, Prediction
+    from oddeven.runtime.classifier import Classifier
     from oddeven.runtime.errors import OddEvenError
+    from oddeven.runtime.prediction import Prediction
     from oddeven.runtime.spec import ModelSpec
 
 __all__ = ["Classifier", "ModelSpec", "OddEvenError", "Prediction"]
 
-_HOMES = {"Classifier": "classifier", "Prediction": "classifier", "OddEvenError": "errors", "ModelSpec": "spec"}
+_HOMES = {"Classifier": "classifier", "Prediction": "prediction", "OddEvenError": "errors", "ModelSpec": "spec"}
 
 
 def __getattr__(name: str) -> Any:

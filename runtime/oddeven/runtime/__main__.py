@@ -1,5 +1,5 @@
 """`python -m oddeven.runtime` is the `oddeven` command."""
 
-from oddeven.runtime.cli import main
+from oddeven.runtime.cli.main import main
 
 main()

@@ -2,49 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.attachment import read_model
-from oddeven.runtime.catalogue import locate
-from oddeven.runtime.engines import AUTO, Engine, closed, open_read, select
+from oddeven.runtime.arrays import Array, Pixels
+from oddeven.runtime.artifacts.resolve import locate
+from oddeven.runtime.engines.contract import Engine, closed
+from oddeven.runtime.engines.metadata import read_model
+from oddeven.runtime.engines.quantization import TensorInfo, decode, encoder
+from oddeven.runtime.engines.registry import AUTO, open_read, select
 from oddeven.runtime.errors import BlankError, DataError, ModelError, UsageError, choose
-from oddeven.runtime.image import INVERSIONS, PREPROCESSINGS
-from oddeven.runtime.intake import Picture, light, prepare_each, prepared
-from oddeven.runtime.parallel import chunks_of, in_order
-from oddeven.runtime.ready import all_plain, plain
+from oddeven.runtime.images.inputs import Picture, light, prepare_each, prepared
+from oddeven.runtime.images.parallel import chunks_of, in_order
+from oddeven.runtime.images.preprocess import INVERSIONS, PREPROCESSINGS
+from oddeven.runtime.images.ready import all_plain, plain
+from oddeven.runtime.prediction import UNCERTAIN, Prediction
 from oddeven.runtime.spec import ModelSpec
-from oddeven.runtime.tensor import Array, Pixels, TensorInfo, decode, encoder
 
-UNCERTAIN = "uncertain"
 CHUNK_BYTES = 256 * 28 * 28  # above it a larger batch is no faster on any engine
 Q_ANSWERS = np.arange(256, dtype=np.uint8)
 ON_ERROR = ("raise", "return")
-
-
-class Prediction(NamedTuple):
-    """An answer.
-
-    Attributes:
-        label: the more likely of the two, by the model's threshold; `UNCERTAIN` where there is a reason not to say.
-        probability: the model's probability of the more likely label, 0 to 1; 0 for a blank picture. An 8-bit output
-            has 255/256 as its highest probability of label 1, so that is the most it says of either label.
-        scores: the probability of each label; they add up to 1. Empty for a blank picture.
-        reason: why the answer is uncertain, or "".
-    """
-
-    label: str
-    probability: float
-    scores: Mapping[str, float]
-    reason: str = ""
 
 
 class Classifier:

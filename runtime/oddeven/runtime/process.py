@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from oddeven.runtime.errors import ModelError
+import click
+
+from oddeven.runtime.errors import ModelError, extra, needing
 
 OWN = threading.Event()
 STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # by their file descriptors
@@ -70,6 +72,18 @@ def quiet() -> Iterator[None]:
             if failed:
                 held.seek(0)
                 os.write(2, held.read())
+
+
+@contextmanager
+def importing(packages: str, need: str, of: str) -> Iterator[None]:
+    """Say which `packages` the body imports, and hold back what they write.
+
+    Raises:
+        MissingPackageError: what `need`s them is not installed; the message names the extra `of` this distribution.
+    """
+    click.echo(f"importing {packages} ...", err=True)
+    with needing(need, extra(of)), quiet():
+        yield
 
 
 def try_first(work: Callable[[], object], path: Path) -> None:

@@ -34,7 +34,7 @@ class InputSpec:
         channels: 1 for grey, 3 for RGB.
         low, high: the real values that pixel 0 and pixel 255 stand for, usually 0.0 and 1.0.
         polarity: `light-on-dark`, `dark-on-light`, or `any` where it does not matter.
-        preprocessing: a name in `oddeven.runtime.image.PREPROCESSINGS`.
+        preprocessing: a name in `oddeven.runtime.images.preprocess.PREPROCESSINGS`.
         parameters: numbers that the preprocessing takes, by name.
     """
 

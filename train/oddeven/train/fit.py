@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from oddeven.runtime.attachment import attach_to_keras
+from oddeven.runtime.engines.metadata import attach_to_keras
 from oddeven.runtime.files import replacing, write
-from oddeven.runtime.operating_point import Labels, Scores
+from oddeven.runtime.parity.thresholds import Labels, Scores
 from oddeven.runtime.schema import from_json, to_json
 from oddeven.runtime.spec import ModelSpec, Provenance
 from oddeven.train import checkpoint, plots
 from oddeven.train.architectures import build
 from oddeven.train.checkpoint import History
-from oddeven.train.dataset import Dataset
-from oddeven.train.feed import feed, in_order, steps_per_epoch
+from oddeven.train.data.dataset import Dataset
+from oddeven.train.data.input_pipeline import in_order, input_pipeline, steps_per_epoch
 from oddeven.train.recipes import Recipe
 
 BATCH = 1000
@@ -143,7 +143,9 @@ def _fit(plan: Plan, saved: Path, run: Provenance) -> tuple[Any, History]:
     if _exhausted(plan, history):
         return _best(plan, model, saved.with_name(BEST)), history
     data, recipe = plan.dataset, plan.recipe
-    batches = feed(data.train, data.input, recipe.batch_size, recipe.augmentation, plan.seed, range(done, plan.epochs))
+    batches = input_pipeline(
+        data.train, data.input, recipe.batch_size, recipe.augmentation, plan.seed, range(done, plan.epochs)
+    )
     with redirect_stdout(sys.stderr):  # Keras prints its progress to stdout, which is for results
         model.fit(
             batches,

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from oddeven.runtime.errors import UsageError
-from oddeven.runtime.operating_point import Choice, by_f1, chosen_by
+from oddeven.runtime.parity.thresholds import ThresholdRule, by_f1, threshold_rule
 from oddeven.runtime.spec import InputSpec
-from oddeven.train.dataset import Source
+from oddeven.train.data.dataset import ImageSource
 from oddeven.train.recipes import AUGMENTATIONS, Recipe
 
 FITS = ("squash", "fit-shortest", "fit-longest")
@@ -79,7 +79,7 @@ class Choices:
         said = ", ".join(note for note, made in notes.items() if made)
         return f" ({said})" if said else ""
 
-    def threshold(self) -> Choice | None:
+    def threshold(self) -> ThresholdRule | None:
         """The function that chooses the threshold, or None for one half.
 
         Raises:
@@ -87,7 +87,7 @@ class Choices:
         """
         if self.threshold_by in {None, "f1"}:
             return by_f1 if self.threshold_by else None
-        return chosen_by(self.cost or "fp=1,fn=1", None)
+        return threshold_rule(self.cost or "fp=1,fn=1", None)
 
 
 def picture_options(command: Command) -> Command:
@@ -100,7 +100,7 @@ def training_options(command: Command) -> Command:
     return _with(TRAINING, command)
 
 
-def read(given: Mapping[str, Any]) -> tuple[Source | None, Choices]:
+def read(given: Mapping[str, Any]) -> tuple[ImageSource | None, Choices]:
     """The picture set, None without `--data`, and the choices that the values `given` for all these options mean.
 
     Raises:
@@ -120,7 +120,7 @@ def _with(table: Mapping[str, dict[str, Any]], command: Command) -> Command:
     return command
 
 
-def _source(data: Path | None, image_size: str | None, **rest: Any) -> Source | None:
+def _source(data: Path | None, image_size: str | None, **rest: Any) -> ImageSource | None:
     if data is None:
         if any(value is not None for value in (image_size, *rest.values())):
             raise UsageError(f"{', '.join(list(PICTURES)[1:])} are about a picture set; say where it lies with --data.")
@@ -129,7 +129,7 @@ def _source(data: Path | None, image_size: str | None, **rest: Any) -> Source | 
     if size is None or not int(size[1]) or not int(size[2] or 1):
         raise UsageError(f"--image-size {image_size} is no size; give a side such as 64, or height and width as 48x64.")
     height, width, channels = int(size[1]), int(size[2] or size[1]), int(rest["channels"] or 3)
-    return Source(
+    return ImageSource(
         path=str(data.resolve()),
         input=InputSpec(height, width, channels, preprocessing=rest["fit"] or FITS[0]),
         positive=rest["positive"],

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from oddeven.runtime.files import replacing
 from oddeven.train.checkpoint import History
-from oddeven.train.dataset import Dataset, Split
+from oddeven.train.data.dataset import Dataset, Split
 
 Probabilities = npt.NDArray[np.float32]
 

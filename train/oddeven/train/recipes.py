@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from oddeven.runtime.errors import choose
-from oddeven.train.augment import PHOTO, Affine
+from oddeven.train.data.augment import PHOTO, Affine
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from oddeven.runtime.attachment import ONNX_KEY, ModelFile
-from oddeven.runtime.engines import Engine, closed, engine_version, failed
+from oddeven.runtime.arrays import Array
+from oddeven.runtime.engines.contract import Engine, closed, failed, package_version
+from oddeven.runtime.engines.metadata import ONNX_KEY, ModelFile
+from oddeven.runtime.engines.quantization import TensorInfo, decode
+from oddeven.runtime.engines.saturation import overflows
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.process import quiet
-from oddeven.runtime.saturation import overflows
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
-from oddeven.runtime.tensor import Array, TensorInfo, decode
 
 ERRORS_ONLY = 3
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"  # for weights in files beside the model's own
@@ -39,7 +40,7 @@ class OnnxEngine:
     @property
     def version(self) -> str:
         """Of the package."""
-        return engine_version(self.name)
+        return package_version(self.name)
 
     def invoke(self, batch: Array) -> Array:
         """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""

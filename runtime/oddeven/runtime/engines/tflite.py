@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.attachment import ModelFile
-from oddeven.runtime.engines import closed, engine_version, failed
+from oddeven.runtime.arrays import Array
+from oddeven.runtime.engines.contract import closed, failed, package_version
+from oddeven.runtime.engines.metadata import ModelFile
+from oddeven.runtime.engines.quantization import TensorInfo, decode
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.process import quiet
-from oddeven.runtime.tensor import Array, TensorInfo, decode
 
 IDENTIFIER = b"TFL3"  # tflite-runtime does not look
 SURE = ("int8", "float32")  # precisions that every version can load
@@ -20,8 +21,9 @@ SURE = ("int8", "float32")  # precisions that every version can load
 class TFLiteEngine:
     """One allocated interpreter; it is resized when the batch size changes, so keep batches of one size."""
 
-    def __init__(self, name: str, interpreter: Any, model: ModelFile) -> None:
-        self.name, self.spec, self._path = name, model.spec, model.path
+    def __init__(self, name: str, package: str, interpreter: Any, model: ModelFile) -> None:
+        self.name, self.spec = name, model.spec
+        self._package, self._path = package, model.path
         self._interpreter = interpreter
         (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
         # The signature's names are what the exporter chose; the tensors' own are the converter's.
@@ -33,7 +35,7 @@ class TFLiteEngine:
     @property
     def version(self) -> str:
         """Of the package."""
-        return engine_version(self.name)
+        return package_version(self._package)
 
     def invoke(self, batch: Array) -> Array:
         """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
@@ -49,7 +51,7 @@ class TFLiteEngine:
             interpreter.invoke()
             q_answers: Array = interpreter.get_tensor(self._sink)
         except Exception as error:
-            raise failed(self._path, self.name, "run", error) from error
+            raise failed(self._path, self._package, "run", error) from error
         return q_answers
 
     def run(self, batch: Array) -> npt.NDArray[np.float32]:
@@ -61,7 +63,7 @@ class TFLiteEngine:
         self._interpreter = None
 
 
-def open_interpreter(name: str, interpreter_class: Any, model: ModelFile, threads: int) -> TFLiteEngine:
+def open_interpreter(name: str, package: str, interpreter_class: Any, model: ModelFile, threads: int) -> TFLiteEngine:
     """Open `model` with either package's `Interpreter`.
 
     Raises:
@@ -73,9 +75,9 @@ def open_interpreter(name: str, interpreter_class: Any, model: ModelFile, thread
         with quiet():
             interpreter = interpreter_class(model_content=model.content, num_threads=threads)
             interpreter.allocate_tensors()
-        return TFLiteEngine(name, interpreter, model)
+        return TFLiteEngine(name, package, interpreter, model)
     except Exception as error:
-        refused = failed(model.path, name, "load", error)
+        refused = failed(model.path, package, "load", error)
         if model.spec and model.spec.precision not in SURE:
             refused = ModelError(f"{refused} Take the {' or '.join(SURE)} file of this model.")
         raise refused from error

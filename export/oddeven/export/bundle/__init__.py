@@ -1,0 +1,1 @@
+"""A model packed for a Raspberry Pi, with its installer."""

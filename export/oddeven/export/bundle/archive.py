@@ -1,0 +1,123 @@
+"""Everything that a Raspberry Pi needs for one model, in one ZIP file: wheel, model, golden answers, installer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oddeven.export.bundle.wheel import build_wheel, zipped
+from oddeven.runtime.artifacts.resolve import check_one_model, locate, resolve
+from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.engines.registry import AUTO
+from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError
+from oddeven.runtime.files import sha256, write
+from oddeven.runtime.parity.check import PASS
+from oddeven.runtime.verify.golden import check_golden, golden_path
+
+TOP = "oddeven-pi"
+DEVICE = Path(__file__).parent / "device"
+OLDEST_GLIBC = 17
+
+
+@dataclass(frozen=True)
+class PiSystem:
+    """A Raspberry Pi's operating system, as pip must know it to fetch wheels for it.
+
+    Attributes:
+        python, machine, glibc: its Python, its architecture, and the minor version of its glibc 2.
+        requirements: what oddeven needs there. Markers cannot say it: pip reads them for the machine that it runs on.
+        options: more for pip.
+    """
+
+    python: str
+    machine: str
+    glibc: int
+    requirements: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+LITERT = ("ai-edge-litert>=2.0", "numpy>=1.24", "pillow>=9.4", "click>=8.1")
+PI_SYSTEMS: Mapping[str, PiSystem] = {
+    "bookworm-arm64": PiSystem("3.11", "aarch64", 36, LITERT),
+    "trixie-arm64": PiSystem("3.13", "aarch64", 41, LITERT),
+    # NumPy and Pillow are Debian's there: PyPI has none for 32 bits.
+    "bookworm-armhf": PiSystem("3.11", "armv7l", 36, ("tflite-runtime>=2.14", "click>=8.1"), ("--no-deps",)),
+}
+
+
+def bundle_models(model: str, precision: str) -> list[Path]:
+    """The files of `precision` that `model`, a bundled name, a file or an artifact folder, means, each self-tested.
+
+    Raises:
+        UsageError: there is no such model, or it is of another precision.
+        ModelError: the folder has no such file that passed the gate, or a file does not answer as when it was made.
+        MissingPackageError: no engine for a file is installed, so nobody can tell.
+    """
+    found = _chosen(model, precision)
+    for path in found:
+        with Classifier.load(path) as classifier:
+            if classifier.spec.precision != precision:
+                raise UsageError(f"{path} is {classifier.spec.precision}: add --precision {classifier.spec.precision}")
+        outcome = check_golden(path, AUTO)
+        if not outcome.passed:
+            raise ModelError(f"{path} fails its own self-test here, off by {outcome.largest:.6f}; export it again.")
+    return found
+
+
+def build_bundle(found: Sequence[Path], out: Path, target: PiSystem | None) -> None:
+    """Write the model files `found` with all they need as the ZIP file `out`; equal input gives equal bytes.
+
+    Args:
+        target: put the wheels for this one inside, so that installing needs no network.
+
+    Raises:
+        MissingPackageError: there is no pip, or it could not fetch a wheel.
+        OutputError: `out` cannot be written.
+    """
+    name, content = build_wheel()
+    entries = {f"wheels/{name}": content}
+    for path in [*found, *{golden_path(path) for path in found}]:
+        entries[f"model/{path.name}"] = path.read_bytes()
+    for path in DEVICE.iterdir():
+        entries[path.name] = path.read_bytes()
+    if target:
+        more = () if any(path.suffix == ".tflite" for path in found) else ("onnxruntime>=1.18",)
+        entries |= _fetched(target, more)
+    sums = "".join(f"{sha256(content)}  {name}\n" for name, content in sorted(entries.items()))
+    entries["SHA256SUMS"] = sums.encode()
+    write(out, zipped({f"{TOP}/{name}": content for name, content in entries.items()}))
+
+
+def _chosen(model: str, precision: str) -> list[Path]:
+    """The file that `model` means, or, of an artifact folder, those of `precision` that passed the gate."""
+    meant = resolve(model)
+    if not any(file.verdict for file in meant):
+        return [locate(model)]
+    check_one_model(meant, model)
+    passed = [file for file in meant if file.verdict == PASS]
+    found = [file.path for file in passed if file.precision == precision]
+    if not found:
+        others = ", ".join(sorted({file.precision for file in passed})) or "none at all"
+        raise ModelError(f"{model} holds no {precision} file that passed the gate; it has {others}.")
+    return found
+
+
+def _fetched(target: PiSystem, more: tuple[str, ...]) -> dict[str, bytes]:
+    """The wheels that `target` needs, and `more`, fetched by pip from where it is set up to look."""
+    platforms = [f"--platform=manylinux_2_{minor}_{target.machine}" for minor in range(OLDEST_GLIBC, target.glibc + 1)]
+    legacy = [f"--platform={kind}_{target.machine}" for kind in ("manylinux2014", "linux")]
+    interpreter = ["--implementation=cp", f"--python-version={target.python}"]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:",
+             f"--dest={folder}", *platforms, *legacy, *interpreter, *target.options, *target.requirements, *more],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise MissingPackageError(f"pip could not fetch the wheels for a {target.machine} Pi: {reason}")
+        return {f"wheels/{path.name}": path.read_bytes() for path in Path(folder).iterdir()}

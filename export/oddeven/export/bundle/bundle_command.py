@@ -1,0 +1,33 @@
+"""`oddeven bundle`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model", metavar="MODEL|FOLDER")
+@click.option("--precision", default="int8", show_default=True, help="Which files of the model.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("oddeven-pi.zip"), show_default=True
+)
+@click.option(
+    "--offline", metavar="SYSTEM", help="Put its wheels inside: bookworm-arm64, trixie-arm64, bookworm-armhf."
+)
+def command(model: str, precision: str, out: Path, offline: str | None) -> None:
+    """Pack a bundled model, a file or an artifact folder for a Raspberry Pi, with what installs and tests it there.
+
+    On the Pi: python3 -m zipfile -e oddeven-pi.zip . && sh oddeven-pi/install.sh
+    """
+    from oddeven.export.bundle.archive import PI_SYSTEMS, TOP, build_bundle, bundle_models
+    from oddeven.runtime.cli.options import tell_of_path
+    from oddeven.runtime.errors import choose
+
+    target = PI_SYSTEMS[choose("system", offline, PI_SYSTEMS)] if offline else None
+    tell_of_path(model)
+    found = bundle_models(model, precision)
+    build_bundle(found, out, target)
+    click.echo(f"{out}  {out.stat().st_size:,} bytes: {', '.join(path.name for path in found)}")
+    click.echo(f"On the Pi: python3 -m zipfile -e {out.name} . && sh {TOP}/install.sh", err=True)

@@ -1,0 +1,1 @@
+"""An artifact folder: one model's exported files, their manifest and reference."""

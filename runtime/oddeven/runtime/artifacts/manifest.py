@@ -1,0 +1,131 @@
+"""An artifact folder: one model's exported files, their manifest, and the reference they are checked against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from oddeven.runtime.engines.quantization import TensorInfo
+from oddeven.runtime.engines.saturation import Overflow
+from oddeven.runtime.errors import ModelError
+from oddeven.runtime.files import sha256
+from oddeven.runtime.parity.compare import Parity
+from oddeven.runtime.schema import from_json
+from oddeven.runtime.spec import PRECISIONS, ModelSpec, plain
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One model file as the manifest lists it.
+
+    Attributes:
+        file: its name in the folder.
+        format: name of its row in the export formats.
+        precision: as in its spec.
+        threshold: as in its spec.
+        size_bytes, sha256: of the whole file.
+        input, output: its tensors.
+        parity: how it compared when it was exported.
+        overflow: the layers in which 8-bit products can overflow on some CPUs.
+    """
+
+    file: str
+    format: str
+    precision: str
+    threshold: float
+    size_bytes: int
+    sha256: str
+    input: TensorInfo
+    output: TensorInfo
+    parity: Parity
+    overflow: tuple[Overflow, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a file that lies elsewhere, and a precision that there is not (ValueError)."""
+        if not plain(self.file):
+            raise ValueError(f"the file name {self.file!r} leads out of the folder; expected that of a file in it.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {self.precision!r}; known are {', '.join(PRECISIONS)}.")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact folder holds.
+
+    Attributes:
+        spec: of the Keras model that the files were made from.
+        reference_sha256, validation_sha256, selftest_sha256: of `reference.npz`, of `validation.npz`, which is the same
+            on the validation pictures, and of the golden answers.
+        versions: of the packages that made the files, by name.
+        cpu_features: of the machine that the golden answers and each file's parity come from.
+    """
+
+    spec: ModelSpec
+    reference_sha256: str
+    validation_sha256: str
+    selftest_sha256: str
+    versions: dict[str, str]
+    files: tuple[FileRecord, ...]
+    cpu_features: tuple[str, ...] = ()
+    schema_version: int = 1
+
+
+def find_artifacts(paths: list[Path]) -> list[Path]:
+    """The artifact folders at or directly below `paths`.
+
+    Raises:
+        ModelError: a path holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        here = [path] if (path / MANIFEST).is_file() else sorted(child.parent for child in path.glob(f"*/{MANIFEST}"))
+        if not here:
+            raise ModelError(
+                f"{path} holds no {MANIFEST}; make artifacts with: oddeven export MODEL.keras --out {path}"
+            )
+        found += here
+    return found
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """The manifest of `folder`.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"Cannot read {path}: {error.strerror}.") from error
+    return from_json(Manifest, text, str(path))
+
+
+def check_same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
+    """Refuse a file that carries the spec of another model, of swapped labels or of another input.
+
+    A file has a precision and a calibration of its own.
+    """
+    alike = replace(found, precision=expected.precision, calibration=expected.calibration)
+    for field in fields(ModelSpec):
+        ours, theirs = getattr(alike, field.name), getattr(expected, field.name)
+        if ours != theirs:
+            raise ModelError(
+                f"{path} carries the spec of another model: its {field.name} is {ours!r:.80}, the manifest's "
+                f"{theirs!r:.80}; export the model again."
+            )
+
+
+def check_hash(path: Path, expected: str) -> None:
+    """Refuse a file that is not the one the manifest was written for."""
+    try:
+        got = sha256(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"Cannot read {path}: {error.strerror}.") from error
+    if got != expected:
+        raise ModelError(
+            f"{path} is not the file its manifest lists: expected SHA-256 {expected[:12]}..., got {got[:12]}...; "
+            "export the model again."
+        )

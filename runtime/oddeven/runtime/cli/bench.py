@@ -1,0 +1,74 @@
+"""`oddeven bench`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from oddeven.runtime.artifacts.resolve import resolve
+from oddeven.runtime.cli.options import tell_of_path
+from oddeven.runtime.device.benchmark import Cost, benchmark
+from oddeven.runtime.device.host_info import host_info
+from oddeven.runtime.engines.registry import AUTO, ENGINES
+from oddeven.runtime.table import render
+
+HEADER = ("file", "engine", "bytes", "best us", "p50 us", "p90 us", "p99 us", "first us", "load ms",
+          "import ms", "peak MB", "windows")  # fmt: skip
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Of answers, a file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(model: str | None, engine: str, threads: int, seconds: float, as_json: bool) -> None:
+    """Measure MODEL on this machine: a file, an artifact folder with all its files, or a bundled name (deep_cnn).
+
+    One ready image at a time, in five windows. `best` is the median of the fastest window, the percentiles are over all
+    windows: what the machine sustains. Slower windows are counted: something else ran, or the CPU grew hot.
+    """
+    tell_of_path(model)
+    verdicts = {file.path: file.verdict for file in resolve(model)}
+    costs = []
+    for path in verdicts:
+        click.echo(f"{path} ...", err=True)
+        costs.append(benchmark(path, engine, threads, seconds))
+    machine = host_info()
+    if as_json:
+        facts = {"machine": dataclasses.asdict(machine), "files": [dataclasses.asdict(cost) for cost in costs]}
+        click.echo(json.dumps(facts))
+        return
+    click.echo(render(HEADER, [_row(cost) for cost in costs]))
+    facts = {**dataclasses.asdict(machine), "cpu_features": " ".join(machine.cpu_features)}
+    click.echo("\n" + ", ".join(f"{key}: {value}" for key, value in facts.items() if value))
+    click.echo(_fastest(costs, verdicts))
+
+
+def _row(cost: Cost) -> tuple[str, ...]:
+    latency = cost.latency
+    slower = ""
+    if latency.slower:
+        most = max(latency.windows_us) / latency.best_us - 1
+        slower = f"{len(latency.slower)} of {len(latency.windows_us)} slower, by {most:.0%} at most"
+    percentiles = (latency.best_us, latency.p50_us, latency.p90_us, latency.p99_us)
+    times = (*percentiles, cost.first_us, cost.load_ms, cost.import_ms)
+    return (
+        cost.file, cost.engine, f"{cost.size_bytes:,}", *(f"{t:.1f}" for t in times), f"{cost.peak_memory_mb:.1f}",
+        slower or "even",
+    )  # fmt: skip
+
+
+def _fastest(costs: list[Cost], verdicts: Mapping[Path, str]) -> str:
+    """Which file is the fastest here of those that passed the gate."""
+    if len(costs) == 1:
+        return "One file measured; give an artifact folder to compare its files."
+    passing = [cost for cost in costs if verdicts[Path(cost.file)] == "PASS"]
+    if not passing:
+        return "No file here passed the gate when it was exported."
+    best = min(passing, key=lambda cost: cost.latency.p50_us)
+    return f"Fastest here of the {len(passing)} that passed the gate: {best.file}, {best.latency.p50_us:.1f} us."

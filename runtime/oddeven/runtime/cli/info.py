@@ -1,0 +1,98 @@
+"""`oddeven info`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+from oddeven.runtime.cli.options import tell_of_path
+from oddeven.runtime.engines.registry import ENGINES, installed, open_engine
+from oddeven.runtime.errors import OddEvenError
+from oddeven.runtime.files import sha256
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(model: str | None, as_json: bool) -> None:
+    """Show what MODEL (a bundled name or a file) is; without it, what is installed here."""
+    facts = _about_model(model) if model else _about_here()
+    click.echo(json.dumps(facts) if as_json else "\n".join(_lines(facts)))
+
+
+def _about_here() -> dict[str, object]:
+    """Versions, engines, and the bundled models."""
+    from oddeven.runtime.artifacts.resolve import bundled
+    from oddeven.runtime.device.host_info import cpu_features
+
+    engines = {name: "installed" if installed(name) else row.install for name, row in ENGINES.items()}
+    return {
+        "oddeven": _version(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_features(),
+        "engines": engines,
+        "models": {name: str(path) for name, path in bundled().items()},
+    }
+
+
+def _version() -> str:
+    try:
+        return version("oddeven")
+    except PackageNotFoundError:
+        return "a checkout that is not installed"
+
+
+def _about_model(model: str) -> dict[str, object]:
+    """The file, its tensors and its spec."""
+    from oddeven.runtime.artifacts.resolve import locate
+
+    tell_of_path(model)
+    path = locate(model)
+    engine = open_engine(path)
+    content = path.read_bytes()
+    facts: dict[str, object] = {
+        "file": str(path),
+        "size_bytes": len(content),
+        "sha256": sha256(content),
+        "engines": {name: _tried(path, name) for name, row in ENGINES.items() if row.suffix == path.suffix},
+        "input": dataclasses.asdict(engine.input),
+        "output": dataclasses.asdict(engine.output),
+        "spec": dataclasses.asdict(engine.spec) if engine.spec else "none; the file says nothing of itself",
+    }
+    engine.close()
+    return facts
+
+
+def _tried(path: Path, name: str) -> str:
+    """Whether an engine can load `path` here, by doing it."""
+    try:
+        engine = open_engine(path, name)
+    except OddEvenError as error:
+        return str(error)
+    engine.close()
+    return f"loads it, version {engine.version}"
+
+
+def _lines(facts: Mapping[str, object], indent: str = "") -> list[str]:
+    """`key: value` lines, nested facts indented."""
+    width = max((len(key) for key, value in facts.items() if not isinstance(value, Mapping)), default=0)
+    lines: list[str] = []
+    for key, value in facts.items():
+        if isinstance(value, Mapping) and value:
+            lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key.ljust(width)}  {_plain(value)}")
+    return lines
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple) and value:
+        return ", ".join(map(str, value))
+    return "-" if value is None or value in ({}, ()) else str(value)

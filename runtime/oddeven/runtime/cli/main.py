@@ -1,0 +1,111 @@
+"""The `oddeven` command: a table of subcommands, each imported only when it is called.
+
+Parse, call, print: what a command does lives elsewhere. Results go to stdout, notes and progress to stderr.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import importlib
+import io
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import cast
+
+import click
+
+from oddeven.runtime.errors import OddEvenError, OutputError, UsageError
+from oddeven.runtime.process import take
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "train": ("oddeven.train.train_command", "Train Keras models by a recipe."),
+    "export": ("oddeven.export.export_command", "Turn Keras models into quantized TFLite and ONNX files."),
+    "verify": (
+        "oddeven.runtime.cli.verify",
+        "Check that exported files still answer as the Keras model does.",
+    ),
+    "predict": ("oddeven.runtime.cli.predict", "Answer for pictures."),
+    "pipeline": ("oddeven.runtime.cli.pipeline", "Train, export, verify and predict, in one go."),
+    "selftest": ("oddeven.runtime.cli.selftest", "Check that models answer here as when they were made."),
+    "watch": ("oddeven.runtime.cli.watch", "Answer for each picture that appears in a folder."),
+    "camera": ("oddeven.runtime.cli.camera", "Answer for what a camera sees."),
+    "bundle": ("oddeven.export.bundle.bundle_command", "Pack a model for a Raspberry Pi, installer and all."),
+    "bench": ("oddeven.runtime.cli.bench", "Measure a model on this machine."),
+    "info": ("oddeven.runtime.cli.info", "Show what a model file is, or what is installed here."),
+}
+INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only writing can meet
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands' names and summaries without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the subcommand `name`."""
+        if name not in COMMANDS:
+            return None
+        return cast(click.Command, importlib.import_module(COMMANDS[name][0]).command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in `--help`, from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="oddeven")
+def cli() -> None:
+    """Small A-or-B image models: train, quantize, prove, and run on a device.
+
+    Exit codes: 0 well; 1 the accuracy gate did not pass; 2 wrong usage; 3 a package is missing; 4 a model or
+    artifact is broken; 5 images, data or camera are unusable; 6 a result could not be written; 130 stopped by Ctrl-C.
+    """
+
+
+def main() -> None:
+    """Run the command line; every error we raise on purpose becomes one line on stderr and its exit code."""
+    take()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal's encoding cannot
+    if hasattr(signal, "SIGPIPE"):
+        # `oddeven predict ... | head` ends as quietly as any other command.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OddEvenError as error:
+        click.echo(f"oddeven: {error}", err=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        sys.exit(_refused(error))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("oddeven: stopped.", err=True)
+        sys.exit(INTERRUPTED)
+    finally:
+        gc.freeze()  # the process ends: to look for garbage once more would take a tenth of `oddeven predict`
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refused(error: OSError) -> int:
+    """The exit code for what the system refuses and nothing nearer knew of, once it is said in one line.
+
+    That is a path too long or not to be looked into, or a full disk under stdout; anything else is raised again.
+    """
+    if error.filename is not None:
+        click.echo(f"oddeven: {error.filename} cannot be used: {error.strerror}.", err=True)
+        return UsageError.exit_code
+    if error.errno not in FULL:
+        raise error
+    click.echo(f"oddeven: The result cannot be written: {error.strerror}.", err=True)
+    with suppress(OSError):
+        sys.stdout.close()  # or Python would try once more, and change the exit code
+    return OutputError.exit_code

@@ -1,0 +1,121 @@
+"""`oddeven pipeline`: the other commands, one after the other, as a user would type them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import click
+
+from oddeven.runtime.errors import DataError, ModelError, UsageError
+from oddeven.runtime.files import replacing, writable_folder
+from oddeven.runtime.table import render, shown
+
+SAMPLES = 6
+NOT_OF_A_NAME = re.compile(r"[^\w .-]")  # a label may be any text
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("training", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF oddeven train]...")
+@click.option("--pretrained", is_flag=True, help="Start from the Keras models that the repository ships.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/pipeline"), show_default=True)
+@click.option("--policy", help="TOML file with the parity policy, as in oddeven verify.")
+@click.pass_context
+def command(context: click.Context, training: tuple[str, ...], pretrained: bool, out: Path, policy: str | None) -> None:
+    """Train models, export and verify them, and answer for a few pictures.
+
+    All other options go to oddeven train: `--data PATH` for your own pictures, `--recipe NAME`, `--quick`. Stopped and
+    started again, it goes on where it was. Exit code 1 unless every exported file passes.
+    """
+    if pretrained and training:
+        raise UsageError(f"--pretrained does not train, but {training[0]} is about training; give one of them.")
+    limits = ["--policy", policy] if policy else []
+    runs, artifacts, samples = out / "runs", out / "artifacts", out / "samples"
+    writable_folder(out)
+    if pretrained:
+        models = _shipped()
+    else:
+        _run("train", *training, "--out", str(runs))
+        if "--dry-run" in training:
+            return
+        models = sorted(runs.glob("*/[!.]*.keras"))
+    _run("export", *map(str, models), "--out", str(artifacts), *limits)
+    gate = _run("verify", str(artifacts), *limits)
+    _draw_samples(artifacts, samples)
+    answered = _run("predict", str(samples), "--model", str(_smallest(artifacts)))
+    _summarise(artifacts)
+    made = {"models": runs, "artifacts": artifacts, "samples": samples}
+    for what, folder in made.items():
+        if folder.exists():
+            click.echo(f"{what.ljust(9)}  {folder}")
+    context.exit(gate or answered)
+
+
+def _run(*arguments: str) -> int:
+    """Show a command line and run it in this process; gives its exit code."""
+    click.secho(f"\n$ oddeven {shlex.join(arguments)}", bold=True, err=True)
+    root = click.get_current_context().find_root().command
+    code = root.main(list(arguments), prog_name="oddeven", standalone_mode=False)
+    return code if isinstance(code, int) else 0
+
+
+def _shipped() -> list[Path]:
+    """The Keras models of the checkout this runs from.
+
+    Raises:
+        ModelError: this is an installed wheel, which holds none.
+    """
+    part = importlib.util.find_spec("oddeven.train")
+    locations = list(part.submodule_search_locations or []) if part else []
+    found = sorted(path for place in locations for path in (Path(place).parents[1] / "models").glob("*.keras"))
+    if not found:
+        raise ModelError(
+            "Pretrained Keras models come with the repository, not with the wheel; leave out --pretrained."
+        )
+    return found
+
+
+def _draw_samples(artifacts: Path, folder: Path) -> None:
+    """Write the first test pictures as PNG files, named by their true label."""
+    from PIL import Image
+
+    from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
+    from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
+
+    first = find_artifacts([artifacts])[0]
+    labels = load_manifest(first).spec.labels
+    known = load_reference(first / REFERENCE)
+    if not len(known.images):
+        raise DataError(f"{first / REFERENCE} holds no pictures.")
+    for number, (image, label) in enumerate(zip(known.images[:SAMPLES], known.truth[:SAMPLES], strict=True)):
+        with replacing(folder / f"{number}-{NOT_OF_A_NAME.sub('_', labels[label])}.png") as partial:
+            Image.fromarray(image.squeeze()).save(partial)
+
+
+def _smallest(artifacts: Path) -> Path:
+    """The file a device would be given first: the smallest one of the most accurate model."""
+    from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
+
+    folders = find_artifacts([artifacts])
+    manifests = {folder: load_manifest(folder) for folder in folders}
+    best = max(manifests, key=lambda folder: manifests[folder].files[0].parity.reference_accuracy or 0.0)
+    return best / min(manifests[best].files, key=lambda record: record.size_bytes).file
+
+
+def _summarise(artifacts: Path) -> None:
+    """The table that the whole run ends in."""
+    from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
+
+    rows = []
+    for folder in find_artifacts([artifacts]):
+        manifest = load_manifest(folder)
+        for record in manifest.files:
+            parity = record.parity
+            rows.append((
+                manifest.spec.name, record.format, f"{record.size_bytes:,}", shown(parity.reference_accuracy, ".4f"),
+                shown(parity.accuracy, ".4f"), shown(parity.drop_pp, "+.2f"), f"{parity.agreement:.2%}", parity.verdict,
+            ))  # fmt: skip
+    header = ("model", "format", "bytes", "Keras accuracy", "accuracy", "drop pp", "agreement", "verdict")
+    click.echo("\n" + render(header, rows) + "\n")

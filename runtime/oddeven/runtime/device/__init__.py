@@ -1,0 +1,1 @@
+"""What runs on a device: camera, watched folder, journal, GPIO and measurements."""

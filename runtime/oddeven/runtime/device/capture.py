@@ -1,0 +1,154 @@
+"""Frames of a camera or a video, and the answers for them."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import TimeoutError as NoFrame
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.classifier import Classifier, blank
+from oddeven.runtime.errors import BlankError, DataError, extra, needing
+from oddeven.runtime.prediction import UNCERTAIN, Prediction
+from oddeven.runtime.process import quiet
+
+PICAMERA2 = "picamera2"
+APT = "sudo apt install python3-picamera2, and use a virtual environment made with --system-site-packages."
+SIZE = (640, 480)
+LOST_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The answer for one frame.
+
+    Attributes:
+        number: of the frame, from 1.
+        answer: for this frame alone.
+        steady: the label that enough frames in a row agreed on last.
+        pixels: what the model saw, uint8 of its input's shape; None for a blank frame.
+        capture_ms, prepare_ms, infer_ms: how long each stage took.
+    """
+
+    number: int
+    answer: Prediction
+    steady: str
+    pixels: Pixels | None
+    capture_ms: float
+    prepare_ms: float
+    infer_ms: float
+
+
+def default_source() -> str:
+    """The camera to take where none is named: the Pi's own through picamera2, else the first V4L2 device."""
+    return PICAMERA2 if importlib.util.find_spec(PICAMERA2) else "0"
+
+
+@contextmanager
+def open_source(source: str) -> Iterator[Iterator[Pixels]]:
+    """The frames of `source`, uint8 (height, width, 3) in RGB.
+
+    Args:
+        source: `picamera2`, the number or path of a V4L2 device, or a video file, which ends.
+
+    Raises:
+        MissingPackageError: what reads it is not installed.
+        DataError: it cannot be opened, or, while it is read, that it is lost.
+    """
+    with _picamera2() if source == PICAMERA2 else _opencv(source) as frames:
+        yield frames
+
+
+def classify_frames(classifier: Classifier, frames: Iterable[Pixels], patience: int = 1) -> Iterator[Frame]:
+    """The answers for `frames`, as they come.
+
+    Args:
+        patience: debouncing: the steady label changes when so many frames in a row agree on another.
+    """
+    steady, candidate, agreeing = UNCERTAIN, UNCERTAIN, 0
+    start = time.perf_counter()
+    for number, frame in enumerate(frames, 1):
+        captured = time.perf_counter()
+        pixels = None
+        try:
+            pixels = classifier.prepare(_toned(frame, classifier.spec.input.channels))
+            prepared = time.perf_counter()
+            answer = classifier.answer(pixels)
+        except BlankError as error:
+            prepared = time.perf_counter()
+            answer = blank(error)
+        answered = time.perf_counter()
+        agreeing = agreeing + 1 if answer.label == candidate else 1
+        candidate = answer.label
+        if agreeing >= patience:
+            steady = candidate
+        stages = (1e3 * seconds for seconds in (captured - start, prepared - captured, answered - prepared))
+        yield Frame(number, answer, steady, pixels, *stages)
+        start = time.perf_counter()
+
+
+def _toned(frame: Pixels, channels: int) -> Pixels:
+    """An RGB frame with as many channels as the model wants, by the same arithmetic as a picture file."""
+    return frame if channels == 3 else np.asarray(Image.fromarray(frame).convert("L"))
+
+
+@contextmanager
+def _picamera2() -> Iterator[Iterator[Pixels]]:
+    with needing("A Raspberry Pi camera", APT), quiet():
+        from picamera2 import Picamera2
+    try:
+        camera = Picamera2()
+        # Named by the order of bits in a word: in memory it is red, green, blue.
+        camera.configure(camera.create_video_configuration(main={"size": SIZE, "format": "BGR888"}))
+        camera.start()
+    except (RuntimeError, IndexError) as error:
+        raise DataError(f"picamera2 found no camera ({error}); look at the cable, and at: rpicam-hello") from error
+
+    def frames() -> Iterator[Pixels]:
+        while True:
+            try:
+                yield camera.wait(camera.capture_array("main", wait=False), timeout=LOST_SECONDS)
+            except (NoFrame, RuntimeError) as error:
+                raise DataError(f"The camera is lost: no frame for {LOST_SECONDS:g} s; look at its cable.") from error
+
+    try:
+        yield frames()
+    finally:
+        camera.close()
+
+
+@contextmanager
+def _opencv(source: str) -> Iterator[Iterator[Pixels]]:
+    with needing("A V4L2 camera or a video", extra("camera")):
+        import cv2
+    is_file = Path(source).is_file()
+    if not (is_file or source.isdecimal() or Path(source).exists()):
+        raise DataError(f"There is no camera or video {source}; cameras are listed by: v4l2-ctl --list-devices")
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # or each backend tells what it thinks
+    capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    cv2.utils.logging.setLogLevel(level)
+
+    def frames() -> Iterator[Pixels]:
+        read = True
+        while read:
+            read, frame = capture.read()
+            if read:
+                yield np.ascontiguousarray(frame[..., ::-1])
+        if not is_file:
+            raise DataError(f"The camera {source} is lost: it gives no more frames; look at its cable.")
+
+    try:
+        if not capture.isOpened():
+            raise DataError(f"{source} cannot be opened as a camera or video; another program may be using it.")
+        if not is_file:
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the frame of now, not one that waited
+        yield frames()
+    finally:
+        capture.release()

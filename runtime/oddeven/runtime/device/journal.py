@@ -1,0 +1,151 @@
+"""A file of answers, one line each, that is only ever appended to and survives a kill at any point.
+
+It is its own record of what was answered: a picture is known by its name and the time it was written. A line that a
+kill or a power cut tore is cut off when the journal is opened next, and its picture answered again.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from oddeven.runtime.errors import DataError, OutputError, UsageError, choose
+from oddeven.runtime.prediction import as_fields, as_row, header, writable
+
+if TYPE_CHECKING:
+    from oddeven.runtime.prediction import Prediction
+
+Key = tuple[str, int]  # a picture's name in its folder, and when it was written, in ns since 1970
+SUFFIXES = (".jsonl", ".csv")
+WRITTEN = "mtime_ns"
+
+
+class Journal:
+    """An open journal, of which there is one a file. Use it in a `with` statement.
+
+    Attributes:
+        done: the pictures that it holds an answer for.
+    """
+
+    def __init__(self, path: Path, labels: tuple[str, str]) -> None:
+        """Open or make the journal at `path`, JSON lines or, where its suffix is `.csv`, CSV.
+
+        Raises:
+            UsageError: the suffix is neither, another process has it open, or its columns are of other labels.
+            DataError: it holds something else than answers.
+            OutputError: it cannot be read or written.
+        """
+        choose("kind of journal", path.suffix, SUFFIXES)
+        self._path, self._labels = path, labels
+        self._columns = [*header(labels), WRITTEN]
+        self.done: set[Key] = set()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b", buffering=0)
+        except OSError as error:
+            raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
+        try:
+            self._open()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def add(self, key: Key, answer: Prediction) -> None:
+        """Append a line; it survives a kill as soon as this returns, and a power cut after `sync`.
+
+        Raises:
+            OutputError: it cannot be written; the next `Journal` of this file cuts off what was.
+        """
+        name, mtime_ns = key
+        if self._path.suffix == ".csv":
+            self._write(_csv_line([*as_row(name, answer, self._labels), mtime_ns]))
+        else:
+            self._write(json.dumps({**as_fields(name, answer), WRITTEN: mtime_ns}) + "\n")
+        self.done.add(key)
+
+    def sync(self) -> None:
+        """Bring all lines to the disk.
+
+        Raises:
+            OutputError: it does not take them.
+        """
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _open(self) -> None:
+        """Take the file for this process, mend its end, and learn what it holds."""
+        try:
+            # POSIX's lock: a process that was forked to decode pictures, and ends later, does not hold it too.
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"Another process writes to {self._path}; name another --out.") from error
+        whole = 0
+        self._file.seek(0)
+        with open(self._file.fileno(), "rb", closefd=False) as lines:  # to close the file would give up the lock
+            for number, line in enumerate(lines, 1):
+                if line.endswith(b"\n"):  # or else it was torn, and is the last
+                    self._learn(number, line.decode(errors="replace"))
+                    whole += len(line)
+        self._file.truncate(whole)
+        if self._path.suffix == ".csv" and not whole:
+            self._write(_csv_line(self._columns))
+
+    def _learn(self, number: int, line: str) -> None:
+        """Note what a line answers for, or that it cannot be one of this journal."""
+        try:
+            if self._path.suffix == ".csv":
+                row = next(csv.reader([line]))
+                if number == 1:
+                    self._check(row)
+                    return
+                name, written = row[0], row[len(self._columns) - 1]
+            else:
+                fields = json.loads(line)
+                name, written = fields["file"], fields[WRITTEN]
+            self.done.add((str(name), int(written)))
+        except (ValueError, TypeError, LookupError, StopIteration) as error:
+            raise self._foreign(number) from error
+
+    def _check(self, columns: list[str]) -> None:
+        if columns != self._columns:
+            raise UsageError(
+                f"{self._path} has the columns {', '.join(columns):.80}, this model's answers "
+                f"{', '.join(self._columns)}; name another --out."
+            )
+
+    def _foreign(self, number: int) -> DataError:
+        return DataError(f"{self._path}, line {number}, is no answer of oddeven watch; move the file away.")
+
+    def _write(self, line: str) -> None:
+        rest = line.encode()
+        try:
+            while rest:  # a disk that fills up takes a part
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(f"Cannot write {self._path}: {error.strerror or error}.")
+
+
+def _csv_line(cells: Sequence[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow([writable(str(cell)) for cell in cells])
+    return line.getvalue()

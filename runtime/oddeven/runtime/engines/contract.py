@@ -1,0 +1,70 @@
+"""What every engine is: one open model, whichever package executes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.arrays import Array
+from oddeven.runtime.engines.quantization import TensorInfo
+from oddeven.runtime.errors import ModelError, UsageError
+from oddeven.runtime.spec import ModelSpec
+
+
+class Engine(Protocol):
+    """One open model.
+
+    Attributes:
+        name: its row in `ENGINES`.
+        input, output: the model's two tensors; the first dimension of each is the batch.
+        spec: what the file says of itself, or None for a bare file.
+    """
+
+    name: str
+    input: TensorInfo
+    output: TensorInfo
+    spec: ModelSpec | None
+
+    @property
+    def version(self) -> str:
+        """Of the package behind it."""
+        ...
+
+    def invoke(self, batch: Array) -> Array:
+        """The output tensor, (N, 1), real or quantized, for `batch`, (N, H, W, C) in the input's dtype.
+
+        One call at a time.
+
+        Raises:
+            ModelError: the engine cannot compute it, most likely because the file is damaged.
+        """
+        ...
+
+    def run(self, batch: Array) -> npt.NDArray[np.float32]:
+        """Probability of label 1, float32 (N,), for `batch`, (N, H, W, C) in the input's dtype."""
+        ...
+
+    def close(self) -> None:
+        """Free the model; the engine cannot run any more."""
+        ...
+
+
+def closed() -> UsageError:
+    """The error for an engine that is used after it was closed."""
+    return UsageError("The model is closed; load it again.")
+
+
+def package_version(package: str) -> str:
+    """The version of the installed distribution of `package`, by its import name."""
+    from importlib.metadata import version  # slow to import, and rarely asked for
+
+    return version(package.replace("_", "-"))
+
+
+def failed(path: Path, package: str, what: str, error: Exception) -> ModelError:
+    """The error for a file that `package` cannot `what`, with the package's own reason."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ModelError(f"{path}: {package} {package_version(package)} cannot {what} it ({reason:.200}).")

@@ -1,0 +1,60 @@
+"""Between pixels, real values and what a model's tensors hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.arrays import Array, Pixels
+from oddeven.runtime.spec import InputSpec
+
+HALF, ROUNDING = np.float32(0.5), np.float32(1e-5)
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of a model file.
+
+    Attributes:
+        shape: -1 where any size goes.
+        dtype: NumPy's name.
+        scale, zero_point: real = scale * (q - zero_point); scale is 0 for a tensor of real values.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float = 0.0
+    zero_point: int = 0
+
+
+def encoder(info: TensorInfo, spec: InputSpec) -> Callable[[Pixels], Array]:
+    """The function from pixels, uint8 (N, H, W, C), to the input tensor's own dtype, of the same shape.
+
+    Where the quantized input is the pixel itself (uint8, and 0 and 255 stand for `spec.low` and `spec.high`),
+    that is the identity: nothing is copied or converted.
+    """
+    span = spec.high - spec.low
+    if info.scale == 0.0:
+        slope, offset = np.float32(span / 255.0), np.float32(spec.low)
+        return lambda pixels: pixels.astype(info.dtype) * slope + offset
+    gain, shift = span / 255.0 / info.scale, spec.low / info.scale + info.zero_point
+    # Half a quantization step over all 256 pixel values is the most that rounding could hide.
+    if info.dtype == "uint8" and abs(shift) < 0.5 and abs(gain - 1.0) * 255.0 + abs(shift) < 0.5:
+        return lambda pixels: pixels
+    limits = np.iinfo(info.dtype)
+    table = np.clip(np.round(np.arange(256) * gain + shift), limits.min, limits.max).astype(info.dtype)
+    return lambda pixels: table[pixels]
+
+
+def decode(q_output: Array, info: TensorInfo) -> npt.NDArray[np.float32]:
+    """Probabilities, float32 (N,), from an output tensor of shape (N, 1) or (N,), real or quantized."""
+    flat = q_output.reshape(-1)
+    if info.scale == 0.0:
+        real = flat.astype(np.float32)
+        # On 32-bit ARM a sigmoid's rounding may end a little below 0 or over 1; what is further off is no probability.
+        return np.clip(real, 0.0, 1.0, out=real, where=np.abs(real - HALF) < HALF + ROUNDING)
+    return (flat.astype(np.float32) - np.float32(info.zero_point)) * np.float32(info.scale)

@@ -1,0 +1,148 @@
+"""Engines: what executes a model file, as rows of one table.
+
+Adding one is a module with `open_model(model, threads) -> Engine`, which imports its package, and a row.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from oddeven.runtime.engines.contract import Engine, package_version
+from oddeven.runtime.engines.metadata import ModelFile, read_model
+from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError, choose, needing
+from oddeven.runtime.process import try_first
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """Where an engine's code is, what file it reads, what package it needs and how that is installed."""
+
+    module: str
+    suffix: str
+    package: str
+    install: str
+
+
+ENGINES: Mapping[str, EngineRow] = {
+    "litert": EngineRow("oddeven.runtime.engines.litert", ".tflite", "ai_edge_litert", "pip install ai-edge-litert"),
+    "tflite-runtime": EngineRow(
+        "oddeven.runtime.engines.tflite_runtime", ".tflite", "tflite_runtime", "pip install 'oddeven[tflite]'"
+    ),
+    "onnxruntime": EngineRow(
+        "oddeven.runtime.engines.onnxruntime", ".onnx", "onnxruntime", "pip install 'oddeven[onnx]'"
+    ),
+}
+AUTO = "auto"
+DTYPES = ("float32", "uint8", "int8", "int16")
+
+
+def installed(name: str) -> bool:
+    """Whether the package behind the engine `name` can be imported here."""
+    return importlib.util.find_spec(ENGINES[name].package) is not None
+
+
+def engine_version(name: str) -> str:
+    """The version of the installed package behind the engine `name`."""
+    return package_version(ENGINES[name].package)
+
+
+def select(path: Path, name: str = AUTO) -> str:
+    """The engine to open `path` with: `name` itself, or the first installed one for the file's suffix.
+
+    Raises:
+        UsageError: no engine has that name, or it reads other files.
+        ModelError: no engine reads files of that suffix.
+        MissingPackageError: none that would do is installed; the message carries the pip line.
+    """
+    fitting = [key for key, row in ENGINES.items() if row.suffix == path.suffix]
+    if not fitting:
+        known = ", ".join(sorted({row.suffix for row in ENGINES.values()}))
+        raise ModelError(f"{path}: no engine reads {path.suffix or 'files without a suffix'}; known are {known}.")
+    if name != AUTO:
+        choose("engine", name, ENGINES)
+        if name not in fitting:
+            raise UsageError(f"The engine {name} does not read {path.suffix} files; use {' or '.join(fitting)}.")
+        fitting = [name]
+    for key in fitting:
+        if installed(key):
+            return key
+    raise MissingPackageError(f"No engine for {path.name} is installed: {_how_to_install(fitting[0])}")
+
+
+def _how_to_install(name: str) -> str:
+    """The pip line for the engine `name`, or what there is instead on 32-bit ARM."""
+    row = ENGINES[name]
+    if sys.maxsize > 2**32:
+        return row.install
+    if row.suffix == ".onnx":
+        return "PyPI has no onnxruntime for 32 bits; on Debian trixie: apt install python3-onnxruntime"
+    if sys.version_info < (3, 12):
+        return "pip install tflite-runtime, with the NumPy of: apt install python3-numpy"
+    return "none exists for 32 bits and Python 3.12 or newer; use a 64-bit Raspberry Pi OS, or one with Python 3.11."
+
+
+def choose_engines(path: Path, names: Sequence[str]) -> list[str]:
+    """Those of the engines `names` that read `path`, none of them where none does; without names the first installed.
+
+    Raises:
+        UsageError, MissingPackageError, ModelError: as `select`.
+    """
+    for name in names:
+        choose("engine", name, ENGINES)
+    fitting = [name for name in names if ENGINES[name].suffix == path.suffix]
+    return [select(path, name) for name in fitting] if names else [select(path)]
+
+
+def open_engine(path: Path, name: str = AUTO, threads: int = 1) -> Engine:
+    """Open the model file `path`.
+
+    Raises:
+        UsageError, MissingPackageError: as `select`.
+        ModelError: the file is missing, damaged, not of its kind, or not a two-class image model.
+    """
+    chosen = select(path, name)
+    return open_read(read_model(path), chosen, threads)
+
+
+def open_read(model: ModelFile, name: str, threads: int) -> Engine:
+    """Open a model file that has been read with the engine `name`.
+
+    Raises:
+        ModelError: as `open_engine`.
+    """
+    row = ENGINES[name]
+    with needing(f"The engine {name}", row.install):
+        open_model = importlib.import_module(row.module).open_model
+        if not model.sealed:
+            try_first(lambda: _tried(open_model(model, threads)), model.path)
+        engine = cast(Engine, open_model(model, threads))
+    if len(engine.input.shape) != 4 or engine.output.shape[1:] not in ((), (1,)):
+        raise ModelError(
+            f"{model.path}: expected pictures (N, H, W, C) in and one probability out, "
+            f"got {engine.input.shape} in and {engine.output.shape} out."
+        )
+    for what, info in (("input", engine.input), ("output", engine.output)):
+        if info.dtype not in DTYPES or not 0.0 <= info.scale < math.inf:
+            raise ModelError(
+                f"{model.path}: its {what} is {info.dtype} in steps of {info.scale:g}; expected {', '.join(DTYPES)}."
+            )
+    if engine.spec and engine.spec.input.shape != engine.input.shape[1:]:
+        raise ModelError(
+            f"{model.path}: its spec says {engine.spec.input.shape} pictures, its tensors {engine.input.shape[1:]}."
+        )
+    return engine
+
+
+def _tried(engine: Engine) -> None:
+    """Let an engine answer for a picture and for two, as it will be asked to."""
+    for count in (1, 2):
+        engine.invoke(np.zeros((count, *(max(1, size) for size in engine.input.shape[1:])), engine.input.dtype))

@@ -1,0 +1,55 @@
+"""A small picture as text: what the model sees, in the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import cast
+
+import numpy as np
+from PIL import Image
+
+from oddeven.runtime.arrays import Pixels
+
+RAMP = np.array(list(" .:-=+*#%@"))
+COLUMNS = 80
+RESET = "\x1b[0m"
+
+
+def draw(pixels: Pixels, colour: bool | None = None) -> str:
+    """`pixels`, uint8 (height, width, 1 or 3), as lines of text, reduced where it is wider than a terminal.
+
+    Args:
+        colour: with it a character shows two pixels, one above the other, in their own tones; without it every pixel
+            is two characters of ASCII, the denser the lighter. None means colour where stdout is a terminal that
+            can show it and NO_COLOR is not set (no-color.org).
+    """
+    if colour is None:
+        colour = not os.environ.get("NO_COLOR") and _can_show_blocks()
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image = image.reduce(-(-image.width // (COLUMNS if colour else COLUMNS // 2)))
+    return _blocks(np.asarray(image.convert("RGB"))) if colour else _ascii(np.asarray(image.convert("L")))
+
+
+def _can_show_blocks() -> bool:
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return sys.stdout.isatty() and encoding == "utf8" and os.environ.get("TERM") != "dumb"
+
+
+def _blocks(rgb: Pixels) -> str:
+    """Half blocks: the upper pixel is the character's colour, the lower its ground's; an odd last row is doubled."""
+    rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, 0), (0, 0)), mode="edge")
+    return "\n".join(
+        "".join(
+            f"\x1b[38;2;{r};{g};{b};48;2;{low_r};{low_g};{low_b}m\u2580"
+            for (r, g, b), (low_r, low_g, low_b) in zip(upper, lower, strict=True)
+        )
+        + RESET
+        for upper, lower in cast("list[list[list[list[int]]]]", rgb.reshape(-1, 2, rgb.shape[1], 3).tolist())
+    )
+
+
+def _ascii(grey: Pixels) -> str:
+    """Two characters a pixel, for they are twice as high as wide."""
+    shades = RAMP[grey.astype(int) * len(RAMP) // 256]
+    return "\n".join("".join(line) for line in np.repeat(shades, 2, axis=1).tolist())

@@ -1,0 +1,1 @@
+"""Whether two models predict alike: statistics of numbers, without files or engines."""

@@ -1,0 +1,139 @@
+"""Where a parity policy comes from: the command line over `[tool.oddeven.parity]` of a TOML file over the defaults."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from oddeven.runtime.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class RoundingTolerance:
+    """Where a file of real weights may change an answer: by rounding, at the threshold, and nowhere else.
+
+    Attributes:
+        margin: the reference's probability is nearer than this to the threshold.
+        step: and moved by no more than this.
+    """
+
+    margin: float
+    step: float
+
+
+# A float32 sum differs by the order of its terms only. A float16 weight is off by 2**-11 of itself at most, so a logit
+# whose terms add up to A in absolute value is off by A * 2**-11 a layer, and a probability near one half by a quarter
+# of that. Near the threshold A is at most 24 for the shipped models; A = 32 and 4 layers give 2**-6.
+ROUNDING_TOLERANCES: Mapping[str, RoundingTolerance] = {
+    "float32": RoundingTolerance(margin=1e-4, step=1e-5),
+    "float16": RoundingTolerance(margin=2**-6, step=2**-6),
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a file is allowed.
+
+    Attributes:
+        max_drop_pp: largest drop in accuracy, in percentage points: a file whose drop is surely larger fails, and one
+            whose observed drop is larger does not pass.
+        max_upper_pp: largest upper confidence limit of the drop, in percentage points: the margin of non-inferiority.
+        min_agreement: least share of predictions that do not change, 0 to 1. Where the labels are known, a change for
+            the better is no harm and does not count, unless `count_gains`.
+        confidence: of each limit, one-sided, 0 to 1.
+        max_bytes: largest size of a file; 0 for any.
+        count_gains: whether a change for the better counts against agreement as one for the worse does.
+        ties: by precision, for files that must answer alike; any other precision falls under the limits above.
+    """
+
+    max_drop_pp: float = 0.10
+    max_upper_pp: float = 0.30
+    min_agreement: float = 0.998
+    confidence: float = 0.95
+    max_bytes: int = 0
+    count_gains: bool = False
+    ties: Mapping[str, RoundingTolerance] = field(default_factory=lambda: ROUNDING_TOLERANCES)
+
+    @property
+    def max_changed(self) -> float:
+        """Largest share of predictions that may change, 0 to 1."""
+        return 1.0 - self.min_agreement
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no file could be held to (ValueError)."""
+        if not 0.0 < self.confidence < 1.0:
+            raise ValueError(f"the confidence {self.confidence} must lie between 0 and 1.")
+        if not 0.0 <= self.min_agreement <= 1.0:
+            raise ValueError(f"the least agreement {self.min_agreement} must be a share from 0 to 1.")
+        if not 0.0 <= self.max_drop_pp <= self.max_upper_pp:
+            raise ValueError(
+                f"the allowed drop, {self.max_drop_pp} pp, must lie between 0 and its allowed upper limit, "
+                f"{self.max_upper_pp} pp."
+            )
+
+
+TABLE = "[tool.oddeven.parity]"
+SETTINGS = ("max_drop_pp", "max_upper_pp", "min_agreement", "confidence", "max_bytes", "count_gains")
+# `small` is for some tens or hundreds of pictures: it passes from 59 on without a change for the worse, 93 with one.
+BUILT_IN: Mapping[str, Policy] = {
+    "default": Policy(),
+    "small": Policy(max_drop_pp=2.0, max_upper_pp=5.0, min_agreement=0.95),
+}
+PROJECT = Path("pyproject.toml")
+
+
+def load_policy(policy_file: Path | None, **given: float | None) -> Policy:
+    """The policy that the command line and a TOML file add up to.
+
+    Args:
+        policy_file: a TOML file, or where there is none of that name, the name of a policy in `BUILT_IN`. None looks at
+            `pyproject.toml` in the working folder.
+        given: settings by their name in `Policy`; None where the command line says nothing.
+
+    Raises:
+        UsageError: the file cannot be read, or a setting is unknown, not a number or out of range.
+    """
+    name = str(policy_file)
+    base, table = Policy(), {}
+    if name in BUILT_IN and not Path(name).exists():
+        base = BUILT_IN[name]
+    else:
+        table = _read(policy_file or PROJECT, required=policy_file is not None)
+    settings = {**table, **{key: value for key, value in given.items() if value is not None}}
+    try:
+        return replace(base, **settings)
+    except ValueError as error:
+        raise UsageError(f"The parity policy cannot be: {error}") from error
+
+
+def _read(path: Path, required: bool) -> dict[str, Any]:
+    """The settings in the table of the TOML file `path`."""
+    if not required and not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(
+            f"Cannot read the policy in {path}: {error}. Give a TOML file or one of {', '.join(BUILT_IN)}."
+        ) from error
+    table = content.get("tool", {}).get("oddeven", {}).get("parity")
+    if table is None:
+        if required:
+            raise UsageError(f"{path} has no table {TABLE}.")
+        return {}
+    for key, value in table.items():
+        if key not in SETTINGS:
+            raise UsageError(f"{path}: {TABLE} has no setting {key!r}; known are {', '.join(SETTINGS)}.")
+        kind = type(getattr(Policy(), key))
+        wanted = "true or false" if kind is bool else "a number"
+        if isinstance(value, bool) != (kind is bool) or not isinstance(value, int | float):
+            raise UsageError(f"{path}: {key} in {TABLE} must be {wanted}, got {value!r}.")
+    return {key: type(getattr(Policy(), key))(value) for key, value in table.items()}

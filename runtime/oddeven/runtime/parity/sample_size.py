@@ -1,0 +1,66 @@
+"""How many images a verdict needs, and how likely a file passes on so many."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from functools import partial
+from typing import TYPE_CHECKING
+
+from oddeven.runtime.parity.check import PASS
+from oddeven.runtime.parity.statistics import at_most
+from oddeven.runtime.parity.verdict import Counts, judge
+
+if TYPE_CHECKING:
+    from oddeven.runtime.parity.policy import Policy
+
+SIZES = (*(digits * 10**power for power in range(4) for digits in range(10, 100)), 100_000)
+
+
+def chance_of_pass(count: int, lost: float, won: float, policy: Policy, labelled: bool = True) -> float:
+    """Probability that a file passes on accuracy and agreement, summed over all counts that may come.
+
+    Args:
+        count: images.
+        lost, won: true shares of the predictions that the file changes for the worse and for the better.
+        labelled: whether the labels are known.
+    """
+    if not labelled:
+        lost, won = lost + won, 0.0
+    losses, chance = _likely(count, lost), 0.0
+    for gains in _likely(count, won):
+        # With the same gains, a file passes up to some number of losses.
+        fitting = bisect_left(losses, True, key=partial(_not_passing, count, gains, policy, labelled))
+        weight = at_most(gains, count, won) - at_most(gains - 1, count, won)
+        chance += weight * at_most(losses[0] + fitting - 1, count - gains, lost / (1.0 - won))
+    return chance
+
+
+def images_needed(lost: float, won: float, policy: Policy, labelled: bool = True, power: float = 0.8) -> int | None:
+    """The number of images, to two digits, on which a file passes with the probability `power`.
+
+    Args:
+        lost, won, labelled: as for `chance_of_pass`.
+        power: one half to 1.
+
+    Returns:
+        None where 100,000 images are not enough.
+    """
+    most = SIZES[-1]
+    losses, gains = (round(lost * most), round(won * most)) if labelled else (round((lost + won) * most), 0)
+    if _not_passing(most, gains, policy, labelled, losses):  # the expected counts: it passes less than half the time
+        return None
+    found = bisect_left(SIZES, True, key=lambda count: chance_of_pass(count, lost, won, policy, labelled) >= power)
+    return SIZES[found] if found < len(SIZES) else None
+
+
+def _not_passing(count: int, gains: int, policy: Policy, labelled: bool, losses: int) -> bool:
+    changed = losses + gains
+    return changed > count or judge(Counts(count, changed, losses if labelled else None), policy).overall != PASS
+
+
+def _likely(count: int, share: float) -> range:
+    """The counts that a binomial(count, share) number has in all but one in 10**9 cases."""
+    mean = count * share
+    margin = 6.5 * math.sqrt(mean) + 12.0
+    return range(max(0, math.floor(mean - margin)), min(count, math.ceil(mean + margin)) + 1)

@@ -1,0 +1,1 @@
+"""The gate over exported files, and its reports."""

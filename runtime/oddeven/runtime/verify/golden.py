@@ -1,0 +1,141 @@
+"""Golden answers: a few pictures and what each model file answered when it was made, to check a device with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.artifacts.reference import Reference
+from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.engines.registry import ENGINES
+from oddeven.runtime.errors import ModelError
+from oddeven.runtime.files import DAMAGED, replacing
+from oddeven.runtime.spec import model_name
+
+GOLDEN_SUFFIX = ".selftest.npz"
+EACH = 4  # pictures of a label: as many at random places as near the threshold, where arithmetic shows first
+IMAGES = "images"
+# How far another CPU may be off. Eight bits: one step of the output. Quantized on the fly: one step in each of three
+# layers. Float: as the gate allows at the threshold.
+TOLERANCES: Mapping[str, float] = {
+    "int8": 1 / 255, "int16x8": 1 / 255, "dynamic": 3 / 255, "float16": 2**-6, "float32": 1e-5,
+}  # fmt: skip
+# And how far another engine may be, which rounds otherwise: a step of the sum that the sigmoid is taken of. Where that
+# keeps all the range that was seen, -50 to 50, it is 0.4 in eight bits, and the sigmoid's slope is at most a quarter.
+STEP_OF_SUM = 0.1
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What a model's files must answer.
+
+    Attributes:
+        images: uint8 (N, H, W, C).
+        answers: probability of label 1, float32 (N,), by the name of the model file.
+    """
+
+    images: Pixels
+    answers: dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far an engine is off the golden answers, and how far it may be, or why it cannot load the file."""
+
+    file: str
+    engine: str
+    largest: float
+    allowed: float
+    reason: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is within what is allowed."""
+        return not self.reason and self.largest <= self.allowed
+
+
+def choose_golden(reference: Reference, threshold: float) -> Pixels:
+    """Up to `EACH` pictures of each label nearest to the threshold, and the first `EACH` of each label."""
+    chosen: list[int] = []
+    for label in (0, 1):
+        own = np.flatnonzero(reference.truth == label)
+        nearest = own[np.argsort(np.abs(reference.probabilities[own] - threshold), kind="stable")]
+        chosen += [*nearest[:EACH].tolist(), *own[:EACH].tolist()]
+    return reference.images[sorted(set(chosen))]
+
+
+def golden_path(model: Path) -> Path:
+    """Where the golden answers of the model file `model` lie: beside it."""
+    return model.with_name(model_name(model) + GOLDEN_SUFFIX)
+
+
+def save_golden(golden: Golden, path: Path) -> None:
+    """Write `golden` as a compressed `.npz`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with replacing(path) as partial, partial.open("wb") as file:
+        arrays: dict[str, Any] = {IMAGES: golden.images, **golden.answers}
+        np.savez_compressed(file, **arrays)
+
+
+def load_golden(path: Path) -> Golden:
+    """Read what `save` wrote; pickled arrays are refused.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            golden = Golden(file[IMAGES], {name: file[name] for name in file.files if name != IMAGES})
+        _check(golden)
+    except DAMAGED as error:
+        raise ModelError(f"{path} holds no golden answers ({error}); export the model again.") from error
+    return golden
+
+
+def _check(golden: Golden) -> None:
+    """Refuse what cannot be images and their probabilities (ValueError)."""
+    images = golden.images
+    if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
+        raise ValueError(f"its images are {images.dtype} {images.shape}")
+    for name, answers in golden.answers.items():
+        if answers.dtype != np.float32 or answers.shape != images.shape[:1]:
+            raise ValueError(f"the answers of {name} are {answers.dtype} {answers.shape}")
+        if not ((answers >= 0) & (answers <= 1)).all():
+            raise ValueError(f"the answers of {name} are no probabilities")
+
+
+def check_golden(model: Path, engine: str) -> Outcome:
+    """Let `engine` answer for the golden pictures with the file `model`.
+
+    Raises:
+        MissingPackageError: the engine is not installed.
+        ModelError: there are no golden answers for the file.
+    """
+    golden = load_golden(golden_path(model))
+    if model.name not in golden.answers:
+        raise ModelError(f"{golden_path(model)} knows nothing of {model.name}; export the model again.")
+    try:
+        classifier = Classifier.load(model, engine)
+    except ModelError as error:
+        return Outcome(str(model), engine, 0.0, 0.0, str(error))
+    with classifier:
+        if classifier.spec.input.shape != golden.images.shape[1:]:
+            raise ModelError(
+                f"{golden_path(model)} holds images of shape {golden.images.shape[1:]}, {model} takes "
+                f"{classifier.spec.input.shape}; export the model again."
+            )
+        off = np.abs(classifier.probabilities(golden.images) - golden.answers[model.name])
+        allowed = TOLERANCES[classifier.spec.precision]
+        first = next(name for name, row in ENGINES.items() if row.suffix == model.suffix)
+        if classifier.engine.name != first and not classifier.spec.precision.startswith("float"):
+            allowed = STEP_OF_SUM
+        return Outcome(str(model), classifier.engine.name, float(off.max()), allowed * (1 + 1e-5))

@@ -1,0 +1,1 @@
+"""A report as HTML, Markdown, JUnit and GitHub annotations."""

@@ -1,0 +1,1 @@
+"""Datasets, from files to the input pipeline."""

@@ -1,0 +1,85 @@
+"""Training batches as a tf.data pipeline whose every random choice follows from (seed, epoch, step) alone.
+
+That is what lets a killed run go on where it stopped and still end where an unbroken one would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from oddeven.runtime.spec import InputSpec
+from oddeven.train.data.augment import Affine, distort
+from oddeven.train.data.dataset import Split
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Batches in an epoch over `count` pictures; the last one may be smaller."""
+    return math.ceil(count / batch_size)
+
+
+def input_pipeline(
+    split: Split, spec: InputSpec, batch_size: int, augmentation: Affine | None, seed: int, epochs: range
+) -> Any:
+    """A tf.data.Dataset of (images float32 (B, H, W, C) in the spec's value range, labels float32 (B, 1)).
+
+    It runs through `epochs` one after the other, each in an order of its own.
+    """
+    import tensorflow as tf
+
+    take = _taker(split, spec)
+
+    def batch(epoch: Any, step: Any, chosen: Any) -> tuple[Any, Any]:
+        x, y = take(chosen)
+        if augmentation is not None:
+            x = distort(x, augmentation, tf.stack([_mix(seed, epoch), tf.cast(step, tf.int32)]))
+        return x, y
+
+    def one_epoch(epoch: Any) -> Any:
+        key = tf.stack([_mix(seed, epoch), tf.constant(-1, tf.int32)])
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed=key)
+        batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
+        return batches.map(
+            lambda step, chosen: batch(epoch, step, chosen),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
+    return numbers.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+
+
+def in_order(split: Split, spec: InputSpec, batch_size: int) -> Any:
+    """A tf.data.Dataset of the whole split once, as `feed` gives it, neither mixed nor distorted."""
+    import tensorflow as tf
+
+    numbers = tf.data.Dataset.range(len(split), output_type=tf.int32).batch(batch_size)
+    return numbers.map(_taker(split, spec), num_parallel_calls=2, deterministic=True).prefetch(1)
+
+
+def _taker(split: Split, spec: InputSpec) -> Callable[[Any], tuple[Any, Any]]:
+    """The function from numbers, int32 (B,), to those pictures and their labels; only they are read into memory."""
+    import tensorflow as tf
+
+    labels = tf.constant(split.labels[:, None], tf.float32)
+
+    def take(chosen: Any) -> tuple[Any, Any]:
+        pixels = tf.numpy_function(split.images.__getitem__, [chosen], tf.uint8)
+        return to_real(tf.cast(tf.ensure_shape(pixels, [None, *spec.shape]), tf.float32), spec), tf.gather(
+            labels, chosen
+        )
+
+    return take
+
+
+def to_real(pixels: Any, spec: InputSpec) -> Any:
+    """Pixels 0 to 255 (float32) as the real values the spec gives them."""
+    return pixels * ((spec.high - spec.low) / 255.0) + spec.low
+
+
+def _mix(seed: int, epoch: Any) -> Any:
+    """One int32 for the pair; the multiplier (2**32 over the golden ratio) keeps neighbouring seeds apart."""
+    import tensorflow as tf
+
+    return tf.cast((tf.cast(epoch, tf.int64) + seed * 2_654_435_769) % 2_147_483_647, tf.int32)
