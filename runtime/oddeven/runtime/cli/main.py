@@ -13,7 +13,8 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import click
 
@@ -36,6 +37,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "bench": ("oddeven.runtime.cli.bench", "Measure a model on this machine."),
     "info": ("oddeven.runtime.cli.info", "Show what a model file is, or what is installed here."),
 }
+PROJECT = Path("pyproject.toml")
+PARITY = "parity"  # a table that `oddeven.runtime.parity.policy` reads
 INTERRUPTED = 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only writing can meet
 
@@ -53,6 +56,15 @@ class LazyGroup(click.Group):
             return None
         return cast(click.Command, importlib.import_module(COMMANDS[name][0]).command)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand; its defaults are those of the project in the working folder."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and command:
+            ctx.default_map = {name: project_defaults(name, command)}
+        return name, command, rest
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in `--help`, from the table alone."""
         with formatter.section("Commands"):
@@ -67,6 +79,52 @@ def cli() -> None:
     Exit codes: 0 well; 1 the accuracy gate did not pass; 2 wrong usage; 3 a package is missing; 4 a model or
     artifact is broken; 5 images, data or camera are unusable; 6 a result could not be written; 130 stopped by Ctrl-C.
     """
+
+
+def project_defaults(name: str, command: click.Command) -> dict[str, Any]:
+    """What `[tool.oddeven.<name>]` of ./pyproject.toml says of the options of `command`, by click's parameter names.
+
+    A key is an option's long name without the leading dashes, such as `max-bad` or `max_bad`.
+
+    Raises:
+        UsageError: the file is not TOML, or it names a table or an option that does not exist.
+    """
+    options = {
+        flag.removeprefix("--"): option
+        for option in command.params
+        if isinstance(option, click.Option)
+        for flag in option.opts
+        if flag.startswith("--")
+    }
+    defaults: dict[str, Any] = {}
+    for key, value in _project_tables().get(name, {}).items():
+        option = options.get(key.replace("_", "-"))
+        if option is None:
+            raise UsageError(f"{PROJECT}: [tool.oddeven.{name}] has no option {key!r}; known are {', '.join(options)}.")
+        if option.is_flag and not option.is_bool_flag:  # `--json` and `--csv` are two values of one parameter
+            defaults[str(option.name)] = option.flag_value if value else None
+        else:
+            defaults[str(option.name)] = [value] if option.multiple and not isinstance(value, list) else value
+    return defaults
+
+
+def _project_tables() -> dict[str, Any]:
+    """The tables below `[tool.oddeven]` of ./pyproject.toml, by name."""
+    if not PROJECT.is_file() or b"oddeven" not in (content := PROJECT.read_bytes()):
+        return {}
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        tables = tomllib.loads(content.decode()).get("tool", {}).get("oddeven", {})
+    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError
+        raise UsageError(f"Cannot read {PROJECT}: {error}.") from error
+    known = (*COMMANDS, PARITY)
+    for name, table in tables.items():
+        if name not in known or not isinstance(table, dict):
+            raise UsageError(f"{PROJECT}: [tool.oddeven] has no table {name!r}; known are {', '.join(known)}.")
+    return cast("dict[str, Any]", tables)
 
 
 def main() -> None:

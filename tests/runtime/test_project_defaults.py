@@ -1,0 +1,55 @@
+"""`[tool.oddeven.<command>]` of ./pyproject.toml: the defaults of a command's options."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def project(tmp_path, run):
+    """A command in a folder with that pyproject.toml."""
+
+    def command(text, *arguments):
+        (tmp_path / "pyproject.toml").write_text(text)
+        return run(*arguments, cwd=tmp_path)
+
+    return command
+
+
+def test_a_table_gives_defaults_and_the_command_line_wins(project, digit):
+    text = "[tool.oddeven.predict]\nmodel = 'mlp'\nmin_confidence = 1.0\njson = true\n"
+    answer = json.loads(project(text, "predict", digit).stdout)
+    assert (answer["file"], answer["label"]) == (str(digit), "uncertain")
+    answer = json.loads(project(text, "predict", digit, "--min-confidence", "0").stdout)
+    assert answer["label"] == "odd"
+    assert project(text, "predict", digit, "--csv").stdout.startswith("file,label,")
+
+
+def test_an_option_that_may_be_repeated_takes_one_value_or_a_list(project, tmp_path, digit):
+    for value in ("'odd'", "['odd']"):
+        done = project(f"[tool.oddeven.watch]\non-label = {value}\n", "watch", tmp_path)
+        assert (done.returncode, "expected LABEL=PIN" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_project_without_the_table_changes_nothing(project):
+    for text in ("[project]\nname = 'x'\n", "[tool.oddeven.parity]\nmax_drop_pp = 0.1\n", "not toml ["):
+        assert project(text, "info").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[tool.oddeven.info]\nmodel = 'mlp'\n", "[tool.oddeven.info] has no option 'model'; known are json."),
+        ("[tool.oddeven.infos]\njson = true\n", "[tool.oddeven] has no table 'infos'; known are train, export"),
+        ("[tool.oddeven]\njson = true\n", "[tool.oddeven] has no table 'json'"),
+        ("[tool.oddeven.info\n", "Cannot read pyproject.toml"),
+        ("[tool.oddeven.info]\njson = 'perhaps'\n", "'perhaps' is not a valid boolean"),
+    ],
+)
+def test_what_is_not_an_option_is_refused(project, text, says):
+    done = project(text, "info")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
