@@ -23,13 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from oddeven.export import keras_model, sigmoid, tflite
-from oddeven.export.calibration import DEFAULT_SIZE, draw_calibration, real
+from oddeven.export.calibration import DEFAULT_SIZE, draw_calibration
 from oddeven.export.conversion import Conversion
 from oddeven.export.formats import FORMATS
 from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.latency import median_us
 from oddeven.runtime.engines.saturation import overflows
+from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.parity.compare import Parity
 from oddeven.runtime.parity.policy import Policy
 from oddeven.runtime.table import render, shown
@@ -63,7 +64,7 @@ def variants(data: Dataset, hardest: npt.NDArray[np.float32]) -> Iterator[list[V
         yield [Variant(name, "**as exported**")]
     for name in ("tflite-int8", "onnx-int8"):
         for size in SIZES:
-            draws = [real(draw_calibration(data, size, seed)[0], data.input) for seed in SEEDS]
+            draws = [to_float(draw_calibration(data, size, seed)[0], data.input) for seed in SEEDS]
             yield [
                 Variant(name, f"{size} pictures, worst of {len(SEEDS)} draws", partial(replace, calibration=pictures))
                 for pictures in draws
@@ -167,7 +168,7 @@ def measured(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
     network, spec = keras_model.load(ROOT / "train" / "models" / f"{model}.keras")
 
     def answers(split: Split) -> npt.NDArray[np.float32]:
-        found = network.predict(real(split.images, data.input), batch_size=1000, verbose=0)
+        found = network.predict(to_float(split.images, data.input), batch_size=1000, verbose=0)
         return np.asarray(found[:, 0], np.float32)
 
     validation, test = (
@@ -175,8 +176,8 @@ def measured(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
         for split in (data.validation, data.test)
     )
     nearest = np.argsort(np.abs(answers(data.train) - 0.5), kind="stable")[:DEFAULT_SIZE]
-    defaults = Conversion(network, spec, real(draw_calibration(data)[0], data.input))
-    for group in variants(data, real(data.train.images[nearest], data.input)):
+    defaults = Conversion(network, spec, to_float(draw_calibration(data)[0], data.input))
+    for group in variants(data, to_float(data.train.images[nearest], data.input)):
         found = [judge(variant, defaults, validation, test) for variant in group]
         before, after = min(found, key=lambda pair: pair[1].agreement)
         yield (
@@ -214,9 +215,9 @@ def elsewhere(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
     keras.backend.clear_session()
     network, spec = keras_model.load(ROOT / "train" / "models" / f"{model}.keras")
     test = data.test.take(slice(ELSEWHERE))
-    pixels = real(test.images, data.input)
+    pixels = to_float(test.images, data.input)
     truth = network.predict(pixels, batch_size=1000, verbose=0)[:, 0]
-    source = Conversion(network, spec, real(draw_calibration(data)[0], data.input))
+    source = Conversion(network, spec, to_float(draw_calibration(data)[0], data.input))
     with tempfile.TemporaryDirectory() as scratch:
         paths = {}
         for number, variant in enumerate(PORTABLE):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import sha256
-from oddeven.runtime.spec import Calibration, InputSpec
+from oddeven.runtime.spec import Calibration
 from oddeven.train.data.dataset import Dataset, Split
 
 DEFAULT_SIZE = 500
@@ -40,12 +40,6 @@ def draw_calibration(dataset: Dataset, size: int = DEFAULT_SIZE, seed: int = 0) 
     images = train.images[random.permutation(np.concatenate(chosen))]
     source = f"{dataset.name} training split"
     return images, Calibration(source, sha256(images.tobytes()), size, counts, seed)
-
-
-def real(pixels: Pixels, taken: InputSpec) -> npt.NDArray[np.float32]:
-    """uint8 `pixels` as the real values that a model which takes `taken` was trained on."""
-    span = np.float32((taken.high - taken.low) / 255.0)
-    return pixels.astype(np.float32) * span + np.float32(taken.low)
 
 
 def disjoint_draws(dataset: Dataset, size: int, seed: int) -> tuple[Pixels, Pixels]:

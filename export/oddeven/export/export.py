@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oddeven.export import keras_model
-from oddeven.export.calibration import DEFAULT_SIZE, check_calibration, disjoint_draws, draw_calibration, real
+from oddeven.export.calibration import DEFAULT_SIZE, check_calibration, disjoint_draws, draw_calibration
 from oddeven.export.conversion import Conversion
 from oddeven.export.diagnosis import explain_failure
 from oddeven.export.formats import DEFAULTS, FORMATS, Format
@@ -25,6 +25,7 @@ from oddeven.runtime.artifacts.reference import REFERENCE, VALIDATION, Reference
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_features
 from oddeven.runtime.files import sha256, write
+from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.parity.policy import Policy
 from oddeven.runtime.parity.thresholds import ThresholdRule
@@ -115,7 +116,7 @@ def export(
     pictures, record = draw_calibration(dataset, _size(settings, dataset), settings.calibration_seed)
     for warning in check_calibration(pictures, record, dataset):
         warn(warning)
-    source = Conversion(model, spec, real(pictures, spec.input), settings.float_io, settings.full_range)
+    source = Conversion(model, spec, to_float(pictures, spec.input), settings.float_io, settings.full_range)
     golden = Golden(choose_golden(truth, spec.threshold), {})
     made = []
     for name in settings.formats:
@@ -169,7 +170,7 @@ def _check(
 def _reference(model: Any, spec: ModelSpec, split: Split) -> Reference:
     """What the Keras model answers for a split."""
     parts = [
-        model.predict(real(split.images[start : start + BATCH], spec.input), batch_size=BATCH, verbose=0)
+        model.predict(to_float(split.images[start : start + BATCH], spec.input), batch_size=BATCH, verbose=0)
         for start in range(0, len(split), BATCH)
     ]
     p = np.concatenate(parts)[:, 0]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from oddeven.export.calibration import real
 from oddeven.export.conversion import Conversion
 from oddeven.export.formats import FORMATS
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.verify.report import Stability
 
 
@@ -28,7 +28,7 @@ def check_stability(source: Conversion, name: str, draws: tuple[Pixels, Pixels],
     row, answers = FORMATS[name], []
     spec = dataclasses.replace(source.spec, precision=row.precision)
     for draw in draws:
-        content = row.convert(dataclasses.replace(source, spec=spec, calibration=real(draw, spec.input)))
+        content = row.convert(dataclasses.replace(source, spec=spec, calibration=to_float(draw, spec.input)))
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / row.file_name(spec.name)
             path.write_bytes(content)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.arrays import Array, Pixels
+from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.spec import InputSpec
 
 HALF, ROUNDING = np.float32(0.5), np.float32(1e-5)
@@ -37,11 +39,9 @@ def encoder(info: TensorInfo, spec: InputSpec) -> Callable[[Pixels], Array]:
     Where the quantized input is the pixel itself (uint8, and 0 and 255 stand for `spec.low` and `spec.high`),
     that is the identity: nothing is copied or converted.
     """
-    span = spec.high - spec.low
     if info.scale == 0.0:
-        slope, offset = np.float32(span / 255.0), np.float32(spec.low)
-        return lambda pixels: pixels.astype(info.dtype) * slope + offset
-    gain, shift = span / 255.0 / info.scale, spec.low / info.scale + info.zero_point
+        return partial(to_float, spec=spec)
+    gain, shift = (spec.high - spec.low) / 255.0 / info.scale, spec.low / info.scale + info.zero_point
     # Half a quantization step over all 256 pixel values is the most that rounding could hide.
     if info.dtype == "uint8" and abs(shift) < 0.5 and abs(gain - 1.0) * 255.0 + abs(shift) < 0.5:
         return lambda pixels: pixels

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from oddeven.runtime.arrays import Pixels
@@ -17,7 +18,7 @@ from oddeven.runtime.images.foreground import Floats, find_foreground, middle
 from oddeven.runtime.images.ready import plain
 from oddeven.runtime.spec import InputSpec
 
-__all__ = ["INVERSIONS", "PREPROCESSINGS", "prepare", "read"]
+__all__ = ["INVERSIONS", "PREPROCESSINGS", "prepare", "read", "to_float"]
 
 INVERSIONS = ("auto", "yes", "no")
 STROKE_PART = 20 / 28  # of the picture's shorter side: what MNIST's strokes fill
@@ -38,6 +39,14 @@ def prepare(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixels:
         choose("inversion", invert, INVERSIONS)
         choose("preprocessing", spec.preprocessing, PREPROCESSINGS)
     return PREPROCESSINGS[spec.preprocessing](pixels, spec, invert)
+
+
+def to_float(pixels: Pixels, spec: InputSpec) -> npt.NDArray[np.float32]:
+    """uint8 pixels as the float32 values that the model was trained on: 0 is `spec.low`, 255 is `spec.high`."""
+    values = pixels.astype(np.float32)
+    values *= (spec.high - spec.low) / 255.0
+    values += spec.low
+    return values
 
 
 def raw(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixels:

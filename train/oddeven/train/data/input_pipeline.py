@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.augment import Affine, distort
 from oddeven.train.data.dataset import Split
@@ -65,17 +66,10 @@ def _taker(split: Split, spec: InputSpec) -> Callable[[Any], tuple[Any, Any]]:
     labels = tf.constant(split.labels[:, None], tf.float32)
 
     def take(chosen: Any) -> tuple[Any, Any]:
-        pixels = tf.numpy_function(split.images.__getitem__, [chosen], tf.uint8)
-        return to_real(tf.cast(tf.ensure_shape(pixels, [None, *spec.shape]), tf.float32), spec), tf.gather(
-            labels, chosen
-        )
+        x = tf.numpy_function(lambda numbers: to_float(split.images[numbers], spec), [chosen], tf.float32)
+        return tf.ensure_shape(x, [None, *spec.shape]), tf.gather(labels, chosen)
 
     return take
-
-
-def to_real(pixels: Any, spec: InputSpec) -> Any:
-    """Pixels 0 to 255 (float32) as the real values the spec gives them."""
-    return pixels * ((spec.high - spec.low) / 255.0) + spec.low
 
 
 def _mix(seed: int, epoch: Any) -> Any:
