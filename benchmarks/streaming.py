@@ -22,7 +22,7 @@ from oddeven.runtime.spec import InputSpec
 from oddeven.runtime.table import render
 from oddeven.train.data.augment import PHOTO
 from oddeven.train.data.dataset import Split
-from oddeven.train.data.input_pipeline import input_pipeline
+from oddeven.train.data.input_pipeline import training_batches
 
 SPEC = InputSpec(64, 64, 3)
 BATCH, EPOCHS, STRETCH = 256, 2, 10_000
@@ -35,7 +35,7 @@ def measure(path: Path, kept: str, augmentation: str) -> str:
         images = np.array(images)
     count = len(images)
     split = Split(images, np.zeros(count, np.uint8), np.zeros(count, np.str_), np.arange(count))
-    batches = input_pipeline(split, SPEC, BATCH, PHOTO if augmentation == "photo" else None, 0, range(EPOCHS))
+    batches = training_batches(split, SPEC, BATCH, PHOTO if augmentation == "photo" else None, 0, range(EPOCHS))
     for _ in batches.take(8):
         pass
     wall, cpu = time.perf_counter(), time.process_time()

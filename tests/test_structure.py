@@ -34,7 +34,7 @@ ROOMS = {
 TOP = {"arrays", "errors", "files", "markup", "prediction", "process", "schema", "spec", "table"}
 # What training may take: plain data, and the functions that decode and prepare images as the device does.
 FOR_TRAINING = TOP - {"prediction"} | {"engines.metadata", "images", "parity.thresholds"}
-HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "rich", "scipy")
+HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "rich", "scipy", "sklearn")
 
 
 def modules_of(part):

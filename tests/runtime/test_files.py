@@ -88,7 +88,8 @@ import keras, numpy as np
 from PIL import Image
 from oddeven.runtime.errors import OutputError
 from oddeven.runtime.spec import Provenance
-from oddeven.train import checkpoint, plots
+from oddeven.train import plots
+from oddeven.train.checkpoint import save_checkpoint
 
 model = keras.Sequential([keras.Input((99,)), keras.layers.Dense(99)])
 noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
@@ -104,7 +105,7 @@ def savez(name):
 
 writers = {
     "a.json": lambda name: write(path, "x" * 4000), "a.npz": savez, "a.png": save, "a.weights.h5": save,
-    "a.keras": lambda name: checkpoint.save(path, model, history, Provenance("", "", "", 1, 0, {})),
+    "a.keras": lambda name: save_checkpoint(path, model, history, Provenance("", "", "", 1, 0, {})),
     "curves.png": lambda name: plots.curves(history, "x", path),
 }
 # A process that may write no larger file meets what a full disk does to one.

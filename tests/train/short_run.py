@@ -1,4 +1,4 @@
-"""A training run on few pictures, as a process that a test can kill: `short_run.py FOLDER EPOCHS`."""
+"""A training run on few images, as a process that a test can kill: `short_run.py FOLDER EPOCHS`."""
 
 import dataclasses
 import sys

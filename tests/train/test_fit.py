@@ -17,7 +17,7 @@ import pytest
 
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.files import alone_in
-from oddeven.train import checkpoint
+from oddeven.train.checkpoint import ENTRY, restore_checkpoint
 
 SCRIPT = Path(__file__).with_name("short_run.py")
 EPOCHS = 4
@@ -35,7 +35,7 @@ def weights(folder):
 
 def epochs_saved(path):
     with zipfile.ZipFile(path) as archive:
-        return len(json.loads(archive.read(checkpoint.ENTRY))["history"]["loss"])
+        return len(json.loads(archive.read(ENTRY))["history"]["loss"])
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +61,12 @@ def test_a_killed_run_resumes_and_ends_bit_for_bit_like_an_unbroken_one(unbroken
     again = start(tmp_path)
     _, errors = again.communicate(timeout=180)
     assert again.returncode == 0, errors
-    assert "resuming behind epoch" in errors
+    assert "resuming after epoch" in errors
     assert weights(tmp_path) == weights(unbroken)
     assert not saved.exists()
 
 
-def test_the_saved_model_carries_its_spec_and_answers_as_its_history_says(unbroken, raw):
+def test_the_saved_model_carries_its_spec_and_predicts_as_its_history_says(unbroken, raw):
     import keras
 
     path = unbroken / "deep_cnn.keras"
@@ -113,14 +113,14 @@ def test_a_damaged_checkpoint_is_not_resumed(tmp_path):
     path = tmp_path / ".checkpoint.keras"
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w") as archive:
-        archive.writestr(checkpoint.ENTRY, json.dumps([1]))
+        archive.writestr(ENTRY, json.dumps([1]))
     for content in (b"", b"PK\x03\x04 not really", whole.getvalue()):
         path.write_bytes(content)
-        assert checkpoint.restore(path, None, None) is None
-    assert checkpoint.restore(tmp_path / "absent.keras", None, None) is None
+        assert restore_checkpoint(path, None, None) is None
+    assert restore_checkpoint(tmp_path / "absent.keras", None, None) is None
 
 
-def test_quick_says_loudly_what_it_is_and_draws_every_picture(run, tmp_path):
+def test_quick_says_loudly_what_it_is_and_draws_every_plot(run, tmp_path):
     done = run("train", "mlp", "cnn", "--quick", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "SMOKE RUN" in done.stderr
@@ -136,9 +136,9 @@ def test_quick_says_loudly_what_it_is_and_draws_every_picture(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["resnet"], "known are mlp, cnn, deep_cnn"),
-        (["--recipe", "slow"], "known are classic, fast, best"),
-        (["--dataset", "cifar"], "known are mnist"),
+        (["resnet"], "'resnet' is not one of 'mlp', 'cnn', 'deep_cnn'"),
+        (["--recipe", "slow"], "'slow' is not one of 'classic', 'fast', 'best'"),
+        (["--dataset", "cifar"], "'cifar' is not"),
         (["--quick", "--epochs", "3"], "leave out --epochs"),
     ],
 )

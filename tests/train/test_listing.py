@@ -1,4 +1,4 @@
-"""What a folder or a CSV says of its pictures, and every way in which it may be wrong."""
+"""What an image folder or a CSV file lists, and every way in which it may be wrong."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_splits_above_the_labels(tmp_path):
         s for s in ("test", "train", "val") for _ in range(2 * LEAST)
     ]
     touch(tmp_path / "extra" / "a")
-    with pytest.raises(DataError, match="'extra' is none of"):
+    with pytest.raises(DataError, match="'extra' is not one of"):
         read_listing(tmp_path)
 
 
@@ -73,10 +73,10 @@ def test_odd_file_names_are_only_names(tmp_path, name):
     [
         ({"a": LEAST}, r"1 labels \('a'\); expected two"),
         ({"a": LEAST, "b": LEAST, "c": LEAST}, r"3 labels \('a', 'b', 'c'\)"),
-        ({"a": LEAST, "b": 4}, "4 pictures of 'b'; at least 25"),
-        ({"a": LEAST, "A": LEAST}, "'A' and 'a' .* differ only in case"),
+        ({"a": LEAST, "b": 4}, "4 images of 'b'; at least 25"),
+        ({"a": LEAST, "A": LEAST}, r"differ only in case \('A', 'a'\)"),
         ({"a": LEAST, "b\nc": LEAST}, r"'b\\nc' .* cannot be a label"),
-        ({"a": LEAST, "b": 0}, "b' holds no picture"),
+        ({"a": LEAST, "b": 0}, "b' holds no image"),
         ({}, "0 labels"),
     ],
 )

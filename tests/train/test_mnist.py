@@ -64,7 +64,7 @@ def test_without_the_file_keras_delivers_and_is_verified_too(tmp_path, raw, monk
     monkeypatch.setattr(keras_mnist, "load_data", lambda: pairs)
     assert mnist.load_mnist(tmp_path / "absent.npz").sha256 == mnist.load_mnist().sha256
     monkeypatch.setattr(keras_mnist, "load_data", lambda: (pairs[0], pairs[0]))
-    with pytest.raises(DataError, match=r"Keras's mnist\.load_data"):
+    with pytest.raises(DataError, match=r"Keras mnist\.load_data"):
         mnist.load_mnist(tmp_path / "absent.npz")
 
 

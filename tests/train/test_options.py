@@ -1,78 +1,113 @@
-"""What `oddeven train` makes of its options for picture sets, and what it refuses."""
+"""What `oddeven train` makes of its options, and what it refuses."""
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
+import click
 import numpy as np
 import pytest
 
 from oddeven.runtime.errors import UsageError
 from oddeven.runtime.parity.thresholds import by_cost, by_f1
 from oddeven.runtime.spec import InputSpec
-from oddeven.train.data.dataset import ImageSource
-from oddeven.train.options import PICTURES, TRAINING, read
-from oddeven.train.recipes import RECIPES, scaled
-
-NOTHING = {name.split("/")[0].strip("-").replace("-", "_"): None for name in (*PICTURES, *TRAINING)}
-
-
-def given(**values):
-    return read(NOTHING | values)
+from oddeven.train.data.dataset import Dataset, ImageSource, Split
+from oddeven.train.options import TrainOptions
+from oddeven.train.recipes import LIGHT, RECIPES, WIDE, scaled
+from oddeven.train.train_command import command
 
 
-def test_a_set_needs_no_more_than_its_place(tmp_path):
-    source, _ = given(data=tmp_path)
-    assert source == ImageSource(str(tmp_path), InputSpec(64, 64, 3))
+def given(*arguments):
+    """The options that a command line gives."""
+    values = command.make_context("train", [str(argument) for argument in arguments]).params
+    return TrainOptions(**{field.name: values[field.name] for field in fields(TrainOptions)})
+
+
+def plan(*arguments, count=1000):
+    """The plan of the cnn on `count` images."""
+    images = np.broadcast_to(np.zeros((64, 64, 3), np.uint8), (count, 64, 64, 3))
+    split = Split(images, np.zeros(count, np.uint8), np.zeros(count, np.str_), np.arange(count))
+    data = Dataset("parts", "", ("bad", "good"), InputSpec(64, 64, 3), split, split, split)
+    (only,) = given(*arguments).plans(["cnn"], data)
+    return only
+
+
+def test_a_folder_needs_no_more_than_its_path(tmp_path):
+    assert given("--data", tmp_path).source() == ImageSource(str(tmp_path), InputSpec(64, 64, 3))
+    assert given().source() is None
 
 
 def test_every_option_arrives(tmp_path):
-    source, choices = given(
-        data=tmp_path, positive="good", channels="1", image_size="48x64", fit="fit-longest", max_bad=3, split_seed=5,
-        augment="none", balance=False, patience=4, threshold_by="cost", cost="fp=1,fn=5",
+    arguments = (
+        "--data", tmp_path, "--positive", "good", "--channels", 1, "--image-size", "48x64", "--fit", "fit-longest",
+        "--max-bad", 3, "--split-seed", 5, "--augment", "none", "--no-balance", "--patience", 4, "--epochs", 9,
+        "--threshold-by", "cost", "--cost", "fp=1,fn=5", "--seed", 7,
     )  # fmt: skip
-    assert source == ImageSource(str(tmp_path), InputSpec(48, 64, 1, preprocessing="fit-longest"), "good", 3, 5)
-    recipe = RECIPES["fast"]
-    assert choices.described(recipe, recipe, False) == " (augment none, patience 4, threshold by cost fp=1,fn=5)"
+    wanted = InputSpec(48, 64, 1, preprocessing="fit-longest")
+    assert given(*arguments).source() == ImageSource(str(tmp_path), wanted, "good", 3, 5)
+    made = plan(*arguments)
+    assert made.recipe_name == "fast (augment none, batch 16, patience 4, threshold by cost fp=1,fn=5)"
+    assert (made.seed, made.epochs, made.patience, made.balanced) == (7, 9, 4, False)
+    assert made.recipe == replace(scaled(RECIPES["fast"], 1000), augmentation=None)
 
 
-def test_pictures_and_mnist_have_their_own_defaults():
-    _, choices = given()
-    fast, classic = RECIPES["fast"], RECIPES["classic"]
-    assert choices.described(fast, fast, False) == ""
-    assert choices.described(fast, fast, True) == " (quick)"
-    said = choices.for_pictures(fast).described(scaled(fast, 1000), fast, False)
-    assert said == " (augment photo, batch 16, balanced)"
-    assert choices.for_pictures(classic).augment == "none"
-    assert given(balance=False)[1].for_pictures(fast).balance is False
+def test_an_image_folder_and_a_named_dataset_have_their_own_defaults(tmp_path):
+    assert plan().recipe_name == "fast"
+    assert plan("--quick").recipe_name == "fast (quick)"
+    assert (plan("--quick").epochs, len(plan("--quick", count=9000).dataset.train)) == (1, 2000)
+    assert plan("--data", tmp_path).recipe_name == "fast (augment photo, batch 16, balanced)"
+    assert plan("--data", tmp_path, "--recipe", "classic").recipe.augmentation is None
+    assert not plan("--data", tmp_path, "--no-balance").balanced
+
+
+def test_stroke_is_light_or_what_the_recipe_has():
+    recipes = {name: plan("--augment", "stroke", "--recipe", name).recipe for name in RECIPES}
+    assert {name: recipe.augmentation for name, recipe in recipes.items()} == {
+        "classic": LIGHT, "fast": LIGHT, "best": WIDE
+    }  # fmt: skip
 
 
 def test_the_threshold_is_chosen_as_asked_for():
     random = np.random.default_rng(0)
     labels = (random.random(500) < 0.3).astype(np.uint8)
     p = np.clip(random.normal(0.35 + 0.3 * labels, 0.15), 0, 1).astype(np.float32)
-    assert given()[1].threshold() is None
-    assert given(threshold_by="accuracy")[1].threshold()(p, labels) == by_cost(p, labels, 1, 1)
-    assert given(threshold_by="f1")[1].threshold()(p, labels) == by_f1(p, labels)
-    chosen = given(threshold_by="cost", cost="fp=1,fn=5")[1].threshold()(p, labels)
+    assert given().threshold_rule() is None
+    assert given("--threshold-by", "accuracy").threshold_rule()(p, labels) == by_cost(p, labels, 1, 1)
+    assert given("--threshold-by", "f1").threshold_rule()(p, labels) == by_f1(p, labels)
+    chosen = given("--threshold-by", "cost", "--cost", "fp=1,fn=5").threshold_rule()(p, labels)
     assert chosen == by_cost(p, labels, 1, 5) < by_cost(p, labels, 1, 1)
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("arguments", "says"),
     [
-        ({"positive": "good"}, "say where it lies with --data"),
-        ({"image_size": "64"}, "say where it lies with --data"),
-        ({"data": True, "image_size": "0"}, "is no size"),
-        ({"data": True, "image_size": "64x"}, "is no size"),
-        ({"data": True, "image_size": "64x0"}, "is no size"),
-        ({"threshold_by": "cost"}, "go together"),
-        ({"cost": "1:2"}, "go together"),
-        ({"threshold_by": "cost", "cost": "5"}, "is no cost"),
-        ({"threshold_by": "cost", "cost": "1:0"}, "is no cost"),
-        ({"threshold_by": "cost", "cost": "1.2.3:4"}, "is no cost"),
+        (["--data", ".", "--dataset", "mnist"], "leave out --dataset"),
+        (["--data", ".", "--image-size", "0"], "is not a size"),
+        (["--data", ".", "--image-size", "64x"], "is not a size"),
+        (["--data", ".", "--image-size", "64x0"], "is not a size"),
+        (["--threshold-by", "cost"], "go together"),
+        (["--cost", "1:2"], "go together"),
+        (["--threshold-by", "cost", "--cost", "5"], "is no"),
+        (["--threshold-by", "cost", "--cost", "1:0"], "is no"),
+        (["--threshold-by", "cost", "--cost", "1.2.3:4"], "is no"),
+        (["--quick", "--epochs", "3"], "leave out --epochs"),
     ],
 )
-def test_options_that_cannot_be(tmp_path, values, says):
-    if "data" in values:
-        values = values | {"data": tmp_path}
+def test_options_that_cannot_be(arguments, says):
+    def use():
+        given(*arguments).source()
+        plan(*arguments)
+
     with pytest.raises(UsageError, match=says):
-        given(**values)
+        use()
+
+
+@pytest.mark.parametrize("option", ["--positive=good", "--image-size=64", "--max-bad=0"])
+def test_an_option_for_own_images_without_them_is_refused(option):
+    with pytest.raises(UsageError, match=rf"{option.split('=')[0]} is about images of your own; add --data PATH"):
+        command.main([option, "--out", "absent"], standalone_mode=False)
+
+
+def test_help_shows_eight_options():
+    shown = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+    assert len(shown) <= 8

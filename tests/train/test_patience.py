@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oddeven.runtime.parity.thresholds import by_f1
-from oddeven.train import checkpoint, fit
+from oddeven.train import fit
 from oddeven.train.data.registry import load_dataset
 from oddeven.train.fit import Plan, train
 from oddeven.train.recipes import RECIPES
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 @pytest.fixture(scope="module")
 def plan():
-    """Few pictures with labels at random: the validation loss soon rises for good."""
+    """Few images with labels at random: the validation loss soon rises for good."""
     whole = load_dataset("mnist")
     labels = np.random.default_rng(0).integers(0, 2, 400).astype(np.uint8)
     few = dataclasses.replace(
@@ -33,23 +33,28 @@ def plan():
 
 
 @pytest.fixture(scope="module")
-def stopped(plan, tmp_path_factory):
-    return train(plan, tmp_path_factory.mktemp("stopped"))
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("stopped")
 
 
-def test_it_stops_and_keeps_the_best_epoch(plan, stopped):
+@pytest.fixture(scope="module")
+def stopped(plan, folder):
+    return train(plan, folder)
+
+
+def test_it_stops_and_keeps_the_best_epoch(plan, stopped, folder):
     import keras
 
     losses = stopped.history["val_loss"]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 3 < plan.epochs
     x = plan.dataset.validation.images / np.float32(255)
-    p = keras.saving.load_model(stopped.path).predict(x, verbose=0)[:, 0]
+    p = keras.saving.load_model(folder / "mlp.keras").predict(x, verbose=0)[:, 0]
     truth = plan.dataset.validation.labels
     # The same mean in another order of float32 sums.
     assert -np.log(np.where(truth, p, 1 - p)).mean() == pytest.approx(losses[best], rel=1e-4)
     assert stopped.threshold == pytest.approx(by_f1(p, truth), abs=1e-4)
-    assert sorted(path.name for path in stopped.path.parent.iterdir()) == [
+    assert sorted(path.name for path in folder.iterdir()) == [
         "curves.png", "evaluation.png", "history.json", "mistakes.png", "mlp.keras", "predictions.png"
     ]  # fmt: skip
 
@@ -66,11 +71,11 @@ def test_a_run_that_was_killed_ends_alike(plan, stopped, tmp_path, monkeypatch, 
         if len(history["loss"]) == len(stopped.history["loss"]):
             raise Killed
 
-    save = checkpoint.save
-    monkeypatch.setattr(fit.checkpoint, "save", dying_save)
+    save = fit.save_checkpoint
+    monkeypatch.setattr(fit, "save_checkpoint", dying_save)
     with pytest.raises(Killed):
         train(plan, tmp_path)
-    monkeypatch.setattr(fit.checkpoint, "save", save)
+    monkeypatch.setattr(fit, "save_checkpoint", save)
     again = train(plan, tmp_path)
     assert again.history["val_loss"] == stopped.history["val_loss"]
     assert (again.test_loss, again.threshold) == (stopped.test_loss, stopped.threshold)

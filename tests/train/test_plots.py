@@ -1,4 +1,4 @@
-"""The pictures say what the published study's say."""
+"""The plots show what the published study's show."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_curves_have_the_published_axes_and_all_four_lines(drawn, tmp_path):
     assert right.get_ylim() == (0.8, 1.0)
     lines = [list(line.get_ydata()) for axes in (left, right) for line in axes.lines]
     assert lines == [HISTORY[key] for key in ("loss", "val_loss", "accuracy", "val_accuracy")]
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.format == "PNG"
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.format == "PNG"
 
 
 def test_comparison_puts_models_side_by_side(drawn, tmp_path):
@@ -66,13 +66,13 @@ def test_the_prediction_sheet_marks_the_wrong_ones(drawn, tmp_path, data, raw):
     assert marked == [number == 2 for number in range(25)]
 
 
-def test_the_worst_mistakes_come_first_and_no_right_answer_is_shown(drawn, tmp_path, data, raw):
+def test_the_worst_mistakes_come_first_and_nothing_else_is_shown(drawn, tmp_path, data, raw):
     probabilities = (raw["y_test"] % 2).astype(np.float32)
     probabilities[[7, 2]] = [0.4, 0.1]
     plots.mistakes(data, probabilities, 0.6, tmp_path / "mistakes.png")
     assert [axes.get_title() for axes in drawn[0].axes] == [
-        "picture 60002\nodd, p = 0.100",
-        "picture 60007\nodd, p = 0.400",
+        "image 60002\nodd, p = 0.100",
+        "image 60007\nodd, p = 0.400",
     ]
 
 
@@ -97,13 +97,13 @@ def test_evaluation_draws_what_scikit_learn_computes(drawn, tmp_path, data):
     np.testing.assert_allclose(at, [tp / (tp + fn), tp / (tp + fp)])
 
 
-def test_a_dollar_sign_is_no_formula(tmp_path, data):
+def test_a_dollar_sign_does_not_begin_a_formula(tmp_path, data):
     odd = dataclasses.replace(data, labels=("$x_{$", "a$b"))
     plots.predictions(odd, np.zeros(10_000, np.float32), 0.5, tmp_path / "predictions.png")
     plots.evaluation(odd, np.zeros(10_000, np.float32), 0.5, tmp_path / "evaluation.png")
 
 
-def test_curves_of_a_hard_question_stay_on_the_page(drawn, tmp_path):
+def test_curves_of_a_hard_task_stay_on_the_axes(drawn, tmp_path):
     plots.curves({key: [0.55, 0.6] for key in HISTORY} | {"loss": [1.4, 0.7]}, "mlp", tmp_path / "curves.png")
     left, right = drawn[0].axes
     assert left.get_ylim()[1] >= 1.4

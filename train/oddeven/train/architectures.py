@@ -12,12 +12,12 @@ from oddeven.runtime.errors import UsageError, choose
 
 
 def mlp(layers: Any) -> list[Any]:
-    """Three wide layers that see the picture as one row of pixels."""
+    """Three wide layers that see the image as one row of pixels."""
     return [layers.Flatten(), *(layers.Dense(256, activation="relu") for _ in range(3))]
 
 
 def cnn(layers: Any) -> list[Any]:
-    """Two small convolutions, each halved by pooling, and one wide layer."""
+    """Two small convolutions, each followed by pooling, and one wide layer."""
     return [
         layers.Conv2D(32, 3, activation="relu"),
         layers.MaxPooling2D(2),
@@ -29,7 +29,7 @@ def cnn(layers: Any) -> list[Any]:
 
 
 def deep_cnn(layers: Any) -> list[Any]:
-    """Two pairs of convolutions with dropout behind each pair and behind the wide layer."""
+    """Two pairs of convolutions with dropout after each pair and after the wide layer."""
     return [
         layers.Conv2D(32, 3, activation="relu"),
         layers.Conv2D(32, 3, activation="relu"),
@@ -50,7 +50,7 @@ ARCHITECTURES: Mapping[str, Callable[[Any], list[Any]]] = {
     "cnn": cnn,
     "deep_cnn": deep_cnn,
 }
-LEAST_SIDE: Mapping[str, int] = {"cnn": 10, "deep_cnn": 16}  # in pixels; below it a convolution has nothing left
+LEAST_SIDE: Mapping[str, int] = {"cnn": 10, "deep_cnn": 16}  # in pixels; on less, a convolution has no output
 
 
 def build(name: str, input_shape: tuple[int, int, int]) -> Any:
@@ -60,7 +60,7 @@ def build(name: str, input_shape: tuple[int, int, int]) -> Any:
         UsageError: no architecture has that name, or the input is too small for it.
     """
     body = ARCHITECTURES[choose("architecture", name, ARCHITECTURES)]
-    check_size(name, input_shape)
+    check_input_size(name, input_shape)
     import keras
     from keras import layers
 
@@ -68,11 +68,11 @@ def build(name: str, input_shape: tuple[int, int, int]) -> Any:
     return keras.Sequential([keras.Input(input_shape, name="image"), *body(layers), head], name=name)
 
 
-def check_size(name: str, input_shape: tuple[int, int, int]) -> None:
+def check_input_size(name: str, input_shape: tuple[int, int, int]) -> None:
     """Refuse an input too small for the architecture (UsageError)."""
     height, width, _ = input_shape
     least = LEAST_SIDE.get(name, 1)
     if min(height, width) < least:
         raise UsageError(
-            f"Pictures of {height}x{width} are too small for {name}; give at least {least}x{least}, or another network."
+            f"Images of {height}x{width} are too small for {name}; give at least {least}x{least}, or another model."
         )

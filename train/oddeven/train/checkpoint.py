@@ -1,4 +1,8 @@
-"""A training run's state after an epoch, as one file: weights, optimizer, history and whose run it is."""
+"""A training run's state after an epoch, as one file: weights, optimizer, history and the run's provenance.
+
+Keras' BackupAndRestore keeps neither the history nor what early stopping has seen, does not know whose run it resumes,
+and fails on a backup that a killed process left half-written.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,10 @@ from oddeven.runtime.spec import Provenance
 ENTRY = "oddeven-run.json"
 
 History = dict[str, list[float]]
-"""One value an epoch for each measure."""
+"""One value an epoch for each metric."""
 
 
-def save(path: Path, model: Any, history: History, run: Provenance) -> None:
+def save_checkpoint(path: Path, model: Any, history: History, run: Provenance) -> None:
     """Write the state of the compiled `model` whole, or leave the file of the epoch before.
 
     Raises:
@@ -29,7 +33,7 @@ def save(path: Path, model: Any, history: History, run: Provenance) -> None:
             archive.writestr(ENTRY, json.dumps({"run": asdict(run), "history": history}))
 
 
-def restore(path: Path, model: Any, run: Provenance) -> History | None:
+def restore_checkpoint(path: Path, model: Any, run: Provenance) -> History | None:
     """Put the weights and optimizer state that `run` was left with into `model`, and return its history.
 
     None, and `model` untouched, where there is no checkpoint or it is of another run. The optimizer object of
@@ -38,18 +42,15 @@ def restore(path: Path, model: Any, run: Provenance) -> History | None:
     Args:
         path: of the checkpoint.
         model: compiled as `run` compiles it.
-        run: the run to continue.
+        run: the run to resume.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            content = json.loads(archive.read(ENTRY))
-    except DAMAGED:
-        return None
-    if not isinstance(content, dict) or content.get("run") != asdict(run):
-        return None
     import keras
 
     try:
+        with zipfile.ZipFile(path) as archive:
+            content = json.loads(archive.read(ENTRY))
+        if content["run"] != asdict(run):
+            return None
         saved = keras.saving.load_model(path)
     except (*DAMAGED, LookupError, AttributeError):
         return None

@@ -1,4 +1,4 @@
-"""Random distortion, one draw a picture, as TensorFlow operations on a whole batch."""
+"""Random augmentation, one draw an image, as TensorFlow operations on a whole batch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Affine:
-    """How far a picture may be distorted; each amount is drawn uniformly from minus to plus the bound.
+    """How far an image may be distorted; each amount is drawn uniformly from minus to plus the bound.
 
     Attributes:
         rotation_deg: in degrees.
-        log_scale: natural logarithm of the scale, for width and height apart.
-        shear: pixels of shift per pixel of distance from the centre, for both axes apart.
-        shift_px: in pixels, for both axes apart.
-        shift_share: of the picture's sides, in addition.
-        brightness: natural logarithm of the gain of values from 0 to 1, which stay within.
-        mirror: every other picture is mirrored, left to right.
-        fill_mode: what is seen beyond the picture's edge, in TensorFlow's words.
+        log_scale: natural logarithm of the scale, for width and height separately.
+        shear: pixels of shift per pixel of distance from the centre, for both axes separately.
+        shift_px: in pixels, for both axes separately.
+        shift_share: a share of the image's longer side, in addition to `shift_px`.
+        brightness: natural logarithm of the gain of values from 0 to 1, clipped to that range.
+        mirror: flip left to right with a probability of one half.
+        fill_mode: what lies beyond the image's edge, in TensorFlow's words.
     """
 
     rotation_deg: float
@@ -43,7 +43,8 @@ def distort(images: Any, bounds: Affine, seed: Any) -> Any:
 
     Args:
         images: float32 (N, height, width, channels).
-        seed: int32 (2,); equal seeds give equal pictures.
+        bounds: of the distortion.
+        seed: int32 (2,); equal seeds give equal images.
 
     Returns:
         float32 of the same shape.
@@ -77,16 +78,16 @@ def distort(images: Any, bounds: Affine, seed: Any) -> Any:
         interpolation="BILINEAR",
         fill_mode=bounds.fill_mode,
     )
-    return _photographed(moved, bounds, seed) if bounds.mirror or bounds.brightness else moved
+    return _flip_and_light(moved, bounds, seed) if bounds.mirror or bounds.brightness else moved
 
 
-def _photographed(images: Any, bounds: Affine, seed: Any) -> Any:
-    """Mirrored and lit otherwise, where `bounds` say so; arguments as `distort`."""
+def _flip_and_light(images: Any, bounds: Affine, seed: Any) -> Any:
+    """Random flip and brightness within `bounds`; arguments as `distort`."""
     import tensorflow as tf
 
-    side, light = tf.unstack(tf.random.split(tf.convert_to_tensor(seed) + 1, 2))
+    flip, light = tf.unstack(tf.random.split(tf.convert_to_tensor(seed) + 1, 2))
     one_each = [tf.shape(images)[0], 1, 1, 1]
     if bounds.mirror:
-        images = tf.where(tf.random.stateless_uniform(one_each, side) < 0.5, images[:, :, ::-1], images)
+        images = tf.where(tf.random.stateless_uniform(one_each, flip) < 0.5, images[:, :, ::-1], images)
     gain = tf.exp(tf.random.stateless_uniform(one_each, light, -bounds.brightness, bounds.brightness))
     return tf.clip_by_value(images * gain, 0.0, 1.0)

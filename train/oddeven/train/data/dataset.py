@@ -1,6 +1,6 @@
-"""What a dataset is: three splits of labelled pictures, and the input that a model of them takes.
+"""What a dataset is: three splits of labelled images, and the input that a model of them takes.
 
-A new dataset is one file with a `load` function, and one row in `DATASETS`; any two labels of photographs need
+A new dataset is a function that gives a `Dataset`, and a row in `DATASETS`. An image folder with any two labels needs
 neither, see `oddeven.train.data.image_folder`.
 """
 
@@ -12,24 +12,25 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from oddeven.runtime.arrays import Labels, Pixels
 from oddeven.runtime.spec import InputSpec
 
-SOURCE_FILE = "dataset.json"  # beside a model that was trained on a picture set
+SOURCE_FILE = "dataset.json"  # beside a model that was trained on an image folder: its ImageSource
 
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled pictures.
+    """Labelled images.
 
     Attributes:
         images: uint8 (N, height, width, channels).
         labels: uint8 (N,), 0 or 1.
-        slices: str (N,), the group each picture is reported under, such as a digit or a camera.
-        index: int64 (N,), the sample's number in the whole dataset, unique over all splits.
+        slices: str (N,), the slice each image is reported under, such as a digit or a camera.
+        index: int64 (N,), the image's number in the whole dataset, unique over all splits.
     """
 
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.uint8]
+    images: Pixels
+    labels: Labels
     slices: npt.NDArray[np.str_]
     index: npt.NDArray[np.int64]
 
@@ -37,17 +38,17 @@ class Split:
         return len(self.labels)
 
     def take(self, chosen: npt.NDArray[np.int64] | slice) -> Split:
-        """The pictures at the positions `chosen`."""
+        """The images at the positions `chosen`."""
         return Split(self.images[chosen], self.labels[chosen], self.slices[chosen], self.index[chosen])
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A two-class task: `train` fits, `validation` chooses, `test` is looked at once per final model.
+    """A two-class task: `train` fits, `validation` chooses, `test` is used once for each final model.
 
     Attributes:
-        files: of a picture set, the path of each sample by its number; otherwise none.
-        warnings: what its pictures make one doubt, one sentence each.
+        files: the path of each image by its number, for an image folder; empty for a named dataset.
+        warnings: what is suspicious about the images, one sentence each.
     """
 
     name: str
@@ -63,14 +64,14 @@ class Dataset:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Where a picture set lies and how it is read; equal sources and equal files give equal datasets.
+    """Where the images of a dataset are and how they are read; equal sources and equal files give equal datasets.
 
     Attributes:
-        path: of a folder or CSV file, see `oddeven.train.data.listing.read`.
-        input: what each picture becomes.
+        path: of an image folder or CSV file, see `oddeven.train.data.listing.read_listing`.
+        input: what each image becomes.
         positive: the label that is 1; None for the second one by name.
-        max_bad: so many pictures may be unusable.
-        seed: of the draw of validation and test pictures, where the set does not give them.
+        max_bad: the number of unusable images that is tolerated.
+        seed: for drawing validation and test images, where the folder or file does not give them.
     """
 
     path: str
@@ -80,9 +81,9 @@ class ImageSource:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what can be neither a path nor a seed (ValueError)."""
+        """Refuse a path or a seed that cannot be one (ValueError)."""
         if not self.path or "\0" in self.path:
-            raise ValueError(f"{self.path!r} is no path.")
+            raise ValueError(f"{self.path!r} is not a path.")
         if self.seed < 0:
             raise ValueError(f"the seed is {self.seed}; it must not be negative.")
 

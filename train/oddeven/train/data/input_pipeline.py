@@ -1,6 +1,6 @@
-"""Training batches as a tf.data pipeline whose every random choice follows from (seed, epoch, step) alone.
+"""Batches as a tf.data pipeline whose every random choice follows from (seed, epoch, step) alone.
 
-That is what lets a killed run go on where it stopped and still end where an unbroken one would.
+So a run that was stopped goes on where it was, and ends where an unbroken one would.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from oddeven.train.data.dataset import Split
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Batches in an epoch over `count` pictures; the last one may be smaller."""
+    """Batches in an epoch over `count` images; the last one may be smaller."""
     return math.ceil(count / batch_size)
 
 
-def input_pipeline(
+def training_batches(
     split: Split, spec: InputSpec, batch_size: int, augmentation: Affine | None, seed: int, epochs: range
 ) -> Any:
     """A tf.data.Dataset of (images float32 (B, H, W, C) in the spec's value range, labels float32 (B, 1)).
@@ -31,28 +31,25 @@ def input_pipeline(
 
     take = _taker(split, spec)
 
-    def batch(epoch: Any, step: Any, chosen: Any) -> tuple[Any, Any]:
-        x, y = take(chosen)
-        if augmentation is not None:
-            x = distort(x, augmentation, tf.stack([_mix(seed, epoch), tf.cast(step, tf.int32)]))
-        return x, y
-
     def one_epoch(epoch: Any) -> Any:
-        key = tf.stack([_mix(seed, epoch), tf.constant(-1, tf.int32)])
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed=key)
+        mixed = _mix(seed, epoch)
+
+        def batch(step: Any, chosen: Any) -> tuple[Any, Any]:
+            images, labels = take(chosen)
+            if augmentation is not None:
+                images = distort(images, augmentation, tf.stack([mixed, tf.cast(step, tf.int32)]))
+            return images, labels
+
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed=tf.stack([mixed, -1]))
         batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
-        return batches.map(
-            lambda step, chosen: batch(epoch, step, chosen),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
+        return batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
     return numbers.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
 
 
-def in_order(split: Split, spec: InputSpec, batch_size: int) -> Any:
-    """A tf.data.Dataset of the whole split once, as `feed` gives it, neither mixed nor distorted."""
+def evaluation_batches(split: Split, spec: InputSpec, batch_size: int) -> Any:
+    """A tf.data.Dataset of the whole split once, in its order and not augmented; elements as `training_batches`."""
     import tensorflow as tf
 
     numbers = tf.data.Dataset.range(len(split), output_type=tf.int32).batch(batch_size)
@@ -60,14 +57,14 @@ def in_order(split: Split, spec: InputSpec, batch_size: int) -> Any:
 
 
 def _taker(split: Split, spec: InputSpec) -> Callable[[Any], tuple[Any, Any]]:
-    """The function from numbers, int32 (B,), to those pictures and their labels; only they are read into memory."""
+    """The function from numbers, int32 (B,), to those images and their labels; only they are read into memory."""
     import tensorflow as tf
 
     labels = tf.constant(split.labels[:, None], tf.float32)
 
     def take(chosen: Any) -> tuple[Any, Any]:
-        x = tf.numpy_function(lambda numbers: to_float(split.images[numbers], spec), [chosen], tf.float32)
-        return tf.ensure_shape(x, [None, *spec.shape]), tf.gather(labels, chosen)
+        images = tf.numpy_function(lambda numbers: to_float(split.images[numbers], spec), [chosen], tf.float32)
+        return tf.ensure_shape(images, [None, *spec.shape]), tf.gather(labels, chosen)
 
     return take
 

@@ -1,33 +1,36 @@
-"""Which files make a picture set and what is said of each: from labelled folders, or from a CSV."""
+"""The images of a dataset and their labels, before any image is opened: from an image folder or from a CSV file."""
 
 from __future__ import annotations
 
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
+from oddeven.runtime.arrays import Labels
 from oddeven.runtime.errors import DataError, choose
 from oddeven.runtime.images.sources import below, folders
 
 SPLITS = ("train", "val", "test")
-COLUMNS = ("path", "label", "split", "group", "slice")
-LEAST = 25  # of a label: the training part of two such labels just suffices to calibrate a quantized model
+SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+COLUMNS = ("path", "label", "split", "group", "slice")  # the first two are required
+LEAST = 25  # images of a label: the training part of two such labels just suffices to calibrate a quantized model
 
 
 @dataclass(frozen=True)
 class Record:
-    """One picture as its set lists it.
+    """One listed image.
 
     Attributes:
         path: of the file.
         label: its name.
-        split: one of `SPLITS`, or empty where that is ours to choose.
-        group: pictures of one group never part, such as those of one workpiece; empty for none.
-        slice: what the picture is reported under.
+        split: one of `SPLITS`, or empty where we choose.
+        group: images of one group, such as those of one workpiece, stay in one split; empty for none.
+        slice: what the image is reported under.
     """
 
     path: Path
@@ -39,53 +42,56 @@ class Record:
 
 @dataclass(frozen=True)
 class Listing:
-    """A picture set before any picture is opened: its records by path, and its labels, the positive one last."""
+    """The records by path, and the two labels, the positive one last."""
 
     name: str
     records: tuple[Record, ...]
     labels: tuple[str, str]
 
+    def targets(self, numbers: Iterable[int]) -> Labels:
+        """0 or 1 for each of the records with these `numbers`."""
+        return np.array([self.records[number].label == self.labels[1] for number in numbers], np.uint8)
+
 
 def read_listing(path: Path, positive: str | None = None) -> Listing:
-    """What the folder or CSV file `path` lists.
+    """The images that the folder or CSV file `path` lists.
 
     Args:
         path: a folder with a folder for each label, or with `train`, `val` and `test` above them; or a CSV file with
-            the columns `path`, `label` and, as one likes, `split`, `group` and `slice`, its paths relative to itself.
+            the columns `path`, `label` and optionally `split`, `group` and `slice`, its paths relative to itself.
         positive: the label that is 1; by default the second one by name.
 
     Raises:
-        DataError: there are not two labels of `LEAST` pictures each, or the folder or file is not as described.
+        DataError: there are not two labels of `LEAST` images each, or the folder or file is not as described.
         UsageError: no label is called `positive`.
     """
     if not path.exists():
         raise DataError(f"There is no folder or CSV file {path}.")
     layout = _from_csv if path.is_file() else _from_splits if (path / "train").is_dir() else _from_labels
     try:
-        records = list(layout(path))
+        records = sorted(layout(path), key=lambda record: record.path)
     except OSError as error:
         raise DataError(f"{path} cannot be listed: {error}.") from error
-    labels = _labels(records, path)
+    labels = _two_labels(records, path)
     _check_splits(records, path)
     if positive is not None and choose("label", positive, labels) == labels[0]:
         labels = labels[::-1]
-    return Listing(path.resolve().stem, tuple(sorted(records, key=lambda record: record.path)), labels)
+    return Listing(path.resolve().stem, tuple(records), labels)
 
 
 def _from_splits(path: Path) -> Iterator[Record]:
-    names = {"validation": "val", **{name: name for name in SPLITS}}
     for folder in folders(path):
-        if folder.name not in names:
-            raise DataError(f"{path} has train/ and so is read as splits, but {folder.name!r} is none of {SPLITS}.")
-        yield from _from_labels(folder, names[folder.name])
+        if folder.name not in SPLIT_FOLDERS:
+            raise DataError(f"{path} has train/ and so is read as splits, but {folder.name!r} is not one of {SPLITS}.")
+        yield from _from_labels(folder, SPLIT_FOLDERS[folder.name])
 
 
 def _from_labels(path: Path, split: str = "") -> Iterator[Record]:
     for folder in folders(path):
         found = list(below(folder, (path.resolve(),)))
         if not found:
-            raise DataError(f"The folder {str(folder)!r} holds no picture; fill or remove it.")
-        yield from (Record(picture, folder.name, split, slice=folder.name) for picture in found)
+            raise DataError(f"The folder {str(folder)!r} holds no image; fill or remove it.")
+        yield from (Record(image, folder.name, split, slice=folder.name) for image in found)
 
 
 def _from_csv(path: Path) -> Iterator[Record]:
@@ -96,54 +102,52 @@ def _from_csv(path: Path) -> Iterator[Record]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV file in UTF-8 ({error}).") from error
     if not set(COLUMNS[:2]) <= set(header) <= set(COLUMNS) or len(set(header)) < len(header):
-        raise DataError(f"{path} has the columns {header}; expected path, label and, as you like, split, group, slice.")
-    absent = []
+        raise DataError(f"{path} has the columns {header}; expected path, label and optionally split, group, slice.")
+    missing = []
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise DataError(f"{path}, row {number}: expected {len(header)} values, as in its header.")
-        file_path = Path(os.path.normpath(path.parent / row["path"]))
-        label = row["label"].strip()
-        absent += [] if row["path"] and file_path.is_file() else [row["path"]]
-        yield Record(file_path, label, row.get("split", ""), row.get("group", ""), row.get("slice", "") or label)
-    if absent:
-        raise DataError(f"{path} lists {len(absent)} missing files, first {absent[0]!r}; correct or remove them.")
+        image, label = Path(os.path.normpath(path.parent / row["path"])), row["label"].strip()
+        if not (row["path"] and image.is_file()):
+            missing.append(row["path"])
+        yield Record(image, label, row.get("split", ""), row.get("group", ""), row.get("slice", "") or label)
+    if missing:
+        raise DataError(f"{path} lists {len(missing)} missing files, first {missing[0]!r}; correct or remove them.")
 
 
-def _labels(records: Sequence[Record], path: Path) -> tuple[str, str]:
-    """The two labels by name, refused where there are not two with enough pictures."""
+def _two_labels(records: Sequence[Record], path: Path) -> tuple[str, str]:
+    """The two labels by name, refused where there are not two with enough images."""
     counts = Counter(record.label for record in records)
     names = sorted(counts)
+    listed = ", ".join(map(repr, names[:8])) or "none"
     for name in names:
         if not name.isprintable() or not name or "/" in name:
             raise DataError(f"{name!r} in {path} cannot be a label: it must be printable, without a slash; rename it.")
-    for first, second in pairwise(names):
-        if first.casefold() == second.casefold():
-            raise DataError(f"The labels {first!r} and {second!r} in {path} differ only in case; make them one.")
+    if len({name.casefold() for name in names}) < len(names):
+        raise DataError(f"Labels in {path} differ only in case ({listed}); make them one.")
     if len(names) != 2:
-        listed = ", ".join(map(repr, names[:8])) or "none"
         raise DataError(f"{path} has {len(names)} labels ({listed}); expected two, such as a folder for each.")
     for name in names:
         if counts[name] < LEAST:
-            raise DataError(f"{path} has {counts[name]} pictures of {name!r}; at least {LEAST} are needed, take more.")
+            raise DataError(f"{path} has {counts[name]} images of {name!r}; at least {LEAST} are needed, add more.")
     return names[0], names[1]
 
 
 def _check_splits(records: Sequence[Record], path: Path) -> None:
-    """Refuse splits that are given in part, and groups that stand in two of them."""
+    """Refuse splits that are given in part, and groups that are in two of them."""
     given = {record.split for record in records}
     if given == {""}:
         return
     if unknown := sorted(given - set(SPLITS)):
-        raise DataError(f"{path} has the split {unknown[0]!r}; give each picture one of {SPLITS}, or none of them any.")
+        raise DataError(f"{path} has the split {unknown[0]!r}; give every image one of {SPLITS}, or none a split.")
     if not {"train", "test"} <= given:
         raise DataError(f"{path} gives the splits {sorted(given)}; expected train and test, with or without val.")
     for split in sorted(given):
         if len({record.label for record in records if record.split == split}) < 2:
-            raise DataError(f"The split {split} of {path} has pictures of one label only; it needs both.")
+            raise DataError(f"The split {split} of {path} has images of one label only; it needs both.")
     homes: dict[str, str] = {}
     for record in records:
-        if record.group and homes.setdefault(record.group, record.split) != record.split:
-            raise DataError(
-                f"The group {record.group!r} of {path} is in {homes[record.group]} and in {record.split}; "
-                "keep each group in one split."
-            )
+        home = homes.setdefault(record.group, record.split)
+        if record.group and home != record.split:
+            both = f"{home} and in {record.split}"
+            raise DataError(f"The group {record.group!r} of {path} is in {both}; keep each group in one split.")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from oddeven.runtime.errors import DataError, extra, needing
 from oddeven.runtime.files import DAMAGED
@@ -31,30 +30,30 @@ INPUT = InputSpec(
     parameters={"stroke_side": 20.0},
 )
 
-Arrays = Mapping[str, npt.NDArray[np.uint8]]
-
 
 def load_mnist(path: Path = FILE) -> Dataset:
-    """Real MNIST from `path`, or through Keras where that file is absent, checked and split.
+    """MNIST from `path`, or through Keras where that file is absent, verified.
+
+    The published split: the first 50,000 training images train, the last 10,000 validate, the test images test.
 
     Raises:
         DataError: the file is damaged or holds other arrays than MNIST's.
         MissingPackageError: there is no file, and no Keras to fetch one.
     """
     arrays = _read(path) if path.exists() else _fetch()
-    _verify(arrays, str(path) if path.exists() else "Keras's mnist.load_data()")
-    return split(arrays)
-
-
-def split(arrays: Arrays) -> Dataset:
-    """The published split: the first 50,000 training images train, the rest validate, the test images test.
-
-    Args:
-        arrays: `x_train` uint8 (N, 28, 28), `y_train` uint8 (N,) digits 0 to 9, and the same for `x_test`, `y_test`.
-    """
-    images = np.concatenate([arrays["x_train"], arrays["x_test"]])[..., np.newaxis]
+    for key, expected in SHA256.items():
+        if (got := fingerprint(arrays[key])) != expected:
+            raise DataError(
+                f"{path if path.exists() else 'Keras mnist.load_data()'}: {key} is not MNIST's: expected SHA-256 "
+                f"{expected[:12]}..., got {got[:12]}... of {arrays[key].dtype} {arrays[key].shape}."
+            )
     digits = np.concatenate([arrays["y_train"], arrays["y_test"]])
-    whole = Split(images, digits % 2, digits.astype(np.str_), np.arange(len(digits)))
+    whole = Split(
+        images=np.concatenate([arrays["x_train"], arrays["x_test"]])[..., np.newaxis],
+        labels=digits % 2,
+        slices=digits.astype(np.str_),
+        index=np.arange(len(digits)),
+    )
     test_start = len(arrays["y_train"])
     return Dataset(
         name="mnist",
@@ -67,8 +66,7 @@ def split(arrays: Arrays) -> Dataset:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The arrays of an .npz file; pickled ones are refused."""
+def _read(path: Path) -> Mapping[str, Any]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {key: file[key] for key in SHA256}
@@ -78,19 +76,9 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _fetch() -> dict[str, Any]:
-    """Keras's own copy, downloaded once into its cache folder."""
+def _fetch() -> Mapping[str, Any]:
+    """Keras' own copy, downloaded once into its cache folder."""
     with needing("Fetching MNIST", extra("train")):
         from keras.datasets import mnist
     (x_train, y_train), (x_test, y_test) = mnist.load_data()
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
-
-
-def _verify(arrays: Mapping[str, npt.NDArray[np.generic]], source: str) -> None:
-    for key, expected in SHA256.items():
-        got = fingerprint(arrays[key])
-        if got != expected:
-            raise DataError(
-                f"{source}: {key} is not MNIST's: expected SHA-256 {expected[:12]}..., got {got[:12]}... "
-                f"of {arrays[key].dtype} {arrays[key].shape}."
-            )

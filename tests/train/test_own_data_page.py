@@ -53,7 +53,7 @@ def walk(tmp_path_factory):
 
 def test_a_dry_run_says_what_would_be_done(walk):
     said = next(text for command, text in walk[1].items() if "--dry-run" in command)
-    assert "180 pictures to decode" in said
+    assert "180 images to decode" in said
     assert re.search(r"train +124 +62 +62", said)
     assert re.search(r"cnn +fast \(augment photo, batch 16, balanced\)", said)
 
@@ -90,13 +90,13 @@ def test_the_report_shows_the_slices_and_the_answer_is_a_label(walk):
     assert re.fullmatch(r"new\.jpg +(good|defective) +[01]\.\d+", answer)
 
 
-def test_export_without_the_pictures_says_where_to_name_them(walk, run, tmp_path):
+def test_export_without_the_images_says_how_to_name_them(walk, run, tmp_path):
     folder, _ = walk
     alone = tmp_path / "cnn.keras"
     alone.write_bytes((folder / "runs" / "cnn" / "cnn.keras").read_bytes())
     done = run("export", alone, "--out", tmp_path / "out")
     assert done.returncode == 2
-    assert "say where its pictures are with --data PATH" in done.stderr
+    assert "say where its images are with --data PATH" in done.stderr
     write(tmp_path / "other", (30, 30), names=("good", "defective"))
     done = run("export", alone, "--data", tmp_path / "other", env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)})
     assert done.returncode == 5

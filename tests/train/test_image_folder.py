@@ -1,4 +1,4 @@
-"""A picture set as training, calibration, parity and the device see it: the same pixels to the last bit."""
+"""An image folder as training, calibration, parity and the device see it: the same pixels to the last bit."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from oddeven.runtime.engines import quantization as tensor
 from oddeven.runtime.errors import DataError, ModelError, OutputError
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
-from oddeven.train.data import cache as decoding
-from oddeven.train.data import image_folder
+from oddeven.train.data import cache as cache_files
+from oddeven.train.data import decoding
 from oddeven.train.data.dataset import ImageSource
 from oddeven.train.data.image_folder import load_image_set, outline_image_set
-from oddeven.train.data.input_pipeline import in_order
+from oddeven.train.data.input_pipeline import evaluation_batches
 from oddeven.train.data.registry import training_dataset
 
 PROVENANCE = Provenance("parts", "", "none", 1, 0, {})
@@ -45,14 +45,14 @@ def source(path, **changes):
 
 
 class FloatEngine:
-    """All that a classifier asks of an engine to prepare a picture."""
+    """All that a classifier asks of an engine to prepare an image."""
 
     input = tensor.TensorInfo("image", (-1, 32, 24, 3), "float32")
     output = tensor.TensorInfo("probability", (-1, 1), "float32")
 
 
 def save_in_every_way(folder):
-    """The first pictures stored as phones, scanners and drawing programs do."""
+    """The first images stored as phones, scanners and drawing programs do."""
     for number, (suffix, change) in enumerate(
         [
             ("jpg", lambda image: image),
@@ -80,14 +80,14 @@ def test_training_sees_the_pixels_that_the_device_will_see(parts, fit, channels)
     data = load_image_set(source(parts, input=wanted))
     classifier = Classifier(FloatEngine(), ModelSpec("cnn", data.labels, wanted, PROVENANCE), FloatEngine)
     for split in (data.train, data.validation, data.test):
-        fed = np.concatenate([x.numpy() for x, _ in in_order(split, wanted, 16)])
+        fed = np.concatenate([x.numpy() for x, _ in evaluation_batches(split, wanted, 16)])
         for image, number, x in zip(split.images, split.index, fed, strict=True):
             prepared = classifier.prepare(data.files[number])
             np.testing.assert_array_equal(image, prepared)
             np.testing.assert_array_equal(x, classifier.encode(prepared[np.newaxis])[0])
 
 
-def test_splits_cover_the_set_once_and_labels_follow_the_folders(parts):
+def test_splits_cover_the_folder_once_and_labels_follow_the_folders(parts):
     data = load_image_set(source(parts))
     splits = (data.train, data.validation, data.test)
     assert sorted(np.concatenate([split.index for split in splits])) == list(range(80))
@@ -99,7 +99,7 @@ def test_splits_cover_the_set_once_and_labels_follow_the_folders(parts):
     assert data.warnings == ()
 
 
-def test_an_equal_set_is_decoded_once_and_a_changed_file_anew(parts, cache, monkeypatch):
+def test_an_equal_folder_is_decoded_once_and_a_changed_one_again(parts, cache, monkeypatch):
     first = load_image_set(source(parts))
     monkeypatch.setattr(decoding, "read", None)
     again = load_image_set(source(parts))
@@ -132,7 +132,7 @@ def renumber(path):
 
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
 @pytest.mark.parametrize("harm", [Path.unlink, cut, renumber])
-def test_a_cache_entry_that_lost_a_part_is_made_anew(parts, cache, suffix, harm):
+def test_a_cache_entry_that_lost_a_part_is_made_again(parts, cache, suffix, harm):
     first = load_image_set(source(parts))
     if harm is not renumber or suffix == ".json":
         harm(only(cache, suffix))
@@ -143,7 +143,7 @@ def test_a_cache_entry_that_lost_a_part_is_made_anew(parts, cache, suffix, harm)
 
 
 @pytest.mark.parametrize("harm", [{"seed": -1}, {"path": ""}, {"path": "a\0b"}, {"colour": 1}])
-def test_a_damaged_record_of_where_pictures_lie_is_one_sentence(parts, tmp_path, harm):
+def test_a_damaged_record_of_the_images_is_one_sentence(parts, tmp_path, harm):
     record = json.loads(to_json(source(parts)))
     (tmp_path / "dataset.json").write_text(json.dumps({**record, **harm}))
     spec = ModelSpec("cnn", ("china", "flower"), WANTED, PROVENANCE)
@@ -168,12 +168,12 @@ def test_the_cache_keeps_to_its_size_and_to_what_was_used_last(parts, cache, mon
     aged(second, days=8)
     load_image_set(source(parts, seed=1))  # so that it is the second that was used least recently
     size = sum(path.stat().st_size for path in (cache / "oddeven").iterdir()) / 2
-    monkeypatch.setattr(image_folder, "KEPT_BYTES", 2.5 * size)
+    monkeypatch.setattr(cache_files, "KEPT_BYTES", 2.5 * size)
     load_image_set(source(parts, seed=3))
     assert first in hashes()
     assert second not in hashes()
     (third,) = hashes() - {first}
-    monkeypatch.setattr(image_folder, "KEPT_BYTES", 0)
+    monkeypatch.setattr(cache_files, "KEPT_BYTES", 0)
     load_image_set(source(parts, seed=4))
     assert {first, third} <= hashes()  # used today: another run may be at them
     aged(first, third, days=2)
@@ -182,13 +182,13 @@ def test_the_cache_keeps_to_its_size_and_to_what_was_used_last(parts, cache, mon
     assert old.train.images[0].any()  # what is mapped stays readable
 
 
-def test_the_pictures_are_not_held_in_memory(parts):
+def test_the_images_are_not_held_in_memory(parts):
     images = load_image_set(source(parts)).train.images
     assert isinstance(images, np.memmap)
     assert images.base is not None
 
 
-def test_unusable_pictures_are_listed_and_stop_unless_allowed(parts):
+def test_unusable_images_are_listed_and_stop_unless_allowed(parts):
     (parts / "china" / "000.png").write_bytes(b"")
     (parts / "china" / "001.png").write_bytes((parts / "china" / "002.png").read_bytes()[:99])
     Image.new("RGB", (50, 50), (9, 9, 9)).save(parts / "flower" / "000.png")
@@ -196,7 +196,7 @@ def test_unusable_pictures_are_listed_and_stop_unless_allowed(parts):
     with pytest.raises(DataError) as stopped:
         load_image_set(source(parts, max_bad=3))
     lines = str(stopped.value).splitlines()
-    assert lines[0].startswith(f"4 pictures of {parts} cannot be used and --max-bad allows 3;")
+    assert lines[0].startswith(f"4 images of {parts} cannot be used and --max-bad allows 3;")
     for name in ("china/000.png", "china/001.png", "flower/000.png", "flower/loop.png"):
         assert any(name in line for line in lines[1:])
     data = load_image_set(source(parts, max_bad=4))
@@ -204,13 +204,13 @@ def test_unusable_pictures_are_listed_and_stop_unless_allowed(parts):
     assert len([text for text in data.warnings if text.startswith("Left out")]) == 4
 
 
-def test_the_same_picture_under_both_labels_is_unusable(parts):
+def test_the_same_image_under_both_labels_is_unusable(parts):
     (parts / "flower" / "copy.png").write_bytes((parts / "china" / "003.png").read_bytes())
-    with pytest.raises(DataError, match=r"china/003.png and .*flower/copy.png are the same picture under both labels"):
+    with pytest.raises(DataError, match=r"china/003.png and .*flower/copy.png are the same image under both labels"):
         load_image_set(source(parts))
 
 
-def test_copies_are_kept_together_and_told(parts):
+def test_near_duplicates_are_kept_together_and_reported(parts):
     for number in range(6):
         Image.fromarray(patches()["china"][20 + number]).save(parts / "china" / f"copy{number}.jpg", quality=80)
     data = load_image_set(source(parts))
@@ -221,14 +221,14 @@ def test_copies_are_kept_together_and_told(parts):
     assert [text for text in data.warnings if "look the same; each pair is kept" in text]
 
 
-def test_a_copy_across_splits_that_are_given_is_told(tmp_path):
+def test_a_near_duplicate_across_given_splits_is_reported(tmp_path):
     for split in ("train", "test"):
         write(tmp_path / "set" / split, (30, 30))
     warnings = load_image_set(source(tmp_path / "set")).warnings
-    assert [text for text in warnings if "lie in different splits" in text]
+    assert [text for text in warnings if "are in different splits" in text]
 
 
-def test_a_label_with_a_size_of_its_own_is_told(parts):
+def test_a_label_with_a_size_of_its_own_is_reported(parts):
     for path in (parts / "flower").iterdir():
         Image.open(path).resize((60, 41)).save(path)
     assert any("'china' are 53x53 and none of the other" in text for text in load_image_set(source(parts)).warnings)
@@ -260,7 +260,7 @@ def test_a_group_too_large_for_a_split_is_refused(parts):
         load_image_set(source(parts / "set.csv"))
 
 
-def test_the_outline_has_the_splits_without_opening_a_picture(parts, monkeypatch):
+def test_the_outline_has_the_splits_without_opening_an_image(parts, monkeypatch):
     monkeypatch.setattr(decoding, "read", None)
     outline = outline_image_set(source(parts))
     assert [len(split) for split in (outline.train, outline.validation, outline.test)] == [56, 12, 12]

@@ -11,7 +11,7 @@ from train.photographs import patches
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.augment import PHOTO, Affine, distort
 from oddeven.train.data.dataset import Split
-from oddeven.train.data.input_pipeline import input_pipeline, steps_per_epoch
+from oddeven.train.data.input_pipeline import steps_per_epoch, training_batches
 from oddeven.train.recipes import LEAST_STEPS, LIGHT, RECIPES, scaled
 
 SPEC = InputSpec(8, 8, 1, low=-1.0, high=1.0)
@@ -20,21 +20,21 @@ COUNT = 50
 
 @pytest.fixture
 def split():
-    """Pictures that each have one tone of their own, so that a batch shows which ones are in it."""
+    """Images that each have one tone of their own, so that a batch shows which ones are in it."""
     tones = np.arange(COUNT, dtype=np.uint8)
     images = np.broadcast_to(tones[:, None, None, None], (COUNT, 8, 8, 1)).copy()
     return Split(images, tones % 2, tones.astype(str), np.arange(COUNT))
 
 
 def epochs_of(split, seed, epochs, augmentation=None):
-    batches = [(x.numpy(), y.numpy()) for x, y in input_pipeline(split, SPEC, 16, augmentation, seed, epochs)]
+    batches = [(x.numpy(), y.numpy()) for x, y in training_batches(split, SPEC, 16, augmentation, seed, epochs)]
     steps = steps_per_epoch(COUNT, 16)
     assert len(batches) == steps * len(epochs)
     parts = [batches[start : start + steps] for start in range(0, len(batches), steps)]
     return [tuple(np.concatenate(arrays) for arrays in zip(*part, strict=True)) for part in parts]
 
 
-def test_an_epoch_holds_every_picture_once_with_its_label(split):
+def test_an_epoch_holds_every_image_once_with_its_label(split):
     for x, y in epochs_of(split, 3, range(2)):
         tones = np.rint((x[:, 0, 0, 0] + 1.0) * 127.5).astype(int)
         assert sorted(tones) == list(range(COUNT))
@@ -69,7 +69,7 @@ def test_a_shift_moves_the_centre_of_mass_by_no_more_than_its_bound(raw):
     images = raw["x_test"][:64, ..., None].astype(np.float32)
     moved = distort(images, Affine(0.0, 0.0, 0.0, 2.0), [5, 6]).numpy()
     steps = centre(moved) - centre(images)
-    # A stroke at the picture's edge may lose a little mass, which moves its centre slightly further.
+    # A stroke at the image's edge may lose a little mass, which moves its centre slightly further.
     assert np.abs(steps).max() < 2.2
     assert np.abs(steps).max() > 1.0
 
@@ -94,7 +94,7 @@ def photographs():
     return np.stack(patches()["china"][:24]).astype(np.float32) / np.float32(255)
 
 
-def test_a_photo_is_mirrored_about_every_other_time_and_a_stroke_never(photographs):
+def test_a_photo_is_flipped_half_of_the_time_and_a_stroke_never(photographs):
     still = replace(PHOTO, rotation_deg=0.0, log_scale=0.0, shear=0.0, shift_share=0.0, brightness=0.0)
     mirrored = distort(photographs, still, [3, 4]).numpy()
     # Interpolating at whole pixels leaves rounding of float32 coordinates only.
@@ -105,7 +105,7 @@ def test_a_photo_is_mirrored_about_every_other_time_and_a_stroke_never(photograp
     assert (LIGHT.mirror, LIGHT.brightness) == (False, 0.0)
 
 
-def test_light_changes_by_its_bound_and_values_stay_within(photographs):
+def test_brightness_changes_by_its_bound_and_values_stay_in_range(photographs):
     lit = replace(PHOTO, rotation_deg=0.0, log_scale=0.0, shear=0.0, shift_share=0.0, mirror=False)
     changed = distort(photographs, lit, [5, 6]).numpy()
     assert changed.min() >= 0.0
@@ -117,7 +117,7 @@ def test_light_changes_by_its_bound_and_values_stay_within(photographs):
 
 
 @pytest.mark.parametrize(("count", "batch"), [(60, 16), (2_400, 16), (10_000, 64), (50_000, 256), (10**6, 256)])
-def test_a_recipe_fits_itself_to_the_number_of_pictures(count, batch):
+def test_a_recipe_is_scaled_to_the_number_of_images(count, batch):
     fast, own = RECIPES["fast"], scaled(RECIPES["fast"], count)
     assert own.batch_size == batch
     assert own.peak_learning_rate == pytest.approx(fast.peak_learning_rate * (batch / 256) ** 0.5)

@@ -1,4 +1,4 @@
-"""Who trains and who tests: in proportion, by seed, and together where together belongs."""
+"""A seeded split by group, with both labels in proportion, that keeps near-duplicates together."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def test_both_labels_are_split_in_proportion():
     homes = assign_splits(records(1000), labels, NONE, seed=0)
     for label, total in ((0, 900), (1, 100)):
         counts = np.bincount(homes[labels == label], minlength=3)
-        # A picture goes where most is lacking, so no split is off by more than one.
+        # An image goes where most is lacking, so no split is off by more than one.
         np.testing.assert_allclose(counts, np.array([0.7, 0.15, 0.15]) * total, atol=1)
 
 
-def test_the_seed_decides_and_nothing_else():
+def test_the_seed_alone_decides():
     labels = np.arange(200, dtype=np.uint8) % 2
     one = assign_splits(records(200), labels, NONE, seed=1)
     np.testing.assert_array_equal(one, assign_splits(records(200), labels, NONE, seed=1))
@@ -56,11 +56,11 @@ def test_given_splits_stand_and_a_missing_val_comes_out_of_train():
     assert (homes == 1).sum() == pytest.approx(150 * 0.15 / 0.85, abs=2)
 
 
-def test_near_finds_exactly_the_pairs_within_its_distance():
+def test_near_duplicates_are_exactly_the_pairs_within_the_distance():
     random = np.random.default_rng(0)
     hashes = random.random((5000, HASH_SIDE**2)) < 0.5
     for copy, of, bits in ((10, 4000, 0), (11, 3999, NEAR_BITS), (12, 3998, NEAR_BITS + 1)):
         hashes[copy] = hashes[of]
         hashes[copy, random.choice(HASH_SIDE**2, bits, replace=False)] ^= True
-    # Random hashes differ in 128 bits, standard deviation 8: none but the three made here comes near.
+    # Random hashes differ in 128 bits, standard deviation 8: only the three made here come near.
     assert near_duplicates(hashes).tolist() == [[10, 4000], [11, 3999]]
