@@ -9,33 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from oddeven.runtime.errors import DataError
-from oddeven.runtime.images.preprocess import prepare, read
 from oddeven.runtime.table import render
 from oddeven.train.data.cache import cache_path
 from oddeven.train.data.dataset import ImageSource
 from oddeven.train.data.listing import read_listing
 from oddeven.train.fit import Plan, compiled
 
-TIMED_IMAGES, WARM_STEPS, TIMED_STEPS = 16, 2, 5
+WARM_STEPS, TIMED_STEPS = 2, 5
 
 
 def decoding_note(source: ImageSource) -> str:
-    """One line on decoding the images: how many, into which folder, how long."""
+    """One line on the images to decode: how many, and into which folder."""
     listing = read_listing(Path(source.path), source.positive)
-    path = cache_path(listing, source)
-    count = len(listing.records)
+    path, count = cache_path(listing, source), len(listing.records)
     size = f"{count * np.prod(source.input.shape) / 1e6:,.1f} MB in {path.parent}"
-    if path.is_file():
-        return f"{count} images, decoded already: {size}"
-    start = time.perf_counter()
-    try:
-        for record in listing.records[:: -(-count // TIMED_IMAGES)]:
-            prepare(read(record.path, source.input.channels), source.input)
-    except DataError as error:
-        return f"{count} images, some unusable ({error})"
-    seconds = (time.perf_counter() - start) / TIMED_IMAGES * count
-    return f"{count} images to decode into {size}: about {seconds:.0f} s"
+    return f"{count} images, decoded already: {size}" if path.is_file() else f"{count} images to decode into {size}"
 
 
 def plan_table(plans: Sequence[Plan]) -> str:

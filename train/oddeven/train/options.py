@@ -40,16 +40,24 @@ class TrainOptions:
     cost: str | None
     quick: bool
 
+    def __post_init__(self) -> None:
+        """Refuse options that do not fit together (UsageError)."""
+        if self.quick and self.epochs is not None:
+            raise UsageError("--quick is one epoch; leave out --epochs.")
+        if self.data is not None and self.dataset is not None:
+            raise UsageError("--data is a dataset of its own; leave out --dataset.")
+        if (self.threshold_by == "cost") != (self.cost is not None):
+            raise UsageError("--threshold-by cost and --cost fp=COST,fn=COST go together.")
+        self.threshold_rule()
+
     def source(self) -> ImageSource | None:
         """The images to train on; None for a named dataset.
 
         Raises:
-            UsageError: a named dataset is given too, or the size cannot be.
+            UsageError: the size is not one.
         """
         if self.data is None:
             return None
-        if self.dataset is not None:
-            raise UsageError("--data is a dataset of its own; leave out --dataset.")
         size = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", self.image_size)
         height, width = (int(size[1]), int(size[2] or size[1])) if size else (0, 0)
         if not height or not width:
@@ -63,10 +71,8 @@ class TrainOptions:
         """The rule that chooses the threshold; None for one half.
 
         Raises:
-            UsageError: the cost does not fit the rule, or is not a cost.
+            UsageError: the cost is not one.
         """
-        if (self.threshold_by == "cost") != (self.cost is not None):
-            raise UsageError("--threshold-by cost and --cost fp=COST,fn=COST go together.")
         if self.threshold_by in {None, "f1"}:
             return by_f1 if self.threshold_by else None
         return threshold_rule(self.cost or "fp=1,fn=1", None)
@@ -75,10 +81,8 @@ class TrainOptions:
         """A plan for each of the architectures, on `data`; its recipe's name says what was changed.
 
         Raises:
-            UsageError: the images are too small for an architecture, or options do not fit together.
+            UsageError: the images are too small for an architecture.
         """
-        if self.quick and self.epochs is not None:
-            raise UsageError("--quick is one epoch; leave out --epochs.")
         for name in architectures:
             check_input_size(name, data.input.shape)
         recipe = original = RECIPES[self.recipe]

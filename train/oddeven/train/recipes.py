@@ -38,43 +38,25 @@ class Recipe:
 LIGHT = Affine(rotation_deg=8.0, log_scale=0.1, shear=0.1, shift_px=1.5)
 WIDE = Affine(rotation_deg=10.0, log_scale=0.12, shear=0.12, shift_px=1.5)
 
+# More accurate than `classic`, in a quarter of its time.
+FAST = Recipe(
+    batch_size=256,
+    epochs={"mlp": 14, "cnn": 12, "deep_cnn": 7},
+    default_epochs=12,
+    optimizer="adamw",
+    peak_learning_rate=5e-3,
+    weight_decay=0.05,
+    augmentation=LIGHT,
+)
 RECIPES: Mapping[str, Recipe] = {
     # As published.
-    "classic": Recipe(
-        batch_size=32,
-        epochs={},
-        default_epochs=30,
-        optimizer="sgd",
-        peak_learning_rate=0.01,
-    ),
-    # More accurate than `classic`, in a quarter of its time.
-    "fast": Recipe(
-        batch_size=256,
-        epochs={"mlp": 14, "cnn": 12, "deep_cnn": 7},
-        default_epochs=12,
-        optimizer="adamw",
-        peak_learning_rate=5e-3,
-        weight_decay=0.05,
-        augmentation=LIGHT,
-    ),
+    "classic": Recipe(batch_size=32, epochs={}, default_epochs=30, optimizer="sgd", peak_learning_rate=0.01),
+    "fast": FAST,
     # The most accurate within the time of `classic`: stronger augmentation and more epochs than `fast`.
-    "best": Recipe(
-        batch_size=256,
-        epochs={"mlp": 70, "cnn": 42, "deep_cnn": 30},
-        default_epochs=42,
-        optimizer="adamw",
-        peak_learning_rate=5e-3,
-        weight_decay=0.05,
-        augmentation=WIDE,
-    ),
+    "best": replace(FAST, epochs={"mlp": 70, "cnn": 42, "deep_cnn": 30}, default_epochs=42, augmentation=WIDE),
 }
 
-STROKE = "stroke"
-AUGMENTATIONS: Mapping[str, Affine | None] = {
-    "none": None,
-    STROKE: LIGHT,  # or what the recipe itself has
-    "photo": PHOTO,
-}
+AUGMENTATIONS: Mapping[str, Affine | None] = {"none": None, "stroke": LIGHT, "photo": PHOTO}
 FULL_COUNT = 50_000
 STEPS_PER_EPOCH = 150
 LEAST_STEPS = 3000
@@ -83,9 +65,8 @@ LEAST_BATCH = 16
 
 def augmented(recipe: Recipe, augmentation: str) -> Recipe:
     """`recipe` with another augmentation, by its name in `AUGMENTATIONS`; `stroke` leaves the recipe's own."""
-    if augmentation == STROKE and recipe.augmentation is not None:
-        return recipe
-    return replace(recipe, augmentation=AUGMENTATIONS[augmentation])
+    own = recipe.augmentation if augmentation == "stroke" else None
+    return replace(recipe, augmentation=own or AUGMENTATIONS[augmentation])
 
 
 def scaled(recipe: Recipe, count: int) -> Recipe:

@@ -15,10 +15,13 @@ from oddeven.runtime.files import alone_in, writable_folder, write
 from oddeven.runtime.process import importing
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.table import render
+from oddeven.train import plots
 from oddeven.train.architectures import ARCHITECTURES
 from oddeven.train.data.dataset import SOURCE_FILE, Dataset, ImageSource
 from oddeven.train.data.image_folder import load_image_set, outline_image_set
 from oddeven.train.data.registry import DATASETS, load_dataset
+from oddeven.train.dry_run import decoding_note, plan_table
+from oddeven.train.fit import train
 from oddeven.train.options import TrainOptions
 from oddeven.train.recipes import AUGMENTATIONS, RECIPES
 
@@ -79,6 +82,7 @@ def command(
         writable_folder(out)
     names = list(dict.fromkeys(architectures)) or list(ARCHITECTURES)
     data = _dataset(options, source, dry_run)
+    plans = options.plans(names, data)
     if options.quick:
         click.secho("SMOKE RUN: one epoch on few images. The models are not fit for use.", fg="yellow", err=True)
     with importing("TensorFlow", "Training", "train"):
@@ -87,13 +91,7 @@ def command(
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # prints what TensorFlow has to say at its start, which is held back here
-    from oddeven.train import plots
-    from oddeven.train.fit import train
-
-    plans = options.plans(names, data)
     if dry_run:
-        from oddeven.train.dry_run import decoding_note, plan_table
-
         click.echo("" if source is None else f"{decoding_note(source)}\n")
         click.echo(plan_table(plans))
         return
