@@ -1,4 +1,4 @@
-"""Pictures that no one here drew: train, export and verify four questions, and write docs/fashion.md.
+"""Train, export and verify models of Fashion-MNIST and emoji, and write docs/fashion.md.
 
     apt-get install dataset-fashion-mnist npm
     python benchmarks/fashion.py
@@ -36,14 +36,14 @@ EMOJI = {vendor: f"emoji-datasource-{vendor}" for vendor in ("google", "twitter"
 
 
 @dataclass(frozen=True)
-class Question:
-    """A picture set and what is asked of it.
+class Task:
+    """A dataset of two labels, and the metrics wanted of a model.
 
     Attributes:
-        write: fills an empty folder with the pictures.
-        data: what of that folder `oddeven train --data` is given.
+        write: fills an empty folder with the images.
+        data: the path in that folder for `oddeven train --data`.
         options: of `oddeven train`.
-        accuracy, recall: least ones wanted on the test split.
+        accuracy, recall: the least ones wanted on the test split.
     """
 
     write: Callable[[Path], None]
@@ -54,7 +54,7 @@ class Question:
 
 
 def clothes(classes: dict[str, int], folder: Path) -> None:
-    """Pictures of Fashion-MNIST as `folder`/split/label/number.png; `classes` is from label to class or `REST`."""
+    """Images of Fashion-MNIST as `folder`/split/label/number.png; `classes` is from label to class or `REST`."""
     for split, name in FILES.items():
         pixels, labels = (_read(SOURCE / f"{name}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
         for label, own in classes.items():
@@ -65,9 +65,9 @@ def clothes(classes: dict[str, int], folder: Path) -> None:
 
 
 def emoji(folder: Path) -> None:
-    """People against everything else, of two makers, as `folder`/emoji.csv.
+    """People against everything else, by two makers, as `folder`/emoji.csv.
 
-    One emoji in all its skin tones and by both makers is a group: it never lies in two splits. The maker is the slice.
+    One emoji in all its skin tones and by both makers is a group, which stays in one split. The maker is the slice.
     """
     packages = [f"{name}@16.0.0" for name in EMOJI.values()]
     subprocess.run(["npm", "install", "--silent", "--prefix", folder, *packages], check=True)
@@ -85,11 +85,11 @@ def emoji(folder: Path) -> None:
 
 
 GREY = ("--channels", "1", "--image-size", "28", "--positive")
-QUESTIONS = {
-    "sneaker-boot": Question(partial(clothes, {"ankle-boot": 9, "sneaker": 7}), ".", (*GREY, "sneaker"), 0.975),
-    "bag-rest": Question(partial(clothes, {"bag": 8, "rest": REST}), ".", (*GREY, "bag"), 0.993, 0.97),
-    "shirt-tshirt": Question(partial(clothes, {"shirt": 6, "tshirt": 0}), ".", (*GREY, "shirt"), 0.88),
-    "people-things": Question(emoji, "emoji.csv", ("--positive", "people")),
+TASKS = {
+    "sneaker-boot": Task(partial(clothes, {"ankle-boot": 9, "sneaker": 7}), ".", (*GREY, "sneaker"), 0.975),
+    "bag-rest": Task(partial(clothes, {"bag": 8, "rest": REST}), ".", (*GREY, "bag"), 0.993, 0.97),
+    "shirt-tshirt": Task(partial(clothes, {"shirt": 6, "tshirt": 0}), ".", (*GREY, "shirt"), 0.88),
+    "people-things": Task(emoji, "emoji.csv", ("--positive", "people")),
 }
 
 
@@ -102,15 +102,15 @@ def _read(path: Path) -> np.ndarray:
 
 
 def run(name: str, folder: Path) -> None:
-    """Train and export what is not yet."""
-    pictures = folder / name / "pictures"
-    if not pictures.is_dir():
-        unfinished = pictures.with_name("unfinished")
+    """Train and export where that is not done yet."""
+    images = folder / name / "images"
+    if not images.is_dir():
+        unfinished = images.with_name("unfinished")
         unfinished.mkdir(parents=True, exist_ok=True)
-        QUESTIONS[name].write(unfinished)
-        unfinished.rename(pictures)
+        TASKS[name].write(unfinished)
+        unfinished.rename(images)
     runs, artifacts = folder / name / "runs", folder / name / "artifacts"
-    _oddeven("train", "--data", pictures / QUESTIONS[name].data, *QUESTIONS[name].options, "--out", runs)
+    _oddeven("train", "--data", images / TASKS[name].data, *TASKS[name].options, "--out", runs)
     if not (artifacts / "parity.json").is_file():
         _oddeven("export", *sorted(runs.glob("*/[!.]*.keras")), "--out", artifacts, verdicts=True)
 
@@ -122,17 +122,17 @@ def _oddeven(*arguments: object, verdicts: bool = False) -> None:
 
 
 def rows(name: str, folder: Path) -> Iterator[tuple[object, ...]]:
-    question = QUESTIONS[name]
+    task = TASKS[name]
     for model in ("mlp", "cnn", "deep_cnn"):
         made = folder / name / "artifacts" / model
         manifest, known = load_manifest(made), load_reference(made / REFERENCE)
-        answers = known.probabilities > manifest.spec.threshold
-        accuracy, recall = np.mean(answers == known.labels), np.mean(answers[known.labels == 1])
+        predicted = known.probabilities > manifest.spec.threshold
+        accuracy, recall = np.mean(predicted == known.labels), np.mean(predicted[known.labels == 1])
         history = json.loads((folder / name / "runs" / model / "history.json").read_text())["history"]
-        met = "yes" if accuracy >= (question.accuracy or 0.0) and recall >= (question.recall or 0.0) else "no"
+        met = "yes" if accuracy >= (task.accuracy or 0.0) and recall >= (task.recall or 0.0) else "no"
         yield (
-            name, model, f"{accuracy:.4f}", question.accuracy or "-", f"{recall:.4f}",
-            question.recall or "-", met if question.accuracy else "-", f"{sum(history['seconds']):.0f}",
+            name, model, f"{accuracy:.4f}", task.accuracy or "-", f"{recall:.4f}",
+            task.recall or "-", met if task.accuracy else "-", f"{sum(history['seconds']):.0f}",
             *(f"{file.parity.drop_pp:+.2f} pp, {file.parity.agreement:.2%}, {file.parity.verdict}"
               for file in manifest.files if file.precision == "int8"),
         )  # fmt: skip
@@ -140,27 +140,27 @@ def rows(name: str, folder: Path) -> Iterator[tuple[object, ...]]:
 
 def page(folder: Path) -> str:
     """docs/fashion.md as text."""
-    header = ("question", "model", "accuracy", "bar", "recall", "bar ", "met", "seconds",
+    header = ("task", "model", "accuracy", "bar", "recall", "bar ", "met", "seconds",
               "int8 TFLite: drop, agreement", "int8 ONNX: drop, agreement")  # fmt: skip
     versions = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
-    return f"""# Pictures that no one here drew
+    return f"""# Fashion-MNIST and emoji
 
 Made by `python benchmarks/fashion.py` from Debian's package `dataset-fashion-mnist`: photographs of articles from a
 shop, 28x28 grey, as folders of PNG files. 60,000 train and validate, 10,000 test. The recipe is `fast` as
-`oddeven train --data` fits it to a picture set, seed 0; every option is a default but
-`--channels 1 --image-size 28 --positive`. The test pictures are looked at once a run. `bag-rest` is uneven, 1 to 9.
+`oddeven train --data` scales it to an image folder, seed 0. All options have their defaults except
+`--channels 1 --image-size 28 --positive`. The test images are used once a run. The labels of `bag-rest` are 1 to 9.
 
 `people-things` are the colour emoji of two makers, 64x64 RGB, from two npm packages (`emoji-datasource-google` and
 `-twitter` 16.0.0): people against everything else, an emoji in all its skin tones in one split. It has no bar.
 
-A verdict is hard to get here: of 2,000 test pictures, as of `sneaker-boot` and `shirt-tshirt`, three changed answers
-are 0.15 percentage points, over the default limit of 0.10; of the 1,136 of `people-things`, two are 0.18.
+A PASS is hard to get here. Of the 2,000 test images of `sneaker-boot` and `shirt-tshirt`, three changed predictions
+are 0.15 percentage points, over the default limit of 0.10. Of the 1,136 of `people-things`, two are 0.18.
 
 The verdicts are those of the default parity policy.
 
-Machine: {cpu_name()}, shared with other work, so the seconds say little. {versions}.
+Machine: {cpu_name()}, shared with other work, so the seconds are only rough. {versions}.
 
-{render(header, [row for name in QUESTIONS for row in rows(name, folder)], markdown=True)}
+{render(header, [row for name in TASKS for row in rows(name, folder)], markdown=True)}
 """
 
 
@@ -169,6 +169,6 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "fashion")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "fashion.md")
     options = parser.parse_args()
-    for wanted in QUESTIONS:
+    for wanted in TASKS:
         run(wanted, options.folder)
     options.out.write_text(page(options.folder))

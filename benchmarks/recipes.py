@@ -1,4 +1,4 @@
-"""Train every model under every recipe, and write docs/results.md and its pictures.
+"""Train every model under every recipe, and write docs/results.md and its plots.
 
     python benchmarks/recipes.py
 
@@ -82,9 +82,9 @@ def page(results: list[Run]) -> str:
             "# What the recipes reach",
             "",
             "Made by `python benchmarks/recipes.py`, which trains every model under every recipe on the full",
-            "training split and looks at the 10,000 test images once a run. Spread is the range over the seeds.",
+            "training split and uses the 10,000 test images once a run. Spread is the range over the seeds.",
             "Times are whole fits, validation included, of one run of that command; `of classic` compares them.",
-            "CPU time counts all cores and suffers less than wall time from what else the machine does.",
+            "CPU time counts all cores and depends less than wall time on other work of the machine.",
             "",
             f"Machine: {cpu_name()}. Python {platform.python_version()}, "
             + ", ".join(f"{name} {number}" for name, number in versions.items())
@@ -97,7 +97,7 @@ def page(results: list[Run]) -> str:
                 markdown=True,
             ),
             "",
-            "All three models together, a seed:",
+            "All three models together, for one seed:",
             "",
             render(("recipe", "wall s", "of classic", "CPU s", "of classic "), list(_totals(results)), markdown=True),
             "",
@@ -106,7 +106,7 @@ def page(results: list[Run]) -> str:
             "",
             "![Learning curves under the classic recipe](images/curves-classic.png)",
             "",
-            "Under `best`, distortion makes the training pictures the harder ones:",
+            "Under `best`, augmentation makes the training images harder than the validation images:",
             "",
             "![Learning curves under the best recipe](images/curves-best.png)",
             "",
@@ -141,7 +141,7 @@ def _rows(results: list[Run]) -> Iterator[tuple[object, ...]]:
 
 
 def _totals(results: list[Run]) -> Iterator[tuple[object, ...]]:
-    """All three models under each recipe, a seed, beside classic."""
+    """All three models under each recipe, for one seed, compared with classic."""
     sums = {
         recipe: [
             sum(getattr(r, key) for r in results if r.recipe == recipe) / len(seeds) for key in ("wall_s", "cpu_s")
@@ -155,7 +155,7 @@ def _totals(results: list[Run]) -> Iterator[tuple[object, ...]]:
         )
 
 
-def pictures(folder: Path, out: Path) -> None:
+def draw_curves(folder: Path, out: Path) -> None:
     """Learning curves of the three models side by side, for seed 0 of each recipe, beside the page `out`."""
     for recipe in SEEDS:
         records = {name: folder / recipe / "seed0" / name / "history.json" for name in MODELS}
@@ -169,4 +169,4 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md")
     options = parser.parse_args()
     options.out.write_text(page(list(runs(options.folder))))
-    pictures(options.folder, options.out)
+    draw_curves(options.folder, options.out)

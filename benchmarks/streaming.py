@@ -1,9 +1,9 @@
-"""Pictures a second that training is fed, from the decoded file on disk and from memory, and what memory that takes.
+"""Images a second that the input pipeline gives, from the decoded file on disk and from memory, and the memory used.
 
     python benchmarks/streaming.py
 
-Each line is a process of its own, which feeds batches of 256 pictures of 64x64 RGB in mixed order for two epochs, with
-and without the photo augmentation. Memory is what the process holds beside the file's own pages, which the system takes
+Each line is a process of its own, which reads shuffled batches of 256 images of 64x64 RGB for two epochs, with and
+without the photo augmentation. Memory is what the process holds apart from the file's own pages, which the system takes
 back when it needs them.
 """
 
@@ -29,7 +29,7 @@ BATCH, EPOCHS, STRETCH = 256, 2, 10_000
 
 
 def measure(path: Path, kept: str, augmentation: str) -> str:
-    """Pictures a second, CPU cores busy, and anonymous memory in MB, as one line."""
+    """Images a second, CPU cores busy, and anonymous memory in MB, as one line."""
     images = np.load(path, mmap_mode="r")
     if kept == "memory":
         images = np.array(images)
@@ -50,7 +50,7 @@ def measure(path: Path, kept: str, augmentation: str) -> str:
 def main(count: int) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pictures.npy"
+        path = Path(folder) / "images.npy"
         images = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *SPEC.shape))
         random = np.random.default_rng(0)
         for start in range(0, count, STRETCH):
@@ -61,8 +61,8 @@ def main(count: int) -> None:
                 command = [sys.executable, __file__, "--measure", str(path), kept, augmentation]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 rows.append((kept, augmentation, *done.stdout.split()))
-    print(f"{count:,} pictures of {SPEC.height}x{SPEC.width} RGB, {count * np.prod(SPEC.shape) / 1e6:,.0f} MB\n")
-    print(render(("kept in", "augment", "pictures/s", "cores busy", "memory MB"), rows, markdown=True))
+    print(f"{count:,} images of {SPEC.height}x{SPEC.width} RGB, {count * np.prod(SPEC.shape) / 1e6:,.0f} MB\n")
+    print(render(("kept in", "augment", "images/s", "cores busy", "memory MB"), rows, markdown=True))
 
 
 if __name__ == "__main__":

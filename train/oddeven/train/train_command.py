@@ -21,7 +21,7 @@ from oddeven.train.data.dataset import SOURCE_FILE, Dataset, ImageSource
 from oddeven.train.data.image_folder import load_image_set, outline_image_set
 from oddeven.train.data.registry import DATASETS, load_dataset
 from oddeven.train.dry_run import decoding_note, plan_table
-from oddeven.train.fit import train
+from oddeven.train.fit import Plan, TrainingResult, train
 from oddeven.train.options import TrainOptions
 from oddeven.train.recipes import AUGMENTATIONS, RECIPES
 
@@ -90,22 +90,13 @@ def command(
         import sklearn  # noqa: F401
         import tensorflow as tf
 
-        tf.config.list_physical_devices()  # prints what TensorFlow has to say at its start, which is held back here
+        tf.config.list_physical_devices()  # so that TensorFlow's start-up messages are held back too
     if dry_run:
         click.echo("" if source is None else f"{decoding_note(source)}\n")
         click.echo(plan_table(plans))
         return
     plots.samples(data.test, data.labels, out / "dataset.png")
-    results = {}
-    for plan in plans:
-        name, folder = plan.architecture, writable_folder(out / plan.architecture)
-        click.echo(f"{name}: recipe {plan.recipe_name}, {plan.epochs} epochs, seed {plan.seed}", err=True)
-        with alone_in(folder):
-            if source is None:
-                (folder / SOURCE_FILE).unlink(missing_ok=True)
-            else:
-                write(folder / SOURCE_FILE, to_json(source))  # so that export finds the images
-            results[name] = train(plan, folder, fresh)
+    results = {plan.architecture: _train(plan, source, out / plan.architecture, fresh) for plan in plans}
     if len(results) > 1:
         plots.comparison({name: result.history for name, result in results.items()}, out / "comparison.png")
     paths = {name: str(out / name / f"{name}.keras") for name in results}
@@ -116,6 +107,17 @@ def command(
         rows = [(name, f"{r.test_accuracy:.4f}", f"{r.test_loss:.4f}", f"{sum(r.history['seconds']):.0f}", paths[name])
                 for name, r in results.items()]  # fmt: skip
         click.echo(render(header, rows))
+
+
+def _train(plan: Plan, source: ImageSource | None, folder: Path, fresh: bool) -> TrainingResult:
+    """Train in `folder`, where the source of the images is left for export, or none for a named dataset."""
+    click.echo(f"{plan.architecture}: recipe {plan.recipe_name}, {plan.epochs} epochs, seed {plan.seed}", err=True)
+    with alone_in(writable_folder(folder)):
+        if source is None:
+            (folder / SOURCE_FILE).unlink(missing_ok=True)
+        else:
+            write(folder / SOURCE_FILE, to_json(source))
+        return train(plan, folder, fresh)
 
 
 def _dataset(options: TrainOptions, source: ImageSource | None, dry_run: bool) -> Dataset:

@@ -31,6 +31,7 @@ from oddeven.train.data.listing import SPLITS, Listing, Record
 from oddeven.train.data.splits import HASH_SIDE, Indices, assign_splits, near_duplicates
 
 BLOCK = 1024  # rows that are copied at a time
+SHOWN = 20  # sentences about unusable images in an error
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,11 @@ def decode_images(listing: Listing, source: ImageSource, path: Path) -> Contents
         for same in _contradictions(decoded, listing):
             paths = " and ".join(str(listing.records[number].path) for number in same)
             bad.append(f"{paths} are the same image under both labels.")
-            for number in same:
-                del decoded[number]
+            decoded = {number: traits for number, traits in decoded.items() if number not in same}
         usable = np.array(list(decoded), np.int64)
         labels = listing.targets(usable)
         if len(np.unique(labels)) < 2:
-            raise DataError("\n  ".join([f"{source.path} has usable images of one label at most:", *bad]))
+            raise DataError("\n  ".join([f"{source.path} has usable images of one label at most:", *bad[:SHOWN]]))
         records = [listing.records[number] for number in usable]
         pairs = near_duplicates(np.stack([traits.look for traits in decoded.values()]))
         homes = assign_splits(records, labels, pairs, source.seed)

@@ -12,11 +12,9 @@ from oddeven.runtime.files import write
 from oddeven.runtime.schema import to_json
 from oddeven.train.data.cache import Contents, cache_path, open_cached, prune
 from oddeven.train.data.dataset import Dataset, ImageSource, Split
-from oddeven.train.data.decoding import decode_images
+from oddeven.train.data.decoding import SHOWN, decode_images
 from oddeven.train.data.listing import SPLITS, Listing, read_listing
 from oddeven.train.data.splits import assign_splits
-
-SHOWN = 20
 
 
 def load_image_set(source: ImageSource) -> Dataset:
