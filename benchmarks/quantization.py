@@ -22,10 +22,11 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.export import keras_model, sigmoid, tflite
+from oddeven.export import sigmoid, tflite
 from oddeven.export.calibration import DEFAULT_SIZE, draw_calibration
 from oddeven.export.conversion import Conversion
 from oddeven.export.formats import FORMATS
+from oddeven.export.keras_model import load_keras_model
 from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.latency import median_us
@@ -165,7 +166,7 @@ def measured(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
     import keras
 
     keras.backend.clear_session()
-    network, spec = keras_model.load(ROOT / "train" / "models" / f"{model}.keras")
+    network, spec = load_keras_model(ROOT / "train" / "models" / f"{model}.keras")
 
     def answers(split: Split) -> npt.NDArray[np.float32]:
         found = network.predict(to_float(split.images, data.input), batch_size=1000, verbose=0)
@@ -213,7 +214,7 @@ def elsewhere(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
     import keras
 
     keras.backend.clear_session()
-    network, spec = keras_model.load(ROOT / "train" / "models" / f"{model}.keras")
+    network, spec = load_keras_model(ROOT / "train" / "models" / f"{model}.keras")
     test = data.test.take(slice(ELSEWHERE))
     pixels = to_float(test.images, data.input)
     truth = network.predict(pixels, batch_size=1000, verbose=0)[:, 0]

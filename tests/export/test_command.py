@@ -115,10 +115,10 @@ def two_outputs():
 
 REFUSED = {
     "two outputs": (two_outputs, [], "has 2 outputs (red, wet); expected one."),
-    "a logit": (lambda: colour_model(1), [], "answers no probability; add a sigmoid or pass --from-logits."),
+    "a logit": (lambda: colour_model(1), [], "gives no probability; add a sigmoid or pass --from-logits."),
     "no logit": (lambda: colour_model(1, "sigmoid"), ["--from-logits"], "leave out --from-logits."),
     "code": (lambda: colour_model(1, "sigmoid", layers.Lambda(lambda x: x)), [], "only safe models are read"),
-    "three classes": (lambda: colour_model(3, "softmax"), [], "answers shape (3,) with softmax"),
+    "three classes": (lambda: colour_model(3, "softmax"), [], "gives shape (3,) with softmax"),
 }
 
 

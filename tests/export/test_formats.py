@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from conftest import SHIPPED
 
 from oddeven.export.conversion import Conversion
-from oddeven.export.export import Settings, export
+from oddeven.export.export import Settings, export_model
 from oddeven.export.formats import FORMATS
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.engines.registry import open_engine
@@ -35,7 +35,7 @@ def made(few, tmp_path_factory):
     """The folder of the shipped cnn in all formats, made in this process after another model."""
     out = tmp_path_factory.mktemp("formats")
     for name, formats in (("mlp", ("tflite-float32", "onnx-int8")), ("cnn", tuple(FORMATS))):
-        export(SHIPPED / f"{name}.keras", few, Settings(formats), out / name, lambda _: None, pytest.fail)
+        export_model(SHIPPED / f"{name}.keras", few, Settings(formats), out / name, lambda _: None, pytest.fail)
     return out / "cnn"
 
 
@@ -64,7 +64,7 @@ def answers(path, pixels):
 @pytest.mark.parametrize("name", FORMATS)
 def test_equal_models_give_equal_bytes_in_one_process_and_in_another(name, made, exported, few, tmp_path):
     file, settings = FORMATS[name].file_name("cnn"), Settings((name,))
-    export(SHIPPED / "cnn.keras", few, settings, tmp_path, lambda _: None, pytest.fail)
+    export_model(SHIPPED / "cnn.keras", few, settings, tmp_path, lambda _: None, pytest.fail)
     assert (tmp_path / file).read_bytes() == (made / file).read_bytes()
     if FORMATS[name].default:
         assert (exported / file).read_bytes() == (made / file).read_bytes()

@@ -16,7 +16,7 @@ from conftest import SHIPPED
 
 from oddeven.export.calibration import draw_calibration
 from oddeven.export.conversion import Conversion
-from oddeven.export.export import Settings, export
+from oddeven.export.export import Settings, export_model
 from oddeven.export.formats import FORMATS
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.metadata import read_spec
@@ -149,7 +149,7 @@ def test_a_truncated_file_is_refused(exported, tmp_path, run):
 def test_four_calibration_pictures_are_refused(tmp_path):
     settings = Settings(formats=("tflite-int8",), calibration_size=4)
     with pytest.raises(DataError, match="4"):
-        export(SHIPPED / "cnn.keras", load_dataset("mnist"), settings, tmp_path, print, print)
+        export_model(SHIPPED / "cnn.keras", load_dataset("mnist"), settings, tmp_path, print, print)
     assert not (tmp_path / "manifest.json").exists()
 
 
@@ -159,7 +159,7 @@ def test_a_test_picture_in_the_calibration_set_is_refused(tmp_path, monkeypatch)
     images[7] = data.test.images[1234]
     monkeypatch.setattr("oddeven.export.export.draw_calibration", lambda *_: (images, record))
     with pytest.raises(DataError, match="1234"):
-        export(SHIPPED / "cnn.keras", data, Settings(formats=("tflite-int8",)), tmp_path, print, print)
+        export_model(SHIPPED / "cnn.keras", data, Settings(formats=("tflite-int8",)), tmp_path, print, print)
 
 
 def test_too_few_test_pictures_are_inconclusive_and_not_a_pass(exported, tmp_path, run):

@@ -13,7 +13,7 @@ import pytest
 from conftest import SHIPPED
 from keras import layers, ops
 
-from oddeven.export.keras_model import load
+from oddeven.export.keras_model import load_keras_model
 from oddeven.runtime.engines.metadata import attach_to_keras
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
@@ -100,7 +100,7 @@ SOFTMAXES = {
 @pytest.mark.parametrize("kind", SOFTMAXES)
 def test_a_softmax_of_two_becomes_the_probability_of_label_1(kind, save, pictures):
     original = SOFTMAXES[kind]()
-    model, spec = load(save(original))
+    model, spec = load_keras_model(save(original))
     truth = original.predict(pictures, verbose=0)[:, 1]
     answers = model.predict(pictures, verbose=0)
     assert (model.input_shape, answers.shape, spec.labels[1]) == ((None, *GREY), (500, 1), "odd")
@@ -119,7 +119,7 @@ def test_a_softmax_of_something_else_than_a_dense_layer_is_a_sigmoid_of_the_diff
     original = keras.Sequential(
         [keras.Input(GREY), layers.Conv2D(2, 3, strides=2), layers.GlobalMaxPooling2D(), layers.Softmax()]
     )
-    model, _ = load(save(original))
+    model, _ = load_keras_model(save(original))
     # One logit is a sum of 9 products of numbers below 2, so rounding is far below this.
     np.testing.assert_allclose(
         model.predict(pictures, verbose=0)[:, 0], original.predict(pictures, verbose=0)[:, 1], atol=100 * ROUNDING
@@ -129,7 +129,7 @@ def test_a_softmax_of_something_else_than_a_dense_layer_is_a_sigmoid_of_the_diff
 
 def test_a_relu_between_dense_and_softmax_is_not_lost(save, pictures):
     original = sequence(dense(2, "relu"), layers.Softmax())
-    model, _ = load(save(original))
+    model, _ = load_keras_model(save(original))
     truth = original.predict(pictures, verbose=0)[:, 1]
     assert np.sum(np.abs(truth - 0.5) < ROUNDING) > 10  # both logits below zero, as only relu makes them
     tolerance = logit_error(pictures, original.get_weights()[0]) / 4 + 8 * ROUNDING
@@ -142,7 +142,7 @@ def test_a_last_layer_that_is_used_twice_is_taken_at_its_last_place(save, pictur
     again = layers.Concatenate()([last(flat), flat[:, :14]])
     original = keras.Model(image, last(again))
     few = pictures[:, 12:16, 12:16]
-    model, _ = load(save(original, (4, 4, 1)))
+    model, _ = load_keras_model(save(original, (4, 4, 1)))
     # The layer twice, pixels and answers within 0 to 1; the first's error comes through weights below 1.
     tolerance = 2 * logit_error(np.ones((1, 16)), original.get_weights()[0])
     truth = original.predict(few, verbose=0)[:, 1]
@@ -156,7 +156,7 @@ def test_a_mapped_softmax_converts_to_float_tflite_and_onnx(kind, save, pictures
     import tensorflow as tf
 
     original = SOFTMAXES[kind]()
-    model, _ = load(save(original))
+    model, _ = load_keras_model(save(original))
     truth = original.predict(pictures, verbose=0)[:, 1]
     tolerance = logit_error(pictures, original.get_weights()[0]) / 4 + 8 * ROUNDING
     with warnings.catch_warnings():
@@ -179,7 +179,7 @@ def test_a_mapped_softmax_quantizes_to_int8_within_the_steps_of_its_tensors(save
     import tensorflow as tf
 
     original = SOFTMAXES["in Dense"]()
-    model, _ = load(save(original))
+    model, _ = load_keras_model(save(original))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         converter = tf.lite.TFLiteConverter.from_keras_model(model)
@@ -206,9 +206,9 @@ def test_a_mapped_softmax_quantizes_to_int8_within_the_steps_of_its_tensors(save
 def test_logits_get_their_sigmoid_on_request_only(save, pictures):
     original = sequence(dense(1))
     path = save(original)
-    with pytest.raises(ModelError, match="ends in linear, so it answers no probability; add a sigmoid or pass --from-"):
-        load(path)
-    model, _ = load(path, from_logits=True)
+    with pytest.raises(ModelError, match="ends in linear, so it gives no probability; add a sigmoid or pass --from-"):
+        load_keras_model(path)
+    model, _ = load_keras_model(path, from_logits=True)
     assert model.output_shape == (None, 1)
     z = original.predict(pictures, verbose=0).astype(np.float64)
     # The sigmoid's own roundings, as the logit is the same.
@@ -219,8 +219,8 @@ def test_two_logits_are_taken_as_those_of_a_softmax_on_request_only(save, pictur
     original = sequence(dense(2))
     path = save(original)
     with pytest.raises(ModelError, match="pass --from-logits"):
-        load(path)
-    model, _ = load(path, from_logits=True)
+        load_keras_model(path)
+    model, _ = load_keras_model(path, from_logits=True)
     z = original.predict(pictures, verbose=0).astype(np.float64)
     truth = np.exp(z[:, 1]) / np.exp(z).sum(axis=1)
     tolerance = logit_error(pictures, original.get_weights()[0]) / 4 + 8 * ROUNDING
@@ -230,7 +230,7 @@ def test_two_logits_are_taken_as_those_of_a_softmax_on_request_only(save, pictur
 @pytest.mark.parametrize("tail", [dense(1, "sigmoid"), dense(2, "softmax"), dense(1, "relu")])
 def test_a_model_that_does_not_end_in_logits_refuses_the_flag(tail, save):
     with pytest.raises(ModelError, match=rf"tiny.keras ends in {tail.activation.__name__}, .*leave out --from-logits"):
-        load(save(sequence(tail)), from_logits=True)
+        load_keras_model(save(sequence(tail)), from_logits=True)
 
 
 @pytest.mark.parametrize(
@@ -249,23 +249,23 @@ def test_a_model_that_does_not_end_in_logits_refuses_the_flag(tail, save):
     ],
 )
 def test_any_other_answer_is_refused_with_what_came(tail, came, save):
-    sentence = f"tiny.keras answers shape {came}; expected shape (1,) with sigmoid, or (2,) with softmax."
+    sentence = f"tiny.keras gives shape {came}; expected shape (1,) with sigmoid, or (2,) with softmax."
     with pytest.raises(ModelError, match=re.escape(sentence)):
-        load(save(sequence(*tail)))
+        load_keras_model(save(sequence(*tail)))
 
 
 @pytest.mark.parametrize("tail", [[dense(2, "softmax")], [layers.Reshape((784,)), layers.Softmax()]])
 def test_a_softmax_inside_a_nested_model_is_refused(tail, save):
     inner = keras.Sequential([keras.Input((784,)), *([] if len(tail) == 1 else [dense(2)]), *tail[-1:]])
     with pytest.raises(ModelError, match="ends in a Sequential of two units; expected a Dense or Softmax layer"):
-        load(save(sequence(inner)))
+        load_keras_model(save(sequence(inner)))
 
 
 def test_a_sigmoid_inside_a_nested_model_or_a_dictionary_is_taken_as_it_is(save, pictures):
     inner = keras.Sequential([keras.Input((784,)), dense(1, "sigmoid")])
     image = keras.Input(GREY, name="image")
     original = keras.Model({"image": image}, {"answer": inner(layers.Flatten()(image))})
-    model, _ = load(save(original))
+    model, _ = load_keras_model(save(original))
     truth = original.predict({"image": pictures}, verbose=0)["answer"]
     np.testing.assert_allclose(model.predict(pictures, verbose=0), truth, rtol=0, atol=8 * ROUNDING)
 
@@ -273,7 +273,7 @@ def test_a_sigmoid_inside_a_nested_model_or_a_dictionary_is_taken_as_it_is(save,
 @pytest.mark.parametrize("name", ["mlp", "cnn", "deep_cnn"])
 def test_a_model_that_needs_no_mapping_answers_as_before(name, pictures):
     original = keras.saving.load_model(SHIPPED / f"{name}.keras")
-    model, spec = load(SHIPPED / f"{name}.keras")
+    model, spec = load_keras_model(SHIPPED / f"{name}.keras")
     assert spec.name == model.name == name
     truth = original.predict(pictures, verbose=0)
     np.testing.assert_allclose(model.predict(pictures, verbose=0), truth, rtol=0, atol=8 * ROUNDING)
@@ -286,14 +286,14 @@ def test_two_outputs_and_two_inputs_are_named(save):
     both = layers.Dense(1, "sigmoid")(layers.Concatenate()([flat, side]))
     for outputs in ([odd, big], {"a": odd, "b": big}):
         with pytest.raises(ModelError, match=r"tiny.keras has 2 outputs \(odd, big\); expected one"):
-            load(save(keras.Model(image, outputs)))
+            load_keras_model(save(keras.Model(image, outputs)))
     with pytest.raises(ModelError, match=r"tiny.keras has 2 inputs \(image, side\); expected one"):
-        load(save(keras.Model([image, side], both)))
+        load_keras_model(save(keras.Model([image, side], both)))
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 3), (32, 20, 1), (1, 1, 3)])
 def test_any_picture_is_taken_that_spec_and_model_agree_on(shape, save):
-    model, spec = load(save(sequence(dense(1, "sigmoid"), shape=shape), shape))
+    model, spec = load_keras_model(save(sequence(dense(1, "sigmoid"), shape=shape), shape))
     assert (model.input_shape, spec.input.shape) == ((None, *shape), shape)
 
 
@@ -305,16 +305,16 @@ def test_another_picture_than_the_specs_is_refused_with_both_shapes(shape, save)
         if None in shape
         else sequence(tail, shape=shape)
     )
-    sentence = f"takes pictures of shape {shape}, expected pictures of shape (28, 28, 1) as its spec says"
+    sentence = f"takes images of shape {shape}, expected images of shape (28, 28, 1) as its spec says"
     with pytest.raises(ModelError, match=re.escape(sentence)):
-        load(save(model))
+        load_keras_model(save(model))
 
 
 def test_flat_rows_are_refused(save):
     model = keras.Sequential([keras.Input((784,)), dense(1, "sigmoid")])
     sentence = "takes flat rows of 784 numbers, expected pictures of shape (28, 28, 1) as its spec says"
     with pytest.raises(ModelError, match=re.escape(sentence)):
-        load(save(model))
+        load_keras_model(save(model))
 
 
 @pytest.mark.parametrize(
@@ -322,17 +322,17 @@ def test_flat_rows_are_refused(save):
 )
 def test_pixels_of_another_dtype_and_a_fixed_batch_are_refused(options, came, save):
     model = keras.Sequential([keras.Input(GREY, **options), layers.Flatten(), dense(1, "sigmoid")])
-    with pytest.raises(ModelError, match=f"takes pictures as {came} at a time; expected float32, any number"):
-        load(save(model))
+    with pytest.raises(ModelError, match=f"takes images as {came} at a time; expected float32, any number"):
+        load_keras_model(save(model))
 
 
 def test_float16_answers_and_weights_quantized_by_keras_are_refused(save):
-    with pytest.raises(ModelError, match="answers float16, expected float32; give its last layer that dtype"):
-        load(save(sequence(dense(1, "sigmoid", dtype="mixed_float16"))))
+    with pytest.raises(ModelError, match="gives float16, expected float32; give its last layer that dtype"):
+        load_keras_model(save(sequence(dense(1, "sigmoid", dtype="mixed_float16"))))
     quantized = sequence(dense(2, "softmax"))
     quantized.layers[-1].quantize("int8")
     with pytest.raises(ModelError, match="has been quantized by Keras already; expected float weights"):
-        load(save(quantized))
+        load_keras_model(save(quantized))
 
 
 class Custom(layers.Layer):
@@ -355,7 +355,7 @@ def custom(x):
 )
 def test_code_of_ones_own_is_refused_in_one_sentence(tail, came, save):
     with pytest.raises(ModelError) as refusal:
-        load(save(sequence(*tail)))
+        load_keras_model(save(sequence(*tail)))
     text = str(refusal.value)
     assert came in text
     assert text.endswith(
@@ -369,26 +369,28 @@ def test_a_model_without_an_input_is_refused(save):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = save(keras.Sequential([layers.Flatten(), layers.Dense(1, "sigmoid")]))
-    with pytest.raises(ModelError, match=r"holds a Sequential with no input of its own; give it a keras\.Input"):
-        load(path)
+    with pytest.raises(ModelError, match=r"holds a Sequential without an input of its own; give it a keras\.Input"):
+        load_keras_model(path)
 
 
 def test_files_of_other_kinds_are_refused(tmp_path):
     with pytest.raises(ModelError, match=r"There is no file .*absent\.keras"):
-        load(tmp_path / "absent.keras")
+        load_keras_model(tmp_path / "absent.keras")
     (tmp_path / "folder.keras").mkdir()
     with pytest.raises(ModelError, match=r"There is no file .*folder\.keras"):
-        load(tmp_path / "folder.keras")
+        load_keras_model(tmp_path / "folder.keras")
     (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     with pytest.raises(ModelError, match=r"model\.h5 is not a \.keras file; make one with: oddeven train"):
-        load(tmp_path / "model.h5")
+        load_keras_model(tmp_path / "model.h5")
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
         archive.writestr("word/document.xml", "<xml/>")
-    with pytest.raises(ModelError, match=r"other\.keras is a ZIP archive but no Keras model: it has no config\.json"):
-        load(tmp_path / "other.keras")
+    with pytest.raises(
+        ModelError, match=r"other\.keras is a ZIP archive but not a Keras model: it has no config\.json"
+    ):
+        load_keras_model(tmp_path / "other.keras")
     sequence(dense(1, "sigmoid")).save(tmp_path / "bare.keras")
     with pytest.raises(ModelError, match=r"bare\.keras carries no ModelSpec; train it with oddeven train"):
-        load(tmp_path / "bare.keras")
+        load_keras_model(tmp_path / "bare.keras")
 
 
 @pytest.mark.parametrize("kind", ["empty", "truncated", "random"])
@@ -399,7 +401,7 @@ def test_what_is_no_archive_is_refused_with_its_size(kind, save):
     path.write_bytes(content)
     size = f"{len(content):,} bytes"
     with pytest.raises(ModelError, match=rf"is empty, cut short or damaged \({size}: File is not a zip file\)"):
-        load(path)
+        load_keras_model(path)
 
 
 @pytest.mark.parametrize(
@@ -425,7 +427,7 @@ def test_a_damaged_entry_is_one_sentence(entry, change, sentence, save):
         for name, content in {**entries, **({entry: change(data)} if change else {})}.items():
             archive.writestr(name, content)
     with pytest.raises(ModelError, match=sentence) as refusal:
-        load(path)
+        load_keras_model(path)
     assert "\n" not in str(refusal.value)
     assert "tiny.keras" in str(refusal.value)
 
@@ -444,7 +446,7 @@ def test_wrong_bytes_anywhere_end_in_an_answer_or_in_one_of_our_errors(compressi
         damaged[random.integers(low, len(whole))] ^= int(random.integers(1, 256))
         path.write_bytes(damaged)
         try:
-            load(path)
+            load_keras_model(path)
         except ModelError:
             refused += 1
     assert refused > 75

@@ -9,8 +9,8 @@ from conftest import SHIPPED
 
 from oddeven.export.calibration import disjoint_draws
 from oddeven.export.conversion import Conversion
+from oddeven.export.diagnosis import measure_stability
 from oddeven.export.formats import FORMATS
-from oddeven.export.stability import check_stability
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.train.data.registry import load_dataset
@@ -29,7 +29,7 @@ def source():
 
 def test_equal_draws_differ_in_nothing(source, data):
     left, _ = disjoint_draws(data, 100, 0)
-    found = check_stability(source, "onnx-int8", (left, left), data.validation.images[:500])
+    found = measure_stability(source, "onnx-int8", (left, left), data.validation.images[:500])
     assert (found.model, found.format, found.draw, found.count) == ("mlp", "onnx-int8", 100, 500)
     assert (found.differing, found.max_shift) == (0, 0.0)
 
@@ -37,7 +37,7 @@ def test_equal_draws_differ_in_nothing(source, data):
 def test_what_differs_is_counted(source, data, tmp_path):
     left, _ = disjoint_draws(data, 100, 0)
     dim, few = left // 20, data.validation.images[:500]
-    found = check_stability(source, "onnx-int8", (left, dim), few)
+    found = measure_stability(source, "onnx-int8", (left, dim), few)
     answers = []
     for draw in (left, dim):
         real = Conversion(source.model, source.spec, draw / np.float32(255))
@@ -53,6 +53,6 @@ def test_what_differs_is_counted(source, data, tmp_path):
 
 @pytest.mark.parametrize("name", ["tflite-int8", "onnx-int8"])
 def test_500_pictures_are_enough_for_a_shipped_model(name, source, data):
-    found = check_stability(source, name, disjoint_draws(data, 500, 0), data.validation.images)
+    found = measure_stability(source, name, disjoint_draws(data, 500, 0), data.validation.images)
     # Two of 10,000 measured; what the policy allows between Keras and a file is 20.
     assert found.differing < 20

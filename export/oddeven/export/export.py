@@ -1,25 +1,22 @@
-"""One Keras model into one artifact folder: files, reference, manifest, each proven as it is made."""
+"""One Keras model into one artifact folder: files, reference, manifest, each file judged as it is made."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from oddeven.export import keras_model
 from oddeven.export.calibration import DEFAULT_SIZE, check_calibration, disjoint_draws, draw_calibration
 from oddeven.export.conversion import Conversion
-from oddeven.export.diagnosis import explain_failure
-from oddeven.export.formats import DEFAULTS, FORMATS, Format
+from oddeven.export.diagnosis import explain_failure, measure_stability
+from oddeven.export.formats import DEFAULTS, FORMATS
+from oddeven.export.keras_model import load_keras_model
 from oddeven.export.overflow_rate import measure_overflow
-from oddeven.export.stability import check_stability
-from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.arrays import Pixels, Probabilities
 from oddeven.runtime.artifacts.manifest import MANIFEST, FileRecord, Manifest
 from oddeven.runtime.artifacts.reference import REFERENCE, VALIDATION, Reference, save_reference
 from oddeven.runtime.classifier import Classifier
@@ -47,23 +44,23 @@ class Settings:
     Attributes:
         formats: names in `FORMATS`.
         policy: what each file is judged by.
-        calibration_size, calibration_seed: of the draw of training pictures that set the quantized ranges; without a
+        threshold_rule: chooses the threshold of the model, and of each file, by the validation images.
+        calibration_size, calibration_seed: of the draw of training images that set the quantized ranges; without a
             size `DEFAULT_SIZE` of them, or all where there are fewer.
+        calibration_check: quantize from two more draws as well, and compare.
         float_io, full_range: as in `Conversion`.
         from_logits: the model ends in a logit; append the sigmoid.
-        calibration_check: quantize from two more draws as well, and compare.
-        choice: chooses the threshold, and each file's anew, by the answers for validation pictures.
     """
 
     formats: tuple[str, ...] = DEFAULTS
     policy: Policy = field(default_factory=Policy)
+    threshold_rule: ThresholdRule | None = None
     calibration_size: int | None = None
     calibration_seed: int = 0
+    calibration_check: bool = False
     float_io: bool = False
     full_range: bool = False
     from_logits: bool = False
-    calibration_check: bool = False
-    choice: ThresholdRule | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class Exported:
     stability: tuple[Stability, ...]
 
 
-def export(
+def export_model(
     path: Path,
     dataset: Dataset,
     settings: Settings,
@@ -86,89 +83,68 @@ def export(
 ) -> Exported:
     """Write the Keras model at `path` into the folder `out` in each format, the manifest last.
 
-    An earlier manifest goes first, so that no manifest ever stands beside files that it was not written for.
-
     Equal models, data, settings and package versions give equal bytes.
 
     Args:
         path: a `.keras` file with a spec.
-        dataset: the one it was trained on; training pictures calibrate, test pictures prove.
+        dataset: the one it was trained on; training images calibrate, test images judge.
         settings: formats and options.
         out: the artifact folder.
         step: told each file as it begins.
-        warn: told each doubt about the calibration pictures.
+        warn: told each doubt about the calibration images.
 
     Raises:
         ModelError: the file cannot be read or converted.
-        DataError: the calibration pictures are unfit.
+        DataError: the calibration images are unfit.
         OutputError: a file cannot be written.
     """
     import keras
 
     keras.backend.clear_session()  # layer names, and so the bytes, would follow from what was loaded before
-    model, spec = keras_model.load(path, settings.from_logits)
-    truth, validation = (_reference(model, spec, split) for split in (dataset.test, dataset.validation))
+    model, spec = load_keras_model(path, settings.from_logits)
+    test, validation = (_reference(model, spec, split) for split in (dataset.test, dataset.validation))
     (out / MANIFEST).unlink(missing_ok=True)  # an earlier one would vouch for files that are not its own
-    save_reference(truth, out / REFERENCE)
+    save_reference(test, out / REFERENCE)
     save_reference(validation, out / VALIDATION)
-    if settings.choice:
-        spec = dataclasses.replace(spec, threshold=settings.choice(validation.probabilities, validation.truth))
-    pictures, record = draw_calibration(dataset, _size(settings, dataset), settings.calibration_seed)
-    for warning in check_calibration(pictures, record, dataset):
+    if settings.threshold_rule:
+        spec = replace(spec, threshold=settings.threshold_rule(validation.probabilities, validation.truth))
+    size = settings.calibration_size or min(DEFAULT_SIZE, len(dataset.train))
+    images, record = draw_calibration(dataset, size, settings.calibration_seed)
+    for warning in check_calibration(images, dataset):
         warn(warning)
-    source = Conversion(model, spec, to_float(pictures, spec.input), settings.float_io, settings.full_range)
-    golden = Golden(choose_golden(truth, spec.threshold), {})
-    made = []
+    calibration = to_float(images, spec.input)
+    source = Conversion(model, replace(spec, calibration=record), calibration, settings.float_io, settings.full_range)
+    golden = Golden(choose_golden(test, spec.threshold), {})
+    records, reports = [], []
     for name in settings.formats:
-        row = FORMATS[name]
-        step(row.file_name(spec.name))
-        file_spec = dataclasses.replace(spec, precision=row.precision, calibration=record if row.calibrated else None)
-        own = dataclasses.replace(source, spec=file_spec)
-        path = out / row.file_name(spec.name)
-        write(path, row.convert(own))
-        if settings.choice:
-            threshold = settings.choice(_answers(path, validation.images), validation.truth)
-            own = dataclasses.replace(own, spec=dataclasses.replace(file_spec, threshold=threshold))
-            write(path, row.convert(own))
-        line, report = _prove(name, row, path, spec.threshold, truth, settings.policy, source.calibration)
-        golden.answers[line.file] = _answers(path, golden.images)
-        if report.verdict != PASS:
-            report = explain_failure(report, path, own, dataset.validation.images)
-        made.append((line, report))
-    answers = out / f"{spec.name}{GOLDEN_SUFFIX}"
-    save_golden(golden, answers)
+        step(FORMATS[name].file_name(spec.name))
+        file, report = _export_file(name, source, out, settings, test, validation)
+        golden.answers[file.file] = _probabilities(out / file.file, golden.images)
+        records.append(file)
+        reports.append(report)
+    golden_file = out / f"{spec.name}{GOLDEN_SUFFIX}"
+    save_golden(golden, golden_file)
     manifest = Manifest(
         spec=spec,
         reference_sha256=sha256((out / REFERENCE).read_bytes()),
         validation_sha256=sha256((out / VALIDATION).read_bytes()),
-        selftest_sha256=sha256(answers.read_bytes()),
+        selftest_sha256=sha256(golden_file.read_bytes()),
         versions={package: version(package) for package in MAKERS},
-        files=tuple(line for line, _ in made),
+        files=tuple(records),
         cpu_features=cpu_features(),
     )
     write(out / MANIFEST, to_json(manifest))
-    checked = tuple(_check(source, dataset, settings, step)) if settings.calibration_check else ()
-    return Exported(manifest, truth, tuple(report for _, report in made), checked)
-
-
-def _size(settings: Settings, dataset: Dataset) -> int:
-    """How many calibration pictures to draw."""
-    return settings.calibration_size or min(DEFAULT_SIZE, len(dataset.train))
-
-
-def _check(
-    source: Conversion, dataset: Dataset, settings: Settings, step: Callable[[str], None]
-) -> Iterator[Stability]:
-    """How stable each calibrated format is against other calibration pictures."""
-    draws = disjoint_draws(dataset, _size(settings, dataset), settings.calibration_seed)
-    for name in settings.formats:
-        if FORMATS[name].calibrated:
-            step(f"{FORMATS[name].file_name(source.spec.name)} from other calibration pictures")
-            yield check_stability(source, name, draws, dataset.validation.images)
+    stability = []
+    if settings.calibration_check:
+        draws = disjoint_draws(dataset, size, settings.calibration_seed)
+        for name in (name for name in settings.formats if FORMATS[name].calibrated):
+            step(f"{FORMATS[name].file_name(spec.name)} from other calibration images")
+            stability.append(measure_stability(source, name, draws, dataset.validation.images))
+    return Exported(manifest, test, tuple(reports), tuple(stability))
 
 
 def _reference(model: Any, spec: ModelSpec, split: Split) -> Reference:
-    """What the Keras model answers for a split."""
+    """What the Keras model predicts for a split."""
     parts = [
         model.predict(to_float(split.images[start : start + BATCH], spec.input), batch_size=BATCH, verbose=0)
         for start in range(0, len(split), BATCH)
@@ -177,30 +153,31 @@ def _reference(model: Any, spec: ModelSpec, split: Split) -> Reference:
     return Reference(split.images, split.labels, split.slices, p, spec.provenance.dataset_sha256)
 
 
-def _answers(path: Path, images: Pixels) -> npt.NDArray[np.float32]:
+def _probabilities(path: Path, images: Pixels) -> Probabilities:
     with Classifier.load(path) as classifier:
         return classifier.probabilities(images)
 
 
-def _prove(
-    name: str,
-    row: Format,
-    path: Path,
-    reference_threshold: float,
-    truth: Reference,
-    policy: Policy,
-    pictures: npt.NDArray[np.float32],
+def _export_file(
+    name: str, source: Conversion, out: Path, settings: Settings, test: Reference, validation: Reference
 ) -> tuple[FileRecord, FileReport]:
-    """Open a file that has just been written, compare and time it: the manifest's line and the report's."""
+    """Write one format, compare it with the reference and time it: the manifest's record and the report's."""
+    row, reference_threshold = FORMATS[name], source.spec.threshold
+    path = out / row.file_name(source.spec.name)
+    write(path, row.convert(source))
+    if settings.threshold_rule:
+        threshold = settings.threshold_rule(_probabilities(path, validation.images), validation.truth)
+        source = replace(source, spec=replace(source.spec, threshold=threshold))
+        write(path, row.convert(source))
     with Classifier.load(path) as classifier:
-        thresholds = reference_threshold, classifier.spec.threshold
-        known = measure_overflow(path, pictures) if path.suffix == ".onnx" else ()
-        report = examine(classifier, path, name, truth, policy, thresholds=thresholds, known=known)
+        thresholds = reference_threshold, source.spec.threshold
+        overflow = measure_overflow(path, source.calibration) if path.suffix == ".onnx" else ()
+        report = examine(classifier, path, name, test, settings.policy, thresholds=thresholds, known=overflow)
         record = FileRecord(
             file=path.name,
             format=name,
             precision=row.precision,
-            threshold=classifier.spec.threshold,
+            threshold=source.spec.threshold,
             size_bytes=report.size_bytes,
             sha256=sha256(path.read_bytes()),
             input=classifier.engine.input,
@@ -208,4 +185,6 @@ def _prove(
             parity=report.parity,
             overflow=report.overflow,
         )
+    if report.verdict != PASS:
+        report = explain_failure(report, path, source, validation.images)
     return record, report

@@ -1,4 +1,4 @@
-"""Reading a `.keras` file and the ModelSpec inside it, and bringing its last layer to one probability."""
+"""A `.keras` file and the ModelSpec inside it, as a model that ends in one probability."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REFUSAL = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 SAFE = "only safe models are read: Keras's own layers, no Python code, no custom classes or functions"
 
 
-def load(path: Path, from_logits: bool = False) -> tuple[Any, ModelSpec]:
+def load_keras_model(path: Path, from_logits: bool = False) -> tuple[Any, ModelSpec]:
     """The Keras model in `path` and its spec. Only safe files are read: none with code or pickles inside.
 
     A softmax of two units becomes one sigmoid: softmax(z)[1] = 1 / (1 + exp(z0 - z1)) = sigmoid(z1 - z0). A last
@@ -31,26 +31,39 @@ def load(path: Path, from_logits: bool = False) -> tuple[Any, ModelSpec]:
 
     Args:
         path: a `.keras` file with a spec.
-        from_logits: the model answers logits, one (of label 1) or two; it gets the sigmoid that it lacks.
+        from_logits: the model gives logits, one (of label 1) or two; it gets the sigmoid that it lacks.
 
     Returns:
         A functional model, float32 (N, H, W, C) in, float32 (N, 1) out: the probability of label 1.
 
     Raises:
         ModelError: the file is missing, damaged, unsafe, carries no spec, is not a two-class image model, or
-            answers something else than `from_logits` says.
+            gives something else than `from_logits` says.
     """
-    spec = _spec(path)
-    model = _one_to_one(_read(path), path)
+    import keras
+    import tensorflow as tf
+
+    spec = read_keras_spec(path)
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except DAMAGE as error:
+        raise ModelError(f"{path} is damaged ({_reason(error)}); make it anew.") from error
+    except (*REFUSAL, tf.errors.OpError) as error:
+        raise ModelError(f"Keras cannot build {path} ({_reason(error)}); {SAFE}.") from error
+    model = _functional(model, path)
     _check_input(model, spec, path)
     model = _to_probability(model, from_logits, path)
     if model.outputs[0].dtype != "float32":
-        raise ModelError(f"{path} answers {model.outputs[0].dtype}, expected float32; give its last layer that dtype.")
+        raise ModelError(f"{path} gives {model.outputs[0].dtype}, expected float32; give its last layer that dtype.")
     return model, spec
 
 
-def _spec(path: Path) -> ModelSpec:
-    """The spec in the archive, once it is known that there is an archive, and of Keras."""
+def read_keras_spec(path: Path) -> ModelSpec:
+    """The spec in the `.keras` file `path`, without importing Keras.
+
+    Raises:
+        ModelError: there is no such file, or it is damaged, no Keras model or without a spec.
+    """
     if not path.is_file():
         raise ModelError(f"There is no file {path}; make one with: oddeven train")
     if path.suffix != ".keras":
@@ -63,23 +76,10 @@ def _spec(path: Path) -> ModelSpec:
         size = f"{path.stat().st_size:,} bytes"
         raise ModelError(f"{path} is empty, cut short or damaged ({size}: {_reason(error)}); make it anew.") from error
     if "config.json" not in entries:
-        raise ModelError(f"{path} is a ZIP archive but no Keras model: it has no config.json.")
+        raise ModelError(f"{path} is a ZIP archive but not a Keras model: it has no config.json.")
     if spec is None:
         raise ModelError(f"{path} carries no ModelSpec; train it with oddeven train.")
     return spec
-
-
-def _read(path: Path) -> Any:
-    """Whatever Keras has saved in `path`, its safe mode on."""
-    import keras
-    import tensorflow as tf
-
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except DAMAGE as error:
-        raise ModelError(f"{path} is damaged ({_reason(error)}); make it anew.") from error
-    except (*REFUSAL, tf.errors.OpError) as error:
-        raise ModelError(f"Keras cannot build {path} ({_reason(error)}); {SAFE}.") from error
 
 
 def _reason(error: Exception) -> str:
@@ -88,13 +88,13 @@ def _reason(error: Exception) -> str:
     return (inner.split(". ")[0].rstrip(".") or type(error).__name__)[:160]
 
 
-def _one_to_one(model: Any, path: Path) -> Any:
-    """`model` as a functional one that takes a tensor and gives a tensor, whatever it was built from."""
+def _functional(model: Any, path: Path) -> Any:
+    """`model` as a functional one with one input and one output, whatever it was built from."""
     import keras
 
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not isinstance(model, keras.Model) or not inputs or not outputs:
-        raise ModelError(f"{path} holds a {type(model).__name__} with no input of its own; give it a keras.Input.")
+        raise ModelError(f"{path} holds a {type(model).__name__} without an input of its own; give it a keras.Input.")
     output_names = keras.Model(inputs, outputs).output_names
     for kind, names in (("inputs", [tensor.name for tensor in inputs]), ("outputs", output_names)):
         if len(names) != 1:
@@ -105,27 +105,27 @@ def _one_to_one(model: Any, path: Path) -> Any:
 
 
 def _check_input(model: Any, spec: ModelSpec, path: Path) -> None:
-    """Refuse a model that does not take float32 pictures of the spec's shape, any number at a time."""
+    """Refuse a model that does not take float32 images of the spec's shape, any number at a time."""
     (batch, *shape), dtype = model.input_shape, model.inputs[0].dtype
-    expected = f"expected pictures of shape {spec.input.shape} as its spec says"
+    expected = f"expected images of shape {spec.input.shape} as its spec says"
     if len(shape) == 1:
         raise ModelError(f"{path} takes flat rows of {shape[0]} numbers, {expected}; begin it with a Flatten layer.")
     if tuple(shape) != spec.input.shape:
-        raise ModelError(f"{path} takes pictures of shape {tuple(shape)}, {expected}; correct one of the two.")
+        raise ModelError(f"{path} takes images of shape {tuple(shape)}, {expected}; correct one of the two.")
     if batch is not None or dtype != "float32":
         came = f"{dtype}, {batch or 'any number'} at a time"
-        raise ModelError(f"{path} takes pictures as {came}; expected float32, any number at a time.")
+        raise ModelError(f"{path} takes images as {came}; expected float32, any number at a time.")
 
 
 def _to_probability(model: Any, from_logits: bool, path: Path) -> Any:
-    """`model` as one whose output is (None, 1), the probability of label 1. See `load`."""
+    """`model` as one whose output is (None, 1), the probability of label 1. See `load_keras_model`."""
     import keras
 
     shape, activation = tuple(model.output_shape[1:]), _activation(model)
     if from_logits and activation != "linear":
-        raise ModelError(f"{path} ends in {activation}, so it does not answer logits; leave out --from-logits.")
+        raise ModelError(f"{path} ends in {activation}, so it does not give logits; leave out --from-logits.")
     if activation == "linear" and shape in {(1,), (2,)} and not from_logits:
-        raise ModelError(f"{path} ends in linear, so it answers no probability; add a sigmoid or pass --from-logits.")
+        raise ModelError(f"{path} ends in linear, so it gives no probability; add a sigmoid or pass --from-logits.")
     match shape, activation:
         case (1,), "sigmoid":
             return model
@@ -135,7 +135,7 @@ def _to_probability(model: Any, from_logits: bool, path: Path) -> Any:
         case (2,), "softmax" | "linear":
             return _one_sigmoid(model, path)
     expected = "expected shape (1,) with sigmoid, or (2,) with softmax"
-    raise ModelError(f"{path} answers shape {shape} with {activation}; {expected}.")
+    raise ModelError(f"{path} gives shape {shape} with {activation}; {expected}.")
 
 
 def _made_by(tensor: Any) -> tuple[Any, Any]:
@@ -163,6 +163,9 @@ def _one_sigmoid(model: Any, path: Path) -> Any:
     """`model`, two logits or a softmax of them, as sigmoid(z1 - z0), inside its last Dense where there is one."""
     import keras
 
+    def real(variable: Any) -> npt.NDArray[np.float64]:  # so that a difference of weights is rounded once
+        return np.asarray(keras.ops.convert_to_tensor(variable), np.float64)
+
     last, source = _made_by(model.outputs[0])
     weighted = bool(getattr(last, "weights", []))
     if isinstance(last, keras.Model) or (weighted and not isinstance(last, keras.layers.Dense)):
@@ -170,16 +173,9 @@ def _one_sigmoid(model: Any, path: Path) -> Any:
     kernel, bias = DIFFERENCE, np.zeros(1)
     dense, features = (last, source) if weighted else _made_by(source)
     if isinstance(dense, keras.layers.Dense) and (weighted or dense.activation is keras.activations.linear):
-        source, kernel = features, _real(dense.kernel) @ DIFFERENCE
-        bias = _real(dense.bias) @ DIFFERENCE if dense.use_bias else bias
+        source, kernel = features, real(dense.kernel) @ DIFFERENCE
+        bias = real(dense.bias) @ DIFFERENCE if dense.use_bias else bias
     head = keras.layers.Dense(1, activation="sigmoid", name=HEAD, dtype="float32")
     probability = head(source)
     head.set_weights([kernel, bias])
     return keras.Model(model.inputs[0], probability, name=model.name)
-
-
-def _real(variable: Any) -> npt.NDArray[np.float64]:
-    """Its value, in float64 so that a difference of weights is rounded once."""
-    import keras
-
-    return np.asarray(keras.ops.convert_to_tensor(variable), np.float64)

@@ -1,4 +1,4 @@
-"""The ONNX formats: tf2onnx's graph of the Keras model, quantized by onnxruntime, and the spec in its metadata.
+"""The ONNX formats: tf2onnx's graph of the Keras model, quantized by onnxruntime, with the spec in its metadata.
 
 tf2onnx is called here and nowhere else.
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from oddeven.export.conversion import Conversion
+from oddeven.export.conversion import Conversion, traced
+from oddeven.runtime.arrays import Array
 from oddeven.runtime.engines.metadata import ONNX_KEY, seal_onnx
 from oddeven.runtime.engines.saturation import LIMIT, pair_sums, terms
 from oddeven.runtime.process import quiet
@@ -26,23 +27,21 @@ OPSET = 17
 BATCH = 100
 PRODUCTS = {"Conv", "Gemm", "MatMul"}
 LARGEST = 127  # of a weight
+PIXEL_RANGES = {(0.0, 1.0): "Normalized_0_1", (-1.0, 1.0): "Normalized_1_1", (0.0, 255.0): "NominalRange_0_255"}
 
 
-def graph(source: Conversion) -> Any:
+def float_graph(source: Conversion) -> Any:
     """The Keras model as a float32 `onnx.ModelProto`: `image` (N, H, W, C) in, `probability` (N, 1) out.
 
     `from_keras` does not know Keras 3's Sequential models, so a traced function stands for the model.
     """
-    import tensorflow as tf
-
-    model = source.model
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         import tf2onnx
 
-        signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
-        traced = tf.function(lambda image: {"probability": model(image, training=False)}, input_signature=signature)
-        proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
+        function = traced(source.model)
+        signature = list(function.input_signature)
+        proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
     _renumber(proto.graph)
     return proto
 
@@ -55,37 +54,26 @@ def _renumber(graph: Any) -> None:
     numbers: dict[str, int] = {}
     constants = {tensor.name for tensor in graph.initializer}  # equal ones are merged under any of their names
 
-    def named(name: str) -> str:
+    def renumbered(name: str) -> str:
         if not (found := re.fullmatch(r"(.*)__(\d+)((?::\d+)?)", name)):
             return name
         number = numbers.setdefault(found[2], len(numbers) + 1)
         return f"{'constant' if name in constants else found[1]}__{number}{found[3]}"
 
     for node in graph.node:
-        node.name = named(node.name)
-        node.input[:], node.output[:] = map(named, node.input), map(named, node.output)
+        node.name = renumbered(node.name)
+        node.input[:], node.output[:] = map(renumbered, node.input), map(renumbered, node.output)
     for field in (graph.initializer, graph.value_info):
         for tensor in field:
-            tensor.name = named(tensor.name)
+            tensor.name = renumbered(tensor.name)
         field.sort(key=lambda tensor: tensor.name)
     graph.doc_string = ""
     for tensor in (*graph.input, *graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
 
 
-def prepare(source: Conversion, scratch: Path) -> Path:
-    """The float graph in a file of the folder `scratch`, optimised as onnxruntime wants it before quantizing."""
-    import onnx
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    plain, prepared = scratch / "float.onnx", scratch / "prepared.onnx"
-    onnx.save(graph(source), plain)
-    quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-    return prepared
-
-
 def to_bytes(proto: Any, spec: ModelSpec) -> bytes:
-    """`proto` with `spec`, its maker and the standard image properties in its metadata, checked and serialised.
+    """`proto` with `spec`, its producer and ONNX's standard image properties in its metadata, checked and serialised.
 
     Raises:
         onnx.checker.ValidationError: the graph is not valid ONNX, which is a defect of ours.
@@ -94,24 +82,30 @@ def to_bytes(proto: Any, spec: ModelSpec) -> bytes:
 
     proto.producer_name, proto.producer_version = "oddeven", version("oddeven")
     proto.graph.name = spec.name
-    properties = {ONNX_KEY: to_json(spec), **_image_properties(spec)}
+    properties = {ONNX_KEY: to_json(spec), "Image.BitmapPixelFormat": "Gray8" if spec.input.channels == 1 else "Rgb8"}
+    if pixel_range := PIXEL_RANGES.get((spec.input.low, spec.input.high)):
+        properties["Image.NominalPixelRange"] = pixel_range
     onnx.helper.set_model_props(proto, properties)
     onnx.checker.check_model(proto, full_check=True)
     return seal_onnx(proto.SerializeToString(deterministic=True))
 
 
-def _image_properties(spec: ModelSpec) -> dict[str, str]:
-    """ONNX's standard metadata for image models, where one of its values says what the spec says."""
-    ranges = {(0.0, 1.0): "Normalized_0_1", (-1.0, 1.0): "Normalized_1_1", (0.0, 255.0): "NominalRange_0_255"}
-    properties = {"Image.BitmapPixelFormat": "Gray8" if spec.input.channels == 1 else "Rgb8"}
-    if name := ranges.get((spec.input.low, spec.input.high)):
-        properties["Image.NominalPixelRange"] = name
-    return properties
+def quantized(source: Conversion, quantize: Callable[[Path, Path], None]) -> bytes:
+    """The file that `quantize` makes of a float one, which is optimised as onnxruntime's quantizers want it."""
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as scratch:
+        plain, prepared, target = (Path(scratch, f"{name}.onnx") for name in ("plain", "prepared", "quantized"))
+        onnx.save(float_graph(source), plain)
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        quantize(prepared, target)
+        return to_bytes(onnx.load(target), source.spec)
 
 
 def float32(source: Conversion) -> bytes:
     """The model as it is."""
-    return to_bytes(graph(source), source.spec)
+    return to_bytes(float_graph(source), source.spec)
 
 
 def float16(source: Conversion) -> bytes:
@@ -119,50 +113,43 @@ def float16(source: Conversion) -> bytes:
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    half = OnnxModel(convert_float_to_float16(graph(source), keep_io_types=True))
-    half.topological_sort()  # the conversion puts the cast of the input behind its first use
+    half = OnnxModel(convert_float_to_float16(float_graph(source), keep_io_types=True))
+    half.topological_sort()  # the conversion puts the cast of the input after its first use
     return to_bytes(half.model, source.spec)
 
 
 def dynamic(source: Conversion) -> bytes:
     """A quarter of the size of float32; for convolutions slower than float."""
-    import onnx
     from onnxruntime import quantization
 
-    with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / "dynamic.onnx"
-        quantization.quantize_dynamic(
-            prepare(source, Path(scratch)),
-            target,
-            weight_type=quantization.QuantType.QUInt8,  # of int8 weights the products can overflow
-        )
-        return to_bytes(onnx.load(target), source.spec)
+    def quantize(prepared: Path, target: Path) -> None:
+        # The products of int8 weights could overflow.
+        quantization.quantize_dynamic(prepared, target, weight_type=quantization.QuantType.QUInt8)
+
+    return quantized(source, quantize)
 
 
 def int8(source: Conversion) -> bytes:
-    """A quarter of the size of float32."""
+    """A quarter of the size of float32: QDQ form, weights per channel, the last layer in float."""
     import onnx
     from onnxruntime import quantization
 
-    class Pictures(quantization.CalibrationDataReader):  # type: ignore[misc]
-        """The calibration pictures in batches, as onnxruntime asks for them."""
+    class Images(quantization.CalibrationDataReader):  # type: ignore[misc]
+        """The calibration images in batches, as onnxruntime asks for them: None at the end."""
 
-        def __init__(self) -> None:
-            self._batches = iter(np.split(source.calibration, range(BATCH, len(source.calibration), BATCH)))
+        batches = iter(np.split(source.calibration, range(BATCH, len(source.calibration), BATCH)))
 
-        def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-            """The next batch, or None at the end."""
-            batch = next(self._batches, None)
+        def get_next(self) -> dict[str, Array] | None:
+            batch = next(self.batches, None)
             return None if batch is None else {"image": batch}
 
-    with tempfile.TemporaryDirectory() as scratch:
-        prepared, target = prepare(source, Path(scratch)), Path(scratch) / "int8.onnx"
+    def quantize(prepared: Path, target: Path) -> None:
         graph = onnx.load(prepared).graph
         last = _last_layer(graph)
         quantization.quantize_static(
             prepared,
             target,
-            Pictures(),
+            Images(),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
@@ -170,11 +157,12 @@ def int8(source: Conversion) -> bytes:
             nodes_to_exclude=last,
             extra_options={"TensorQuantOverrides": {} if source.full_range else _ranges(graph, last)},
         )
-        return to_bytes(onnx.load(target), source.spec)
+
+    return quantized(source, quantize)
 
 
 def _ranges(graph: Any, excluded: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """For every channel of all weights, the range that stands for its 8 bits, as onnxruntime takes it.
+    """For every channel of all weights, the range that its 8 bits stand for, as onnxruntime takes it.
 
     It is the largest weight, as usual, or more, so that no pair's rounded sum exceeds `LIMIT`: of two weights each may
     be rounded up by a half.
@@ -201,3 +189,22 @@ def _last_layer(graph: Any) -> list[str]:
     nodes = list(graph.node)
     last = max((i for i, node in enumerate(nodes) if node.op_type in PRODUCTS), default=len(nodes))
     return [node.name for node in nodes[last:]]
+
+
+def run_to(proto: Any, names: list[str], batch: Array, optimise: bool = True) -> list[Array]:
+    """The values of the tensors `names` inside the graph `proto` for a batch, (N, H, W, C) in the input's dtype.
+
+    Args:
+        optimise: run the kernels that onnxruntime would run, rather than each node by itself.
+    """
+    import onnx
+    import onnxruntime
+
+    known = {info.name: info for info in onnx.shape_inference.infer_shapes(proto).graph.value_info}
+    wider = onnx.ModelProto.FromString(proto.SerializeToString())
+    wider.graph.output.extend(known[name] for name in names)
+    options = onnxruntime.SessionOptions()
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(wider.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return list(session.run(names, {session.get_inputs()[0].name: batch}))

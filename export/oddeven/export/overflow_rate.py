@@ -1,44 +1,46 @@
-"""How often pairs of 8-bit products really overflow in an ONNX file: from its weights and the calibration pictures."""
+"""How often pairs of 8-bit products overflow in an ONNX file, over the calibration images."""
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from oddeven.export.onnx import BATCH, run_to
 from oddeven.runtime.arrays import Array
 from oddeven.runtime.engines import saturation
 from oddeven.runtime.engines.saturation import LIMIT, Layer, Overflow, pair_sums, terms
 
-BATCH = 100
 LOW, HIGH = -(2**15), 2**15 - 1
 
 
-def measure_overflow(path: Path, pictures: npt.NDArray[np.float32]) -> tuple[Overflow, ...]:
+def measure_overflow(path: Path, images: npt.NDArray[np.float32]) -> tuple[Overflow, ...]:
     """`saturation.overflows(path)`, with the share of sums in which a pair did overflow.
 
     Args:
         path: an `.onnx` file in QDQ form.
-        pictures: real values, float32 (N, H, W, C).
+        images: as the model takes them, float32 (N, H, W, C).
     """
     import onnx
 
     if not (found := saturation.overflows(path)):
         return ()
-    model = path.read_bytes()
-    proto = onnx.load_from_string(model)
-    layers = {layer.name: layer for layer in saturation.layers(model)}
+    proto = onnx.load(path)
+    layers = {layer.name: layer for layer in saturation.layers(path.read_bytes())}
     risky = [layers[overflow.layer] for overflow in found]
-    seen = [0.0] * len(found)
-    for batch in np.split(pictures, range(BATCH, len(pictures), BATCH)):
-        activations = _activations(proto, risky, batch)
-        for i, layer in enumerate(risky):
-            share = float(overflowing(proto, layer, *activations[layer.activations]).mean())
-            seen[i] += share * len(batch) / len(pictures)
-    return tuple(dataclasses.replace(overflow, seen=share) for overflow, share in zip(found, seen, strict=True))
+    stored = {tensor.name: tensor for tensor in proto.graph.initializer}
+    quantizers = {node.input[0]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+    zero_points = [int(onnx.numpy_helper.to_array(stored[quantizers[layer.activations].input[2]])) for layer in risky]
+    seen = np.zeros(len(risky))
+    for batch in np.split(images, range(BATCH, len(images), BATCH)):
+        activations = run_to(proto, [layer.activations for layer in risky], batch, optimise=False)
+        for i, (layer, q_x, zero_point) in enumerate(zip(risky, activations, zero_points, strict=True)):
+            x = q_x.astype(np.float32) - zero_point
+            seen[i] += overflowing(proto, layer, x, zero_point).mean() * len(batch) / len(images)
+    return tuple(replace(overflow, seen=float(share)) for overflow, share in zip(found, seen, strict=True))
 
 
 def overflowing(proto: Any, layer: Layer, activations: npt.NDArray[np.float32], zero_point: int) -> Array:
@@ -76,23 +78,3 @@ def overflowing(proto: Any, layer: Layer, activations: npt.NDArray[np.float32], 
         sums = np.moveaxis(sums, 1 if layer.kind == "Conv" else -1, -1) + offset
         happened |= (sums < LOW) | (sums > HIGH)
     return np.asarray(happened)
-
-
-def _activations(proto: Any, layers: list[Layer], batch: Array) -> dict[str, tuple[npt.NDArray[np.float32], int]]:
-    """The 8-bit tensors that go into `layers`, less their zero points, and these; by name."""
-    import onnx
-    import onnxruntime
-
-    wider = onnx.ModelProto.FromString(proto.SerializeToString())
-    stored = {tensor.name: tensor for tensor in wider.graph.initializer}
-    points = {node.input[0]: stored[node.input[2]] for node in wider.graph.node if node.op_type == "DequantizeLinear"}
-    names = list(dict.fromkeys(layer.activations for layer in layers))
-    wider.graph.output.extend(onnx.helper.make_tensor_value_info(name, points[name].data_type, None) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(wider.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found = {}
-    for name, q_values in zip(names, session.run(names, {session.get_inputs()[0].name: batch}), strict=True):
-        zero_point = int(onnx.numpy_helper.to_array(points[name]))
-        found[name] = q_values.astype(np.float32) - zero_point, zero_point
-    return found

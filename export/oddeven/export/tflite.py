@@ -1,4 +1,4 @@
-"""The TFLite formats: one signature with stable names, TensorFlow's converter, the spec attached."""
+"""The TFLite formats: TensorFlow's converter on one signature with stable names, and the spec attached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.export.conversion import Conversion
+from oddeven.export.conversion import Conversion, traced
 from oddeven.export.sigmoid import refine
 from oddeven.runtime.engines.metadata import attach_to_tflite
 from oddeven.runtime.errors import ModelError
@@ -21,17 +21,17 @@ SIGNATURE = "serving_default"
 
 def to_tflite(
     source: Conversion,
-    configure: Callable[[Any], None] = lambda converter: None,
+    configure: Callable[[Any], None] | None = None,
     finish: Callable[[bytes], bytes] = bytes,
 ) -> bytes:
-    """The model as a flatbuffer, `image` to `probability`, its spec behind it.
+    """The model as a flatbuffer, `image` to `probability`, with its spec appended.
 
     The traced function is saved without the Keras layers' own bookkeeping, so equal models give equal bytes.
 
     Args:
         source: the model and its spec.
-        configure: sets the options of the `tf.lite.TFLiteConverter`; as it comes it makes float32.
-        finish: changes the flatbuffer that it made.
+        configure: sets what to quantize to in the `tf.lite.TFLiteConverter`; without it the file is float32.
+        finish: changes the flatbuffer before the spec is appended.
 
     Raises:
         ModelError: TensorFlow cannot convert the model.
@@ -39,16 +39,15 @@ def to_tflite(
     import tensorflow as tf
     from tensorflow.lite.python.convert import ConverterError
 
-    model = source.model
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
-    traced = tf.function(lambda image: {"probability": model(image, training=False)}, input_signature=signature)
     holder = tf.Module()
-    holder.weights = [weight.value for weight in model.weights]
+    holder.weights = [weight.value for weight in source.model.weights]
     try:
         with tempfile.TemporaryDirectory() as folder, quiet():
-            tf.saved_model.save(holder, folder, signatures={SIGNATURE: traced.get_concrete_function()})
+            tf.saved_model.save(holder, folder, signatures={SIGNATURE: traced(source.model).get_concrete_function()})
             converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-            configure(converter)
+            if configure:
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                configure(converter)
             return attach_to_tflite(finish(converter.convert()), source.spec)
     except ConverterError as error:
         reason = " ".join(str(error).split())
@@ -56,19 +55,13 @@ def to_tflite(
 
 
 def representative(source: Conversion) -> Callable[[], Iterator[list[npt.NDArray[np.float32]]]]:
-    """The calibration pictures as TensorFlow's converter asks for them, one at a time.
+    """The calibration images one at a time, as TensorFlow's converter asks for them.
 
-    The whole value range comes first, so that pixel 0 and pixel 255 are exactly representable.
+    An image of both ends of the value range comes first, so that pixel 0 and pixel 255 are exactly representable.
     """
-    pictures, spec = source.calibration, source.spec.input
-    ends = np.resize(np.array([spec.low, spec.high], np.float32), pictures[:1].shape)
-
-    def one_by_one() -> Iterator[list[npt.NDArray[np.float32]]]:
-        yield [ends]
-        for start in range(len(pictures)):
-            yield [pictures[start : start + 1]]
-
-    return one_by_one
+    images, spec = source.calibration, source.spec.input
+    ends = np.resize(np.array([spec.low, spec.high], np.float32), images[:1].shape)
+    return lambda: ([image] for image in (ends, *(images[i : i + 1] for i in range(len(images)))))
 
 
 def float32(source: Conversion) -> bytes:
@@ -81,20 +74,14 @@ def float16(source: Conversion) -> bytes:
     import tensorflow as tf
 
     def configure(converter: Any) -> None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
 
     return to_tflite(source, configure)
 
 
 def dynamic(source: Conversion) -> bytes:
-    """A quarter of the size of float32."""
-    import tensorflow as tf
-
-    def configure(converter: Any) -> None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-
-    return to_tflite(source, configure)
+    """A quarter of the size of float32; activations are quantized as they come."""
+    return to_tflite(source, lambda converter: None)
 
 
 def int8(source: Conversion) -> bytes:
@@ -102,7 +89,6 @@ def int8(source: Conversion) -> bytes:
     import tensorflow as tf
 
     def configure(converter: Any) -> None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = representative(source)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         ends = tf.float32 if source.float_io else tf.uint8
@@ -116,10 +102,8 @@ def int16x8(source: Conversion) -> bytes:
     import tensorflow as tf
 
     def configure(converter: Any) -> None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = representative(source)
-        converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        ]
+        ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [ops]
 
     return to_tflite(source, configure)
