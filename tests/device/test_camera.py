@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from oddeven.runtime import Classifier
-from oddeven.runtime.device import capture as camera
+from oddeven.runtime.device import capture
 from oddeven.runtime.device.capture import classify_frames, open_source
 from oddeven.runtime.errors import DataError, MissingPackageError
 
@@ -51,9 +51,10 @@ def test_what_is_no_camera_is_one_sentence(run, tmp_path):
     done = run("camera", "--source", tmp_path / "text.avi")
     assert done.returncode == 5
     assert "cannot be opened" in done.stderr
-    code = "from oddeven.runtime.device.capture import opened; opened('99').__enter__()"
+    code = "from oddeven.runtime.device.capture import open_source; open_source('99').__enter__()"
     (tmp_path / "99").write_text("no video")  # in a script of one's own OpenCV keeps quiet as well
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "99 cannot be opened as a camera or video" in done.stderr
     assert "WARN" not in done.stderr + done.stdout
 
 
@@ -76,10 +77,10 @@ def test_a_v4l2_camera_that_is_lost_says_so(monkeypatch, raw):
     )
     monkeypatch.setattr(cv2, "VideoCapture", lambda source: fake)
     with Classifier.load("mlp") as classifier, open_source("0") as frames:
-        seen = classify_frames(classifier, frames)
-        assert [next(seen).answer.label for _ in range(3)] == ["odd"] * 3
+        found = classify_frames(classifier, frames)
+        assert [next(found).prediction.label for _ in range(3)] == ["odd"] * 3
         with pytest.raises(DataError, match="is lost"):
-            next(seen)
+            next(found)
     assert released == [True]
 
 
@@ -117,10 +118,10 @@ class FakePicamera2:
 def test_picamera2_gives_frames_and_is_closed_when_it_is_lost(monkeypatch):
     monkeypatch.setitem(sys.modules, "picamera2", types.SimpleNamespace(Picamera2=FakePicamera2))
     with Classifier.load("mlp") as classifier, open_source("picamera2") as frames:
-        seen = classify_frames(classifier, frames)
-        assert [next(seen).answer.label for _ in range(3)] == ["uncertain"] * 3  # nothing to see
+        found = classify_frames(classifier, frames)
+        assert [next(found).prediction.label for _ in range(3)] == ["uncertain"] * 3  # nothing to see
         with pytest.raises(DataError, match="is lost"):
-            next(seen)
+            next(found)
     assert FakePicamera2.last.closed
 
 
@@ -128,21 +129,21 @@ def test_without_picamera2_apt_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(MissingPackageError, match="apt install python3-picamera2"), open_source("picamera2"):
         pass
-    assert camera.default_source() == "0"
+    assert capture.default_source() == "0"
 
 
 def test_memory_stays_flat_over_ten_thousand_frames(video):
     path = video([0, 1, 2, 3] * 2500, scale=1, codec="MJPG")
     code = f"""
 from oddeven.runtime import Classifier
-from oddeven.runtime.device import capture as camera
+from oddeven.runtime.device.capture import classify_frames, open_source
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 with Classifier.load("mlp") as classifier, open_source({str(path)!r}) as frames:
-    for seen in classify_frames(classifier, frames, 3):
-        if seen.number == 1000:
+    for frame in classify_frames(classifier, frames, 3):
+        if frame.number == 1000:
             before = resident()
-    print(seen.number, resident() - before)
+    print(frame.number, resident() - before)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     count, grown = map(int, done.stdout.split())

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from oddeven.runtime.device.gpio import Pins
+from oddeven.runtime.device.gpio import open_pins
 from oddeven.runtime.errors import MissingPackageError, UsageError
 
 LABELS = ("even", "odd", "uncertain")
@@ -23,11 +23,11 @@ def factory(monkeypatch):
 
 
 def test_a_pin_is_on_while_its_label_is_the_answer(factory):
-    with Pins({"odd": "17", "uncertain": "BOARD13"}, LABELS) as pins:
+    with open_pins({"odd": "17", "uncertain": "BOARD13"}, LABELS) as show:
         odd, uncertain = factory.pin("GPIO17"), factory.pin("GPIO27")  # 13 on the header is 27
         states = []
         for label in ("odd", "odd", "even", "uncertain", "odd"):
-            pins.show(label)
+            show(label)
             states.append((odd.state, uncertain.state))
         assert states == [(1, 0), (1, 0), (0, 0), (0, 1), (1, 0)]
     assert (odd.state, uncertain.state) == (0, 0)
@@ -35,15 +35,16 @@ def test_a_pin_is_on_while_its_label_is_the_answer(factory):
 
 @pytest.mark.parametrize("wiring", [{"green": "17"}, {"odd": "99"}, {"odd": "nonsense"}, {"odd": "17", "even": "17"}])
 def test_what_cannot_be_driven_is_refused(factory, wiring):
-    with pytest.raises(UsageError):
-        Pins(wiring, LABELS)
+    with pytest.raises(UsageError), open_pins(wiring, LABELS):
+        pass
 
 
 def test_without_gpiozero_the_pip_line_is_given(monkeypatch):
     monkeypatch.setitem(sys.modules, "gpiozero", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'oddeven\[gpio\]'"):
-        Pins({"odd": "17"}, LABELS)
-    Pins({}, LABELS).close()
+    with pytest.raises(MissingPackageError, match=r"pip install 'oddeven\[gpio\]'"), open_pins({"odd": "17"}, LABELS):
+        pass
+    with open_pins({}, LABELS):
+        pass
 
 
 def test_watch_and_camera_drive_them(pictures, run, tmp_path):

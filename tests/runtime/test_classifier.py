@@ -18,7 +18,7 @@ from PIL import Image
 from oddeven.runtime.artifacts.resolve import DEFAULT_MODEL, bundled
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import DataError, ModelError, UsageError
-from oddeven.runtime.images.ready import plain
+from oddeven.runtime.images.preprocess import is_ready
 from oddeven.runtime.prediction import UNCERTAIN
 
 
@@ -226,4 +226,4 @@ def test_a_picture_from_another_process_is_taken_as_it_is(raw):
     """Its dtype is an object of its own, equal to NumPy's."""
     picture = pickle.loads(pickle.dumps(raw["x_test"][0]))
     assert picture.dtype is not raw["x_test"].dtype
-    assert plain(picture, 28)
+    assert is_ready(picture, 28)

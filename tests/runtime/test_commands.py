@@ -40,20 +40,20 @@ def test_predict_answers_for_files_and_folders(run, pictures):
 
 def test_predict_prints_a_table(run, pictures):
     lines = run("predict", pictures, "--model", "mlp").stdout.splitlines()
-    assert lines[0].split() == ["file", "answer", "probability"]
+    assert lines[0].split() == ["file", "prediction", "probability"]
     assert len(lines) == 6
 
 
 def test_one_bad_picture_does_not_stop_the_others(run, pictures):
     (pictures / "bad.png").write_text("not a picture")
     done = run("predict", pictures)
-    refused(done, 5, "bad.png cannot be read as a picture: not a picture")
+    refused(done, 5, "bad.png cannot be read as an image: not an image")
     assert len(done.stdout.splitlines()) == 6
 
 
 def test_bad_input_is_one_sentence_and_a_code(run, tmp_path, pictures):
     (tmp_path / "empty").mkdir()
-    refused(run("predict", tmp_path / "empty"), 5, "holds no picture")
+    refused(run("predict", tmp_path / "empty"), 5, "holds no image")
     refused(run("predict", tmp_path / "absent.png"), 5, "There is no file")
     refused(run("predict"), 2, "Missing argument")
     refused(run("predict", pictures, "--model", "resnet"), 2, "bundled are cnn, deep_cnn, mlp")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from oddeven.runtime import Classifier
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.images.preprocess import read
+from oddeven.runtime.images.decode import decode_image
 
 KINDS = {"PNG": {}, "JPEG": {"quality": 90}, "BMP": {}, "GIF": {}, "TIFF": {}, "WEBP": {"lossless": True}, "PPM": {}}
 COUNT = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,11 +54,11 @@ def answered(picture):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_that_ends_anywhere_too_early_is_refused_or_read_in_full(kind):
     whole = sample(kind)
-    pixels = read(whole, 3)
+    pixels = decode_image(whole, 3)
     refused = 0
     for size in range(len(whole)):
         try:
-            cut = read(whole[:size], 3)
+            cut = decode_image(whole[:size], 3)
         except DataError:
             refused += 1
             continue

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.images.preprocess import mnist, prepare, read, squash
+from oddeven.runtime.images.decode import decode_image
+from oddeven.runtime.images.preprocess import mnist, prepare, squash
 from oddeven.runtime.spec import InputSpec
 
 SPEC = InputSpec(28, 28, 1, polarity="light-on-dark", preprocessing="mnist", parameters={"stroke_side": 20.0})
@@ -30,7 +31,7 @@ def digit(raw):
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "WEBP"])
 def test_lossless_formats_give_the_very_pixels(digit, kind):
     options = {"lossless": True} if kind == "WEBP" else {}
-    np.testing.assert_array_equal(read(encoded(Image.fromarray(digit), kind, **options), 1)[..., 0], digit)
+    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(digit), kind, **options), 1)[..., 0], digit)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I"])
@@ -42,7 +43,7 @@ def test_every_mode_becomes_grey_and_colour(mode):
     )
     kind = "TIFF" if mode in ("CMYK", "I") else "PNG"
     for channels in (1, 3):
-        pixels = read(encoded(image, kind), channels)
+        pixels = decode_image(encoded(image, kind), channels)
         assert (pixels.shape, pixels.dtype) == ((4, 6, channels), np.uint8)
         assert pixels.min() == 255
 
@@ -52,32 +53,32 @@ def test_exif_orientation_is_honoured(tmp_path):
     pixels[:, 0] = 255
     exif = Image.Exif()
     exif[274] = 6  # shown turned by 90 degrees clockwise
-    turned = read(encoded(Image.fromarray(pixels), "PNG", exif=exif), 1)[..., 0]
+    turned = decode_image(encoded(Image.fromarray(pixels), "PNG", exif=exif), 1)[..., 0]
     assert turned.shape == (8, 4)
     assert turned[0].min() == 255
 
 
 def test_transparency_lies_on_white():
-    assert read(encoded(Image.new("RGBA", (3, 3), (0, 0, 0, 0)), "PNG"), 1).min() == 255
+    assert decode_image(encoded(Image.new("RGBA", (3, 3), (0, 0, 0, 0)), "PNG"), 1).min() == 255
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_picture_is_named(tmp_path, content):
+def test_what_is_not_an_image_is_named(tmp_path, content):
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture"):
-        read(path, 1)
+    with pytest.raises(DataError, match=r"a\.png cannot be read as an image"):
+        decode_image(path, 1)
 
 
 def test_a_decompression_bomb_is_refused(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DataError, match="decompression bomb"):
-        read(encoded(Image.new("L", (30, 5)), "PNG"), 1)
+        decode_image(encoded(Image.new("L", (30, 5)), "PNG"), 1)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"There is no file .*absent\.png"):
-        read(tmp_path / "absent.png", 1)
+        decode_image(tmp_path / "absent.png", 1)
 
 
 def test_mnist_leaves_its_own_pictures_as_they_are_and_turns_inverted_ones(digit):
@@ -115,7 +116,7 @@ def test_the_stroke_is_scaled_and_centred_by_its_mass():
 
 
 def test_a_blank_picture_is_not_answered():
-    with pytest.raises(DataError, match="no stroke"):
+    with pytest.raises(DataError, match="is blank"):
         prepare(np.full((50, 50, 1), 200, np.uint8), SPEC)
 
 

@@ -123,7 +123,7 @@ def test_a_given_spec_of_other_pictures_is_refused_when_the_model_is_loaded(tmp_
     content, spec = bundled()["mlp"].read_bytes(), read_spec(bundled()["mlp"])
     (tmp_path / "bare.tflite").write_bytes(content[: content.index(b"PK\3\4")])
     other = dataclasses.replace(spec, input=dataclasses.replace(spec.input, height=32))
-    with pytest.raises(UsageError, match=r"takes \(28, 28, 1\) pictures, the given spec's are \(32, 28, 1\)"):
+    with pytest.raises(UsageError, match=r"takes \(28, 28, 1\) images, the given spec's are \(32, 28, 1\)"):
         Classifier.load(tmp_path / "bare.tflite", spec=other)
 
 
@@ -131,7 +131,7 @@ def test_what_is_not_many_pictures_is_refused_at_once(classifier, photo):
     with pytest.raises(UsageError, match="known are raise, return"):
         classifier.predict_batch([photo], errors="ignore")
     for one in (str(photo), photo, photo.read_bytes(), Image.new("L", (3, 3)), 7):
-        with pytest.raises(UsageError, match="takes many pictures"):
+        with pytest.raises(UsageError, match="takes many images"):
             classifier.predict_batch(one)
 
 

@@ -13,7 +13,7 @@ from oddeven.export.calibration import DEFAULT_SIZE
 from oddeven.export.export import Settings, export_model
 from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.export.keras_model import read_keras_spec
-from oddeven.runtime.cli.options import policy_options
+from oddeven.runtime.cli.policy_options import policy_options
 from oddeven.runtime.cli.progress import progress
 from oddeven.runtime.device.host_info import cpu_features, cpu_name, peak_memory_mb
 from oddeven.runtime.errors import UsageError, choose

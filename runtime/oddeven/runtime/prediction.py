@@ -1,10 +1,14 @@
-"""An answer as JSON fields and as a CSV row: what `predict`, `watch` and `camera` write alike."""
+"""A prediction: how a probability becomes one, and how it is written as JSON and CSV."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
+
+from oddeven.runtime.errors import BlankError, ModelError
+from oddeven.runtime.spec import ModelSpec
 
 UNCERTAIN = "uncertain"
 # What would break a line, or cannot be written as UTF-8: a file's name may hold it.
@@ -12,14 +16,14 @@ UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 
 
 class Prediction(NamedTuple):
-    """An answer.
+    """What a model says about an image.
 
     Attributes:
-        label: the more likely of the two, by the model's threshold; `UNCERTAIN` where there is a reason not to say.
-        probability: the model's probability of the more likely label, 0 to 1; 0 for a blank picture. An 8-bit output
-            has 255/256 as its highest probability of label 1, so that is the most it says of either label.
-        scores: the probability of each label; they add up to 1. Empty for a blank picture.
-        reason: why the answer is uncertain, or "".
+        label: the more likely of the two, by the model's threshold; `UNCERTAIN` where `reason` says why not.
+        probability: the model's probability of that label, 0 to 1; 0 for a blank image. An 8-bit output has 255/256 as
+            its highest probability of label 1, so that is the highest for either label.
+        scores: the probability of each label; they add up to 1. Empty for a blank image.
+        reason: why the prediction is uncertain, or "".
     """
 
     label: str
@@ -28,11 +32,45 @@ class Prediction(NamedTuple):
     reason: str = ""
 
 
-def as_fields(name: str, answer: Prediction) -> dict[str, Any]:
-    """For JSON; a reason only where there is one."""
-    scores = {label: round(p, 6) for label, p in answer.scores.items()}
-    fields = {"file": name, "label": answer.label, "probability": round(answer.probability, 6), "scores": scores}
-    return {**fields, "reason": answer.reason} if answer.reason else fields
+def decide(p: float, spec: ModelSpec, gap: float, min_confidence: float) -> Prediction:
+    """The prediction for probability `p` of label 1.
+
+    Args:
+        gap: how near to 0 or 1 a probability may be said to be, as `quantization.range_gap` gives it.
+        min_confidence: a less probable label becomes `UNCERTAIN`.
+
+    Raises:
+        ModelError: `p` is not a probability.
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ModelError(
+            f"{spec.name} gives {p:g}, which is not a probability: the model must end in a sigmoid, or be exported "
+            "with --from-logits."
+        )
+    label = spec.labels[int(p > spec.threshold)]
+    shown = min(max(p, gap), 1.0 - gap)
+    scores = MappingProxyType(dict(zip(spec.labels, (1.0 - shown, shown), strict=True)))
+    confidence = scores[label]
+    if confidence >= min_confidence:
+        return Prediction(label, confidence, scores)
+    reason = f"{confidence:.4f} for {label} is below the minimum confidence, {min_confidence:g}"
+    if confidence == 1.0 - gap:
+        reason += f", and {confidence:.4f} is the most that the quantized output can give"
+    return Prediction(UNCERTAIN, confidence, scores, f"{reason}.")
+
+
+def blank_prediction(error: BlankError) -> Prediction:
+    """The prediction for a blank image."""
+    return Prediction(UNCERTAIN, 0.0, MappingProxyType({}), str(error))
+
+
+def as_fields(name: str, prediction: Prediction) -> dict[str, Any]:
+    """For JSON; with a reason only where there is one."""
+    scores = {label: round(p, 6) for label, p in prediction.scores.items()}
+    fields = {
+        "file": name, "label": prediction.label, "probability": round(prediction.probability, 6), "scores": scores,
+    }  # fmt: skip
+    return {**fields, "reason": prediction.reason} if prediction.reason else fields
 
 
 def header(labels: tuple[str, str]) -> list[str]:
@@ -40,12 +78,12 @@ def header(labels: tuple[str, str]) -> list[str]:
     return ["file", "label", "probability", *labels, "reason"]
 
 
-def as_row(name: str, answer: Prediction, labels: tuple[str, str]) -> list[object]:
+def as_row(name: str, prediction: Prediction, labels: tuple[str, str]) -> list[object]:
     """For CSV; the file's name as `writable` gives it."""
-    scores = [f"{answer.scores[label]:.6f}" if answer.scores else "" for label in labels]
-    return [writable(name), answer.label, f"{answer.probability:.6f}", *scores, answer.reason]
+    scores = [f"{prediction.scores[label]:.6f}" if prediction.scores else "" for label in labels]
+    return [writable(name), prediction.label, f"{prediction.probability:.6f}", *scores, prediction.reason]
 
 
 def writable(text: str) -> str:
-    """`text` with line breaks, control characters and bytes that are no UTF-8 written as escapes."""
+    """`text` with line breaks, control characters and bytes that are not UTF-8 written as escapes."""
     return UNWRITABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
-from oddeven.runtime.prediction import as_fields
+from oddeven.runtime.cli.options import MORE, exit_on_sigterm, model_options, open_classifier, pin_option
+from oddeven.runtime.prediction import UNCERTAIN, as_fields
 
 if TYPE_CHECKING:  # NumPy takes longer to import than --help may
     from oddeven.runtime.device.capture import Frame
@@ -18,24 +18,25 @@ if TYPE_CHECKING:  # NumPy takes longer to import than --help may
 STAGES = ("capture_ms", "prepare_ms", "infer_ms")
 
 
-@click.command()
+@click.command(epilog=MORE.format("camera"))
 @click.option(
     "--source",
     metavar="picamera2|0|DEVICE|FILE",
-    help="The Pi's own camera, the number or path of a V4L2 one, or a video.  [default: picamera2 where it is, else 0]",
+    help="The Pi's own camera, the number or path of a V4L2 device, or a video.  [default: picamera2 if installed, "
+    "else 0]",
 )
 @click.option(
     "--patience",
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Debouncing: change the steady label when so many frames in a row agree on another.",
+    help="Debouncing: change the steady label when this many frames in a row agree on another.",
 )
-@click.option("--frames", type=click.IntRange(min=1), help="End after so many.")
+@click.option("--frames", type=click.IntRange(min=1), help="Stop after this many frames.")
 @model_options
 @pin_option
 @click.option("--show", is_flag=True, help="Draw what the model sees, on stderr.")
-@click.option("--headless", is_flag=True, help="Print a line a change, as without a terminal, instead of a live line.")
+@click.option("--headless", is_flag=True, hidden=True, help="Print a line a change, as without a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a frame.")
 def command(
     source: str | None,
@@ -48,50 +49,50 @@ def command(
     model: str | None,
     **options: str | float | None,
 ) -> None:
-    """Answer for what a camera sees, frame by frame, until stopped; no window is opened.
+    """Classify what a camera sees, frame by frame, until stopped; no window is opened.
 
     A pin of --on-label follows the steady label. Exit code 0 at the end of a video, 5 when the camera is lost.
     """
     from oddeven.runtime.device.capture import classify_frames, default_source, open_source
-    from oddeven.runtime.device.gpio import Pins
+    from oddeven.runtime.device.gpio import open_pins
     from oddeven.runtime.errors import DataError
-    from oddeven.runtime.images.preview import draw
-    from oddeven.runtime.prediction import UNCERTAIN
+    from oddeven.runtime.images.preview import draw_pixels
 
     exit_on_sigterm()
     source = source or default_source()
+    live = sys.stdout.isatty() and not (headless or as_json)
+    steady = None
     with (
         open_classifier(model, options) as classifier,
-        Pins(wiring, (*classifier.spec.labels, UNCERTAIN)) as pins,
-        open_source(source) as images,
+        open_pins(wiring, (*classifier.spec.labels, UNCERTAIN)) as show_label,
+        open_source(source) as captured,
     ):
-        live = sys.stdout.isatty() and not (headless or as_json)
-        steady = None
         try:
-            for seen in classify_frames(classifier, islice(images, frames), patience):
-                pins.show(seen.steady)
-                if show and seen.pixels is not None:
-                    click.echo(draw(seen.pixels), err=True)
+            for frame in classify_frames(classifier, islice(captured, frames), patience):
+                show_label(frame.steady)
+                if show and frame.pixels is not None:
+                    click.echo(draw_pixels(frame.pixels), err=True)
                 if as_json:
-                    click.echo(json.dumps(_fields(source, seen)))
+                    click.echo(json.dumps(_fields(source, frame)))
                 elif live:
-                    click.echo(f"\r\x1b[K{_line(seen)}", nl=False)
-                elif seen.steady != steady:
-                    click.echo(_line(seen))
-                steady = seen.steady
+                    click.echo(f"\r\x1b[K{_line(frame)}", nl=False)
+                elif frame.steady != steady:
+                    click.echo(_line(frame))
+                steady = frame.steady
         finally:
             if live:
                 click.echo()
-        if steady is None:
-            raise DataError(f"{source} holds no frame.")
+    if steady is None:
+        raise DataError(f"{source} holds no frame.")
 
 
-def _fields(source: str, seen: Frame) -> dict[str, object]:
-    stages = {stage: round(getattr(seen, stage), 3) for stage in STAGES}
-    return {**as_fields(source, seen.answer), "frame": seen.number, "steady": seen.steady, **stages}
+def _fields(source: str, frame: Frame) -> dict[str, object]:
+    stages = {stage: round(getattr(frame, stage), 3) for stage in STAGES}
+    return {**as_fields(source, frame.prediction), "frame": frame.number, "steady": frame.steady, **stages}
 
 
-def _line(seen: Frame) -> str:
-    """The frame's number, the steady label, the answer for this frame, and milliseconds."""
-    stages = "  ".join(f"{stage.removesuffix('_ms')} {getattr(seen, stage):.1f}" for stage in STAGES)
-    return f"{seen.number:6}  {seen.steady:10}  now {seen.answer.label} {seen.answer.probability:.4f}  ms: {stages}"
+def _line(frame: Frame) -> str:
+    """The frame's number, the steady label, the prediction for this frame, and milliseconds."""
+    stages = "  ".join(f"{stage.removesuffix('_ms')} {getattr(frame, stage):.1f}" for stage in STAGES)
+    now = f"now {frame.prediction.label} {frame.prediction.probability:.4f}"
+    return f"{frame.number:6}  {frame.steady:10}  {now}  ms: {stages}"

@@ -23,31 +23,31 @@ from oddeven.runtime.process import take
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("oddeven.train.train_command", "Train Keras models by a recipe."),
-    "export": ("oddeven.export.export_command", "Turn Keras models into quantized TFLite and ONNX files."),
+    "export": ("oddeven.export.export_command", "Convert Keras models to quantized TFLite and ONNX files."),
     "verify": (
         "oddeven.runtime.cli.verify",
-        "Check that exported files still answer as the Keras model does.",
+        "Check that exported files still predict what the Keras model does.",
     ),
-    "predict": ("oddeven.runtime.cli.predict", "Answer for pictures."),
-    "pipeline": ("oddeven.runtime.cli.pipeline", "Train, export, verify and predict, in one go."),
-    "selftest": ("oddeven.runtime.cli.selftest", "Check that models answer here as when they were made."),
-    "watch": ("oddeven.runtime.cli.watch", "Answer for each picture that appears in a folder."),
-    "camera": ("oddeven.runtime.cli.camera", "Answer for what a camera sees."),
-    "bundle": ("oddeven.export.bundle.bundle_command", "Pack a model for a Raspberry Pi, installer and all."),
+    "predict": ("oddeven.runtime.cli.predict", "Classify images."),
+    "pipeline": ("oddeven.runtime.cli.pipeline", "Train, export, verify and predict in one go."),
+    "selftest": ("oddeven.runtime.cli.selftest", "Check that models predict here what they did when they were made."),
+    "watch": ("oddeven.runtime.cli.watch", "Classify each new image in a folder."),
+    "camera": ("oddeven.runtime.cli.camera", "Classify what a camera sees."),
+    "bundle": ("oddeven.export.bundle.bundle_command", "Pack a model and its installer for a Raspberry Pi."),
     "bench": ("oddeven.runtime.cli.bench", "Measure a model on this machine."),
-    "info": ("oddeven.runtime.cli.info", "Show what a model file is, or what is installed here."),
+    "info": ("oddeven.runtime.cli.info", "Show what a model file holds, or what is installed here."),
 }
 PROJECT = Path("pyproject.toml")
 PARITY = "parity"  # a table that `oddeven.runtime.parity.policy` reads
 INTERRUPTED = 130
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only writing can meet
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that only writing can raise
 
 
 class LazyGroup(click.Group):
     """A group that knows its subcommands' names and summaries without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of the work."""
+        """The names, in the order of a model's life."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -74,10 +74,12 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="oddeven")
 def cli() -> None:
-    """Small A-or-B image models: train, quantize, prove, and run on a device.
+    """Two-class image models: train, quantize, verify, and run on a device.
 
-    Exit codes: 0 well; 1 the accuracy gate did not pass; 2 wrong usage; 3 a package is missing; 4 a model or
+    Exit codes: 0 success; 1 the accuracy gate did not pass; 2 wrong usage; 3 a package is missing; 4 a model or
     artifact is broken; 5 images, data or camera are unusable; 6 a result could not be written; 130 stopped by Ctrl-C.
+
+    The table [tool.oddeven.COMMAND] in ./pyproject.toml sets the default of any option.
     """
 
 
@@ -128,10 +130,10 @@ def _project_tables() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the command line; every error we raise on purpose becomes one line on stderr and its exit code."""
+    """Run the command line. Every error that we raise on purpose becomes one line on stderr and its exit code."""
     take()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal's encoding cannot
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal's encoding lacks
     if hasattr(signal, "SIGPIPE"):
         # `oddeven predict ... | head` ends as quietly as any other command.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -144,19 +146,19 @@ def main() -> None:
         click.echo(f"oddeven: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        sys.exit(_refused(error))
+        sys.exit(_report_os_error(error))
     except (click.Abort, KeyboardInterrupt):
         click.echo("oddeven: stopped.", err=True)
         sys.exit(INTERRUPTED)
     finally:
-        gc.freeze()  # the process ends: to look for garbage once more would take a tenth of `oddeven predict`
+        gc.freeze()  # the process ends; another garbage collection would take a tenth of `oddeven predict`
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _refused(error: OSError) -> int:
-    """The exit code for what the system refuses and nothing nearer knew of, once it is said in one line.
+def _report_os_error(error: OSError) -> int:
+    """Report, in one line, an error of the system that no command handled, and give its exit code.
 
-    That is a path too long or not to be looked into, or a full disk under stdout; anything else is raised again.
+    That is a path that is too long or not permitted, or a full disk under stdout; anything else is raised again.
     """
     if error.filename is not None:
         click.echo(f"oddeven: {error.filename} cannot be used: {error.strerror}.", err=True)
@@ -165,5 +167,5 @@ def _refused(error: OSError) -> int:
         raise error
     click.echo(f"oddeven: The result cannot be written: {error.strerror}.", err=True)
     with suppress(OSError):
-        sys.stdout.close()  # or Python would try once more, and change the exit code
+        sys.stdout.close()  # Python would try once more, and change the exit code
     return OutputError.exit_code

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oddeven.runtime.cli.options import policy_options
+from oddeven.runtime.cli.policy_options import policy_options
 from oddeven.runtime.cli.progress import progress
 from oddeven.runtime.engines.registry import ENGINES
 from oddeven.runtime.errors import DataError, ModelError, OutputError, UsageError

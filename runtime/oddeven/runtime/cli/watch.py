@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
-from oddeven.runtime.prediction import as_fields
+from oddeven.runtime.cli.options import MORE, exit_on_sigterm, model_options, open_classifier, pin_option
+from oddeven.runtime.prediction import UNCERTAIN, as_fields
 
 
-@click.command()
+@click.command(epilog=MORE.format("watch"))
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--out",
@@ -20,13 +20,11 @@ from oddeven.runtime.prediction import as_fields
     show_default=True,
     help="Append to this file, .jsonl or .csv.",
 )
-@click.option("--once", is_flag=True, help="End when every picture that is there has its answer.")
-@click.option(
-    "--interval", type=click.FloatRange(min=0.01), default=1.0, show_default=True, help="Seconds between looks."
-)
+@click.option("--once", is_flag=True, help="Stop when every image in the folder is classified.")
+@click.option("--interval", type=click.FloatRange(min=0.01), default=1.0, hidden=True)
 @model_options
 @pin_option
-@click.option("--json", "as_json", is_flag=True, help="Also print one JSON object a picture.")
+@click.option("--json", "as_json", is_flag=True, help="Also print one JSON object an image.")
 def command(
     folder: Path,
     out: Path,
@@ -37,21 +35,20 @@ def command(
     model: str | None,
     **options: str | float | None,
 ) -> None:
-    """Answer for each picture that appears in FOLDER, once, until stopped.
+    """Classify each new image in FOLDER exactly once, after its write has finished, until stopped.
 
-    The answers survive a kill at any point: none is lost and none is there twice. A picture that is still being
-    written is waited for; one that stays unreadable is noted as such after half a minute.
+    The predictions survive a kill at any point: none is lost and none is repeated. An image that stays unreadable for
+    half a minute is recorded as such.
     """
-    from oddeven.runtime.device.gpio import Pins
+    from oddeven.runtime.device.gpio import open_pins
     from oddeven.runtime.device.journal import Journal
     from oddeven.runtime.device.watcher import UNREADABLE, watch_folder
-    from oddeven.runtime.prediction import UNCERTAIN
 
     exit_on_sigterm()
     with open_classifier(model, options) as classifier:
         labels = classifier.spec.labels
-        with Journal(out, labels) as journal, Pins(wiring, (*labels, UNCERTAIN, UNREADABLE)) as pins:
-            for name, answer in watch_folder(folder, journal, classifier, interval, once):
-                pins.show(answer.label)
-                line = json.dumps(as_fields(name, answer)) if as_json else f"{name}  {answer.label}"
+        with Journal(out, labels) as journal, open_pins(wiring, (*labels, UNCERTAIN, UNREADABLE)) as show_label:
+            for name, prediction in watch_folder(folder, journal, classifier, interval, once):
+                show_label(prediction.label)
+                line = json.dumps(as_fields(name, prediction)) if as_json else f"{name}  {prediction.label}"
                 click.echo(line, err=not as_json)

@@ -1,4 +1,4 @@
-"""Frames of a camera or a video, and the answers for them."""
+"""Frames of a camera or a video, and their predictions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as NoFrame
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from oddeven.runtime.arrays import Pixels
-from oddeven.runtime.classifier import Classifier, blank
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import BlankError, DataError, extra, needing
-from oddeven.runtime.prediction import UNCERTAIN, Prediction
+from oddeven.runtime.prediction import UNCERTAIN, Prediction, blank_prediction
 from oddeven.runtime.process import quiet
 
 PICAMERA2 = "picamera2"
@@ -27,18 +27,18 @@ LOST_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Frame:
-    """The answer for one frame.
+    """A classified frame.
 
     Attributes:
         number: of the frame, from 1.
-        answer: for this frame alone.
-        steady: the label that enough frames in a row agreed on last.
+        prediction: for this frame alone.
+        steady: the last label that enough frames in a row agreed on.
         pixels: what the model saw, uint8 of its input's shape; None for a blank frame.
         capture_ms, prepare_ms, infer_ms: how long each stage took.
     """
 
     number: int
-    answer: Prediction
+    prediction: Prediction
     steady: str
     pixels: Pixels | None
     capture_ms: float
@@ -47,56 +47,51 @@ class Frame:
 
 
 def default_source() -> str:
-    """The camera to take where none is named: the Pi's own through picamera2, else the first V4L2 device."""
+    """The camera to use where none is named: the Pi's own through picamera2, else the first V4L2 device."""
     return PICAMERA2 if importlib.util.find_spec(PICAMERA2) else "0"
 
 
-@contextmanager
-def open_source(source: str) -> Iterator[Iterator[Pixels]]:
+def open_source(source: str) -> AbstractContextManager[Iterator[Pixels]]:
     """The frames of `source`, uint8 (height, width, 3) in RGB.
 
     Args:
         source: `picamera2`, the number or path of a V4L2 device, or a video file, which ends.
 
     Raises:
-        MissingPackageError: what reads it is not installed.
-        DataError: it cannot be opened, or, while it is read, that it is lost.
+        MissingPackageError: the package that reads it is not installed.
+        DataError: it cannot be opened, or it is lost while it is read.
     """
-    with _picamera2() if source == PICAMERA2 else _opencv(source) as frames:
-        yield frames
+    return _picamera2() if source == PICAMERA2 else _opencv(source)
 
 
 def classify_frames(classifier: Classifier, frames: Iterable[Pixels], patience: int = 1) -> Iterator[Frame]:
-    """The answers for `frames`, as they come.
+    """Classify `frames`, as they come.
 
     Args:
-        patience: debouncing: the steady label changes when so many frames in a row agree on another.
+        patience: debouncing: the steady label changes when this many frames in a row agree on another.
     """
     steady, candidate, agreeing = UNCERTAIN, UNCERTAIN, 0
+    grey = classifier.spec.input.channels == 1
     start = time.perf_counter()
     for number, frame in enumerate(frames, 1):
         captured = time.perf_counter()
         pixels = None
         try:
-            pixels = classifier.prepare(_toned(frame, classifier.spec.input.channels))
+            # Grey by the same arithmetic as an image file.
+            pixels = classifier.prepare(np.asarray(Image.fromarray(frame).convert("L")) if grey else frame)
             prepared = time.perf_counter()
-            answer = classifier.answer(pixels)
+            prediction = classifier.predict_prepared(pixels)
         except BlankError as error:
             prepared = time.perf_counter()
-            answer = blank(error)
-        answered = time.perf_counter()
-        agreeing = agreeing + 1 if answer.label == candidate else 1
-        candidate = answer.label
+            prediction = blank_prediction(error)
+        inferred = time.perf_counter()
+        agreeing = agreeing + 1 if prediction.label == candidate else 1
+        candidate = prediction.label
         if agreeing >= patience:
             steady = candidate
-        stages = (1e3 * seconds for seconds in (captured - start, prepared - captured, answered - prepared))
-        yield Frame(number, answer, steady, pixels, *stages)
+        stages = (1e3 * seconds for seconds in (captured - start, prepared - captured, inferred - prepared))
+        yield Frame(number, prediction, steady, pixels, *stages)
         start = time.perf_counter()
-
-
-def _toned(frame: Pixels, channels: int) -> Pixels:
-    """An RGB frame with as many channels as the model wants, by the same arithmetic as a picture file."""
-    return frame if channels == 3 else np.asarray(Image.fromarray(frame).convert("L"))
 
 
 @contextmanager
@@ -105,18 +100,18 @@ def _picamera2() -> Iterator[Iterator[Pixels]]:
         from picamera2 import Picamera2
     try:
         camera = Picamera2()
-        # Named by the order of bits in a word: in memory it is red, green, blue.
+        # The name is the order of bits in a word: in memory it is red, green, blue.
         camera.configure(camera.create_video_configuration(main={"size": SIZE, "format": "BGR888"}))
         camera.start()
     except (RuntimeError, IndexError) as error:
-        raise DataError(f"picamera2 found no camera ({error}); look at the cable, and at: rpicam-hello") from error
+        raise DataError(f"picamera2 found no camera ({error}); check the cable, and try: rpicam-hello") from error
 
     def frames() -> Iterator[Pixels]:
         while True:
             try:
                 yield camera.wait(camera.capture_array("main", wait=False), timeout=LOST_SECONDS)
             except (NoFrame, RuntimeError) as error:
-                raise DataError(f"The camera is lost: no frame for {LOST_SECONDS:g} s; look at its cable.") from error
+                raise DataError(f"The camera is lost: no frame for {LOST_SECONDS:g} s; check its cable.") from error
 
     try:
         yield frames()
@@ -131,7 +126,7 @@ def _opencv(source: str) -> Iterator[Iterator[Pixels]]:
     is_file = Path(source).is_file()
     if not (is_file or source.isdecimal() or Path(source).exists()):
         raise DataError(f"There is no camera or video {source}; cameras are listed by: v4l2-ctl --list-devices")
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # or each backend tells what it thinks
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # or each backend prints its opinion
     capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
     cv2.utils.logging.setLogLevel(level)
 
@@ -142,13 +137,13 @@ def _opencv(source: str) -> Iterator[Iterator[Pixels]]:
             if read:
                 yield np.ascontiguousarray(frame[..., ::-1])
         if not is_file:
-            raise DataError(f"The camera {source} is lost: it gives no more frames; look at its cable.")
+            raise DataError(f"The camera {source} is lost: it gives no more frames; check its cable.")
 
     try:
         if not capture.isOpened():
             raise DataError(f"{source} cannot be opened as a camera or video; another program may be using it.")
         if not is_file:
-            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the frame of now, not one that waited
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the present frame, not one that waited
         yield frames()
     finally:
         capture.release()

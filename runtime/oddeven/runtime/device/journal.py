@@ -1,7 +1,7 @@
-"""A file of answers, one line each, that is only ever appended to and survives a kill at any point.
+"""A file of predictions, one line each, that is only ever appended to and survives a kill at any point.
 
-It is its own record of what was answered: a picture is known by its name and the time it was written. A line that a
-kill or a power cut tore is cut off when the journal is opened next, and its picture answered again.
+It is its own record of what was classified: an image is identified by its name and the time it was written. A line that
+a kill or a power cut tore is removed when the journal is next opened, and its image is classified again.
 """
 
 from __future__ import annotations
@@ -13,25 +13,20 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from oddeven.runtime.errors import DataError, OutputError, UsageError, choose
-from oddeven.runtime.prediction import as_fields, as_row, header, writable
+from oddeven.runtime.prediction import Prediction, as_fields, as_row, header, writable
 
-if TYPE_CHECKING:
-    from oddeven.runtime.prediction import Prediction
-
-Key = tuple[str, int]  # a picture's name in its folder, and when it was written, in ns since 1970
+Key = tuple[str, int]  # an image's name in its folder, and when it was written, in ns since 1970
 SUFFIXES = (".jsonl", ".csv")
 WRITTEN = "mtime_ns"
 
 
 class Journal:
-    """An open journal, of which there is one a file. Use it in a `with` statement.
+    """An open journal; a file has one at a time. Use it in a `with` statement.
 
     Attributes:
-        done: the pictures that it holds an answer for.
+        done: the images that it holds a prediction for.
     """
 
     def __init__(self, path: Path, labels: tuple[str, str]) -> None:
@@ -39,10 +34,10 @@ class Journal:
 
         Raises:
             UsageError: the suffix is neither, another process has it open, or its columns are of other labels.
-            DataError: it holds something else than answers.
+            DataError: it holds something else than predictions.
             OutputError: it cannot be read or written.
         """
-        choose("kind of journal", path.suffix, SUFFIXES)
+        self._is_csv = choose("kind of journal", path.suffix, SUFFIXES) == ".csv"
         self._path, self._labels = path, labels
         self._columns = [*header(labels), WRITTEN]
         self.done: set[Key] = set()
@@ -50,31 +45,32 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+b", buffering=0)
         except OSError as error:
-            raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
+            raise self._unwritable(error) from error
         try:
-            self._open()
+            self._lock()
+            self._read()
         except BaseException:
             self._file.close()
             raise
 
-    def add(self, key: Key, answer: Prediction) -> None:
+    def add(self, key: Key, prediction: Prediction) -> None:
         """Append a line; it survives a kill as soon as this returns, and a power cut after `sync`.
 
         Raises:
-            OutputError: it cannot be written; the next `Journal` of this file cuts off what was.
+            OutputError: it cannot be written; the next `Journal` of this file removes what was.
         """
         name, mtime_ns = key
-        if self._path.suffix == ".csv":
-            self._write(_csv_line([*as_row(name, answer, self._labels), mtime_ns]))
+        if self._is_csv:
+            self._write(_csv_line([*as_row(name, prediction, self._labels), mtime_ns]))
         else:
-            self._write(json.dumps({**as_fields(name, answer), WRITTEN: mtime_ns}) + "\n")
+            self._write(json.dumps({**as_fields(name, prediction), WRITTEN: mtime_ns}) + "\n")
         self.done.add(key)
 
     def sync(self) -> None:
         """Bring all lines to the disk.
 
         Raises:
-            OutputError: it does not take them.
+            OutputError: the disk does not take them.
         """
         try:
             os.fsync(self._file.fileno())
@@ -84,36 +80,35 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def _open(self) -> None:
-        """Take the file for this process, mend its end, and learn what it holds."""
+    def _lock(self) -> None:
         try:
-            # POSIX's lock: a process that was forked to decode pictures, and ends later, does not hold it too.
+            # POSIX's lock is not inherited by a process that was forked to decode images and ends later.
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(f"Another process writes to {self._path}; name another --out.") from error
+
+    def _read(self) -> None:
+        """Note what each line is about, and remove a torn one at the end."""
         whole = 0
         self._file.seek(0)
         with open(self._file.fileno(), "rb", closefd=False) as lines:  # to close the file would give up the lock
             for number, line in enumerate(lines, 1):
-                if line.endswith(b"\n"):  # or else it was torn, and is the last
-                    self._learn(number, line.decode(errors="replace"))
+                if line.endswith(b"\n"):  # a line without is torn, and the last
+                    self._note(number, line.decode(errors="replace"))
                     whole += len(line)
         self._file.truncate(whole)
-        if self._path.suffix == ".csv" and not whole:
+        if self._is_csv and not whole:
             self._write(_csv_line(self._columns))
 
-    def _learn(self, number: int, line: str) -> None:
-        """Note what a line answers for, or that it cannot be one of this journal."""
+    def _note(self, number: int, line: str) -> None:
         try:
-            if self._path.suffix == ".csv":
+            if self._is_csv:
                 row = next(csv.reader([line]))
                 if number == 1:
-                    self._check(row)
+                    self._check_columns(row)
                     return
                 name, written = row[0], row[len(self._columns) - 1]
             else:
@@ -121,17 +116,16 @@ class Journal:
                 name, written = fields["file"], fields[WRITTEN]
             self.done.add((str(name), int(written)))
         except (ValueError, TypeError, LookupError, StopIteration) as error:
-            raise self._foreign(number) from error
+            raise DataError(
+                f"{self._path}, line {number}, is not a prediction of oddeven watch; move the file away."
+            ) from error
 
-    def _check(self, columns: list[str]) -> None:
+    def _check_columns(self, columns: list[str]) -> None:
         if columns != self._columns:
             raise UsageError(
-                f"{self._path} has the columns {', '.join(columns):.80}, this model's answers "
+                f"{self._path} has the columns {', '.join(columns):.80}, this model's predictions "
                 f"{', '.join(self._columns)}; name another --out."
             )
-
-    def _foreign(self, number: int) -> DataError:
-        return DataError(f"{self._path}, line {number}, is no answer of oddeven watch; move the file away.")
 
     def _write(self, line: str) -> None:
         rest = line.encode()

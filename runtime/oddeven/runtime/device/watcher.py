@@ -1,4 +1,4 @@
-"""Each picture that appears in a folder, once it is whole, once."""
+"""Classify each new image in a folder exactly once, after its write has finished."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from oddeven.runtime.images.sources import is_image_name
 from oddeven.runtime.prediction import Prediction, writable
 
 UNREADABLE = "unreadable"
-SETTLED_SECONDS = 1.0  # unchanged for so long, a picture is taken to be whole
-GIVE_UP_SECONDS = 30.0  # unchanged for so long and still unreadable, it is taken to be broken
-IDLE_PER_SCAN = 50.0  # looking at the folder takes at most a fiftieth of a core, however full it is
+SETTLED_SECONDS = 1.0  # unchanged for this long, an image counts as completely written
+GIVE_UP_SECONDS = 30.0  # unchanged for this long and still unreadable, it counts as broken
+IDLE_PER_SCAN = 50.0  # scanning takes at most a fiftieth of a core, however full the folder is
 
 
 @dataclass(frozen=True)
 class PendingFile:
-    """A picture that has no answer yet: its file, its size, and since when, by `time.monotonic`, it is so."""
+    """An image that is not classified yet, and since when, by `time.monotonic`, it has had this size."""
 
     path: Path
     size_bytes: int
@@ -32,13 +32,13 @@ class PendingFile:
 def watch_folder(
     folder: Path, journal: Journal, classifier: Classifier, interval: float, once: bool
 ) -> Iterator[tuple[str, Prediction]]:
-    """Answer for each picture that appears in `folder`, not below it, and yield it when it is in the `journal`.
+    """Classify each image that appears in `folder`, not below it, and yield the prediction when it is in `journal`.
 
-    A picture that is written anew is a new one. Hidden files are left alone.
+    An image that is overwritten counts as new. Hidden files are ignored.
 
     Args:
-        interval: seconds between two looks at the folder.
-        once: end when every picture that is there has its answer.
+        interval: seconds between two scans of the folder.
+        once: end when every image in the folder is classified.
 
     Raises:
         DataError: the folder cannot be read.
@@ -49,10 +49,10 @@ def watch_folder(
         start = time.monotonic()
         waiting = _scan(folder, journal.done, waiting)
         pause = max(interval, IDLE_PER_SCAN * (time.monotonic() - start))
-        due = {key: seen for key, seen in waiting.items() if start - seen.since >= SETTLED_SECONDS}
-        for key, answer in _answers(classifier, due):
-            journal.add(key, answer)
-            yield key[0], answer
+        due = {key: file for key, file in waiting.items() if start - file.since >= SETTLED_SECONDS}
+        for key, prediction in _classify(classifier, due):
+            journal.add(key, prediction)
+            yield key[0], prediction
         if due:
             journal.sync()
         if once and waiting.keys() <= journal.done:
@@ -61,42 +61,40 @@ def watch_folder(
 
 
 def _scan(folder: Path, done: set[Key], before: Mapping[Key, PendingFile]) -> dict[Key, PendingFile]:
-    """The pictures in `folder` without an answer, oldest first; what changed since `before` counts from now."""
+    """The images in `folder` that are not `done`, oldest first; one whose size changed since `before` starts anew."""
     now, clock = time.monotonic(), time.time()
     found: dict[Key, PendingFile] = {}
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not is_image_name(entry.name):
-                    continue
-                try:
-                    state, is_file = entry.stat(), entry.is_file()
-                except OSError:
-                    continue  # it went away meanwhile, or is a link that leads nowhere
-                key = writable(entry.name), state.st_mtime_ns
-                if key in done or not is_file:
-                    continue
-                known = before.get(key)
-                if known is None or known.size_bytes != state.st_size:
-                    age = max(0.0, clock - state.st_mtime) if known is None else 0.0
-                    known = PendingFile(Path(entry.path), state.st_size, now - age)
-                found[key] = known
+        entries = [entry for entry in os.scandir(folder) if is_image_name(entry.name)]
     except OSError as error:
         raise DataError(f"Cannot watch the folder {folder}: {error.strerror}.") from error
+    for entry in entries:
+        try:
+            state, is_file = entry.stat(), entry.is_file()
+        except OSError:
+            continue  # it has gone meanwhile, or is a broken link
+        key = writable(entry.name), state.st_mtime_ns
+        if key in done or not is_file:
+            continue
+        known = before.get(key)
+        if known is None or known.size_bytes != state.st_size:
+            age = max(0.0, clock - state.st_mtime) if known is None else 0.0
+            known = PendingFile(Path(entry.path), state.st_size, now - age)
+        found[key] = known
     return dict(sorted(found.items(), key=lambda item: item[0][1]))
 
 
-def _answers(classifier: Classifier, due: Mapping[Key, PendingFile]) -> Iterator[tuple[Key, Prediction]]:
-    """The answers for what is `due`; none yet for a picture that changed meanwhile or may still become readable."""
-    paths = [seen.path for seen in due.values()]
-    for (key, seen), outcome in zip(due.items(), classifier.predict_batch(paths, errors="return"), strict=True):
+def _classify(classifier: Classifier, due: Mapping[Key, PendingFile]) -> Iterator[tuple[Key, Prediction]]:
+    """The predictions for what is `due`, without images that have changed meanwhile or may still become readable."""
+    paths = [file.path for file in due.values()]
+    for (key, file), outcome in zip(due.items(), classifier.predict_batch(paths, errors="return"), strict=True):
         try:
-            state = seen.path.stat()
+            state = file.path.stat()
         except OSError:
-            continue  # gone
-        if (state.st_mtime_ns, state.st_size) != (key[1], seen.size_bytes):
+            continue  # it has gone
+        if (state.st_mtime_ns, state.st_size) != (key[1], file.size_bytes):
             continue
         if not isinstance(outcome, DataError):
             yield key, outcome
-        elif time.monotonic() - seen.since >= GIVE_UP_SECONDS:
+        elif time.monotonic() - file.since >= GIVE_UP_SECONDS:
             yield key, Prediction(UNREADABLE, 0.0, {}, str(outcome))

@@ -1,55 +1,58 @@
-"""What every engine is: one open model, whichever package executes it."""
+"""The contract of every engine: one open model, whichever package executes it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.arrays import Array
-from oddeven.runtime.engines.quantization import TensorInfo
+from oddeven.runtime.engines.quantization import TensorInfo, decode
 from oddeven.runtime.errors import ModelError, UsageError
 from oddeven.runtime.spec import ModelSpec
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """One open model.
 
     Attributes:
         name: its row in `ENGINES`.
+        package: the package that executes the model, by its import name.
         input, output: the model's two tensors; the first dimension of each is the batch.
-        spec: what the file says of itself, or None for a bare file.
+        spec: what the file says about itself; None for a bare file.
     """
 
     name: str
+    package: str
     input: TensorInfo
     output: TensorInfo
     spec: ModelSpec | None
 
     @property
     def version(self) -> str:
-        """Of the package behind it."""
-        ...
+        """The version of the package."""
+        return package_version(self.package)
 
+    @abstractmethod
     def invoke(self, batch: Array) -> Array:
         """The output tensor, (N, 1), real or quantized, for `batch`, (N, H, W, C) in the input's dtype.
 
-        One call at a time.
+        Not to be called from two threads at once.
 
         Raises:
             ModelError: the engine cannot compute it, most likely because the file is damaged.
+            UsageError: the engine is closed.
         """
-        ...
 
     def run(self, batch: Array) -> npt.NDArray[np.float32]:
         """Probability of label 1, float32 (N,), for `batch`, (N, H, W, C) in the input's dtype."""
-        ...
+        return decode(self.invoke(batch), self.output)
 
+    @abstractmethod
     def close(self) -> None:
         """Free the model; the engine cannot run any more."""
-        ...
 
 
 def closed() -> UsageError:
@@ -59,7 +62,7 @@ def closed() -> UsageError:
 
 def package_version(package: str) -> str:
     """The version of the installed distribution of `package`, by its import name."""
-    from importlib.metadata import version  # slow to import, and rarely asked for
+    from importlib.metadata import version  # slow to import, and rarely needed
 
     return version(package.replace("_", "-"))
 

@@ -3,7 +3,7 @@
 A `.tflite` file gets a ZIP archive appended with `metadata.json`, `labels.txt` and `sha256.txt`, TFLite's own
 convention for associated files: `zipfile` opens it and every interpreter ignores it. A `.keras` file is a ZIP archive
 already and gets one more entry. An `.onnx` file has its own metadata; the digest is its last property, so that it
-covers all that comes before.
+covers everything before it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ModelFile:
 
     Attributes:
         content: its bytes.
-        spec: as attached to a `.tflite` file; an `.onnx` file's is read with its graph.
+        spec: as attached to a `.tflite` or `.keras` file; an `.onnx` file's is read with its graph.
         sealed: it carries a digest, which is right.
     """
 
@@ -53,37 +53,46 @@ class ModelFile:
 
 
 def read_model(path: Path) -> ModelFile:
-    """The model file at `path`, its seal checked; one without a seal is taken as it is.
+    """The model file at `path`, its seal checked; a file without a seal is read too.
 
     Raises:
-        ModelError: as `read_spec`.
+        ModelError: the file is missing or not as it was made, its spec is of a newer schema, or it cannot be read.
     """
-    content = _content(path)
+    if not os.path.isfile(path):
+        raise ModelError(f"There is no model file {path}.")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error
     if path.suffix == ".onnx":
-        return ModelFile(path, content, None, _check_onnx(path, content))
-    spec, sealed = _attached(path, content, TFLITE_ENTRY)
-    return ModelFile(path, content, spec, sealed)
+        text, model, digest = b"", content[: -len(SEAL) - DIGITS], _onnx_digest(content)
+    else:
+        entry = KERAS_ENTRY if path.suffix == ".keras" else TFLITE_ENTRY
+        text, model, digest = _read_archive(path, content, entry)
+    if digest is not None and _sha256(model) != digest:
+        raise _damaged(path)
+    spec = from_json(ModelSpec, text, f"{path}: {entry}") if text else None
+    return ModelFile(path, content, spec, digest is not None)
+
+
+def read_spec(path: Path) -> ModelSpec | None:
+    """The spec inside a `.tflite` or `.keras` file, or None for a file that carries none.
+
+    Raises:
+        ModelError: as `read_model`.
+    """
+    return read_model(path).spec
 
 
 def attach_to_tflite(model: bytes, spec: ModelSpec) -> bytes:
-    """The flatbuffer `model` with `spec` and its digest behind it."""
-    digest = hashlib.sha256(model).hexdigest()
+    """The flatbuffer `model` with `spec` and its digest appended."""
     labels = "\n".join(spec.labels) + "\n"
-    return _append(model, {TFLITE_ENTRY: to_json(spec), LABELS_ENTRY: labels, DIGEST_ENTRY: digest})
+    return _append(model, {TFLITE_ENTRY: to_json(spec), LABELS_ENTRY: labels, DIGEST_ENTRY: _sha256(model)})
 
 
 def seal_onnx(model: bytes) -> bytes:
     """The serialised `onnx.ModelProto` with its digest as one more metadata property."""
-    return model + SEAL + hashlib.sha256(model).hexdigest().encode()
-
-
-def _check_onnx(path: Path, content: bytes) -> bool:
-    """Whether an `.onnx` file is sealed; one that is not as it was sealed is refused."""
-    model, seal = content[: -len(SEAL) - DIGITS], content[-len(SEAL) - DIGITS :]
-    if not seal.startswith(SEAL):
-        return False
-    _check(path, model, seal[len(SEAL) :])
-    return True
+    return model + SEAL + _sha256(model)
 
 
 def attach_to_keras(path: Path, spec: ModelSpec) -> None:
@@ -91,48 +100,38 @@ def attach_to_keras(path: Path, spec: ModelSpec) -> None:
     path.write_bytes(_append(path.read_bytes(), {KERAS_ENTRY: to_json(spec)}))
 
 
-def read_spec(path: Path) -> ModelSpec | None:
-    """The spec inside a `.tflite` or `.keras` file, or None for a file that carries none.
-
-    Raises:
-        ModelError: the file is not as it was made, its spec is of a newer schema, or it cannot be read.
-    """
-    return _attached(path, _content(path), KERAS_ENTRY if path.suffix == ".keras" else TFLITE_ENTRY)[0]
+def _sha256(model: bytes) -> bytes:
+    return hashlib.sha256(model).hexdigest().encode()
 
 
-def _content(path: Path) -> bytes:
-    if not os.path.isfile(path):
-        raise ModelError(f"There is no model file {path}.")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error
+def _onnx_digest(content: bytes) -> bytes | None:
+    """The digest at the end of a sealed `.onnx` file."""
+    seal = content[-len(SEAL) - DIGITS :]
+    return seal[len(SEAL) :] if seal.startswith(SEAL) else None
 
 
-def _attached(path: Path, content: bytes, entry: str) -> tuple[ModelSpec | None, bool]:
-    """The spec in the archive that `content` ends in, and whether a digest proves that it is as it was made."""
+def _read_archive(path: Path, content: bytes, entry: str) -> tuple[bytes, bytes, bytes | None]:
+    """`entry` of the archive that `content` ends in, what comes before the archive, and the digest of that."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
     except zipfile.BadZipFile:
-        return None, False
+        return b"", content, None
     except UNREADABLE as error:
         raise _damaged(path) from error
     with archive:
         names = archive.namelist()
         if entry not in names:
-            return None, False
+            return b"", content, None
         try:
-            text = _unpacked(archive, entry)
-            digest = _unpacked(archive, DIGEST_ENTRY) if DIGEST_ENTRY in names else None
+            text = _unpack(archive, entry)
+            digest = _unpack(archive, DIGEST_ENTRY) if DIGEST_ENTRY in names else None
         except UNREADABLE as error:
             raise _damaged(path) from error
         start = min(info.header_offset for info in archive.infolist())
-    if digest is not None:
-        _check(path, content[:start], digest)
-    return from_json(ModelSpec, text, f"{path}: {entry}"), digest is not None
+    return text, content[:start], digest
 
 
-def _unpacked(archive: zipfile.ZipFile, entry: str) -> bytes:
+def _unpack(archive: zipfile.ZipFile, entry: str) -> bytes:
     """The bytes of `entry`, refused where they would be more than a spec can have."""
     info = archive.getinfo(entry)
     if info.compress_type not in METHODS or info.file_size > MOST_BYTES:
@@ -140,16 +139,11 @@ def _unpacked(archive: zipfile.ZipFile, entry: str) -> bytes:
     return archive.read(entry)
 
 
-def _check(path: Path, model: bytes, digest: bytes) -> None:
-    if hashlib.sha256(model).hexdigest().encode() != digest:
-        raise _damaged(path)
-
-
 def _damaged(path: Path) -> ModelError:
     return ModelError(f"{path} is damaged: it is not as it was exported. Copy or export it again.")
 
 
-def _append(archive: bytes, entries: dict[str, str]) -> bytes:
+def _append(archive: bytes, entries: dict[str, str | bytes]) -> bytes:
     """`archive` with `entries` added, each dated 1980 so that equal content gives equal bytes."""
     buffer = io.BytesIO(archive)
     with zipfile.ZipFile(buffer, "a") as zipped:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
 from oddeven.runtime.arrays import Array
-from oddeven.runtime.engines.contract import Engine, closed, failed, package_version
+from oddeven.runtime.engines.contract import Engine, closed, failed
 from oddeven.runtime.engines.metadata import ONNX_KEY, ModelFile
-from oddeven.runtime.engines.quantization import TensorInfo, decode
+from oddeven.runtime.engines.quantization import TensorInfo
 from oddeven.runtime.engines.saturation import overflows
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.process import quiet
@@ -25,10 +23,10 @@ EXACT = ("session.x64quantprecision", "1")
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 
 
-class OnnxEngine:
+class OnnxEngine(Engine):
     """One inference session; its inputs and outputs are real values even where the inside is quantized."""
 
-    name = "onnxruntime"
+    name = package = "onnxruntime"
 
     def __init__(self, session: Any, model: ModelFile) -> None:
         self._session, self._path = session, model.path
@@ -37,11 +35,6 @@ class OnnxEngine:
         text = session.get_modelmeta().custom_metadata_map.get(ONNX_KEY)
         self.spec = None if text is None else from_json(ModelSpec, text, f"{model.path}: metadata {ONNX_KEY!r}")
 
-    @property
-    def version(self) -> str:
-        """Of the package."""
-        return package_version(self.name)
-
     def invoke(self, batch: Array) -> Array:
         """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
         if self._session is None:
@@ -49,11 +42,7 @@ class OnnxEngine:
         try:
             return cast(Array, self._session.run([self.output.name], {self.input.name: batch})[0])
         except Exception as error:
-            raise failed(self._path, self.name, "run", error) from error
-
-    def run(self, batch: Array) -> npt.NDArray[np.float32]:
-        """Probability of label 1, float32 (N,), for `batch`, (N, H, W, C) in the input's dtype."""
-        return decode(self.invoke(batch), self.output)
+            raise failed(self._path, self.package, "run", error) from error
 
     def close(self) -> None:
         """Free the session."""
@@ -73,15 +62,15 @@ def open_model(model: ModelFile, threads: int) -> Engine:
     if overflows(model.path, model.content):
         options.add_session_config_entry(*EXACT)
     try:
-        with quiet():  # Debian's of 32 bits complains of its own build
-            session = onnxruntime.InferenceSession(
-                model.content, options, providers=["CPUExecutionProvider"], enable_fallback=0
-            )  # which would print to stdout, and try the same once more
+        with quiet():  # Debian's 32-bit build complains about itself
+            # The fallback would print to stdout, and try the same once more.
+            provider = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
+            session = onnxruntime.InferenceSession(model.content, options, **provider)
         return OnnxEngine(session, model)
     except ModelError:
         raise
     except Exception as error:
-        raise failed(model.path, OnnxEngine.name, "load", error) from error
+        raise failed(model.path, OnnxEngine.package, "load", error) from error
 
 
 def _info(node: Any) -> TensorInfo:

@@ -58,3 +58,17 @@ def decode(q_output: Array, info: TensorInfo) -> npt.NDArray[np.float32]:
         # On 32-bit ARM a sigmoid's rounding may end a little below 0 or over 1; what is further off is no probability.
         return np.clip(real, 0.0, 1.0, out=real, where=np.abs(real - HALF) < HALF + ROUNDING)
     return (flat.astype(np.float32) - np.float32(info.zero_point)) * np.float32(info.scale)
+
+
+def range_gap(output: TensorInfo) -> float:
+    """How far a quantized output's probabilities stay from 0 or 1, at the end where they stop first; 0 for others.
+
+    With 256 steps of 1/256 from 0 they end at 255/256. Both labels get the same limit, so the lowest level counts as
+    1/256: 0 would claim more than an output without a 1 can. An output with a larger gap than that is left alone.
+    """
+    if output.scale == 0.0:
+        return 0.0
+    limits = np.iinfo(output.dtype)
+    low, high = decode(np.array([limits.min, limits.max], output.dtype), output).tolist()
+    gap = max(low, 1.0 - high, 0.0)
+    return gap if gap < 1.5 * output.scale else 0.0

@@ -1,6 +1,6 @@
-"""Engines: what executes a model file, as rows of one table.
+"""The table of engines, which execute model files.
 
-Adding one is a module with `open_model(model, threads) -> Engine`, which imports its package, and a row.
+To add one, write a module with `open_model(model, threads) -> Engine`, which imports its package, and add a row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from oddeven.runtime.process import try_first
 
 @dataclass(frozen=True)
 class EngineRow:
-    """Where an engine's code is, what file it reads, what package it needs and how that is installed."""
+    """The module of an engine, the suffix of the files it reads, the package it needs, and how to install that."""
 
     module: str
     suffix: str
@@ -32,26 +32,23 @@ class EngineRow:
     install: str
 
 
+ROOM = "oddeven.runtime.engines"
 ENGINES: Mapping[str, EngineRow] = {
-    "litert": EngineRow("oddeven.runtime.engines.litert", ".tflite", "ai_edge_litert", "pip install ai-edge-litert"),
-    "tflite-runtime": EngineRow(
-        "oddeven.runtime.engines.tflite_runtime", ".tflite", "tflite_runtime", "pip install 'oddeven[tflite]'"
-    ),
-    "onnxruntime": EngineRow(
-        "oddeven.runtime.engines.onnxruntime", ".onnx", "onnxruntime", "pip install 'oddeven[onnx]'"
-    ),
+    "litert": EngineRow(f"{ROOM}.litert", ".tflite", "ai_edge_litert", "pip install ai-edge-litert"),
+    "tflite-runtime": EngineRow(f"{ROOM}.tflite_runtime", ".tflite", "tflite_runtime", "pip install 'oddeven[tflite]'"),
+    "onnxruntime": EngineRow(f"{ROOM}.onnxruntime", ".onnx", "onnxruntime", "pip install 'oddeven[onnx]'"),
 }
 AUTO = "auto"
 DTYPES = ("float32", "uint8", "int8", "int16")
 
 
 def installed(name: str) -> bool:
-    """Whether the package behind the engine `name` can be imported here."""
+    """Whether the package of the engine `name` can be imported here."""
     return importlib.util.find_spec(ENGINES[name].package) is not None
 
 
 def engine_version(name: str) -> str:
-    """The version of the installed package behind the engine `name`."""
+    """The version of the installed package of the engine `name`."""
     return package_version(ENGINES[name].package)
 
 
@@ -61,7 +58,7 @@ def select(path: Path, name: str = AUTO) -> str:
     Raises:
         UsageError: no engine has that name, or it reads other files.
         ModelError: no engine reads files of that suffix.
-        MissingPackageError: none that would do is installed; the message carries the pip line.
+        MissingPackageError: no suitable engine is installed; the message has the pip line.
     """
     fitting = [key for key, row in ENGINES.items() if row.suffix == path.suffix]
     if not fitting:
@@ -75,12 +72,11 @@ def select(path: Path, name: str = AUTO) -> str:
     for key in fitting:
         if installed(key):
             return key
-    raise MissingPackageError(f"No engine for {path.name} is installed: {_how_to_install(fitting[0])}")
+    raise MissingPackageError(f"No engine for {path.name} is installed: {_install_line(ENGINES[fitting[0]])}")
 
 
-def _how_to_install(name: str) -> str:
-    """The pip line for the engine `name`, or what there is instead on 32-bit ARM."""
-    row = ENGINES[name]
+def _install_line(row: EngineRow) -> str:
+    """The pip line for an engine, or what to do instead on 32-bit ARM."""
     if sys.maxsize > 2**32:
         return row.install
     if row.suffix == ".onnx":
@@ -91,7 +87,7 @@ def _how_to_install(name: str) -> str:
 
 
 def choose_engines(path: Path, names: Sequence[str]) -> list[str]:
-    """Those of the engines `names` that read `path`, none of them where none does; without names the first installed.
+    """Those of the engines `names` that read `path`; without names the first installed one.
 
     Raises:
         UsageError, MissingPackageError, ModelError: as `select`.
@@ -123,26 +119,24 @@ def open_read(model: ModelFile, name: str, threads: int) -> Engine:
     with needing(f"The engine {name}", row.install):
         open_model = importlib.import_module(row.module).open_model
         if not model.sealed:
-            try_first(lambda: _tried(open_model(model, threads)), model.path)
+            try_first(lambda: _run_blank(open_model(model, threads)), model.path)
         engine = cast(Engine, open_model(model, threads))
-    if len(engine.input.shape) != 4 or engine.output.shape[1:] not in ((), (1,)):
+    taken, given = engine.input.shape, engine.output.shape
+    if len(taken) != 4 or given[1:] not in ((), (1,)):
         raise ModelError(
-            f"{model.path}: expected pictures (N, H, W, C) in and one probability out, "
-            f"got {engine.input.shape} in and {engine.output.shape} out."
+            f"{model.path}: expected images (N, H, W, C) in and one probability out, got {taken} in and {given} out."
         )
     for what, info in (("input", engine.input), ("output", engine.output)):
         if info.dtype not in DTYPES or not 0.0 <= info.scale < math.inf:
             raise ModelError(
                 f"{model.path}: its {what} is {info.dtype} in steps of {info.scale:g}; expected {', '.join(DTYPES)}."
             )
-    if engine.spec and engine.spec.input.shape != engine.input.shape[1:]:
-        raise ModelError(
-            f"{model.path}: its spec says {engine.spec.input.shape} pictures, its tensors {engine.input.shape[1:]}."
-        )
+    if engine.spec and engine.spec.input.shape != taken[1:]:
+        raise ModelError(f"{model.path}: its spec says {engine.spec.input.shape} images, its tensors {taken[1:]}.")
     return engine
 
 
-def _tried(engine: Engine) -> None:
-    """Let an engine answer for a picture and for two, as it will be asked to."""
+def _run_blank(engine: Engine) -> None:
+    """Run an engine on one blank image and on two, since both batch sizes are used."""
     for count in (1, 2):
         engine.invoke(np.zeros((count, *(max(1, size) for size in engine.input.shape[1:])), engine.input.dtype))

@@ -2,18 +2,19 @@
 
 For uint8 activations and int8 weights, onnxruntime multiplies on x86 CPUs with AVX2 or AVX-512 but without VNNI by
 `vpmaddubsw`: two products next to each other in a sum are added in 16 bits, and what does not fit is cut off. Every
-other kernel adds in 32 bits: those of VNNI, of ARM, of SSE, for uint8 weights, and for depthwise convolutions.
+other kernel adds in 32 bits: those for VNNI, of ARM, of SSE, for uint8 weights, and for depthwise convolutions.
 Pairs are the products 0 and 1, 2 and 3 and so on of a sum, in the order that `terms` gives.
 
-An activation of 8 bits goes into the product as it is stored, 0 to 255, whatever its zero point, which is taken off the
-finished sum. So a pair can overflow if, and only if, the positive or the negative weights in it add up to more than
-`LIMIT`. int8 activations are no different: onnxruntime shifts them to uint8 first.
+An activation of 8 bits goes into the product as it is stored, 0 to 255, whatever its zero point, which is subtracted
+from the finished sum. So a pair can overflow if, and only if, the positive or the negative weights in it add up to more
+than `LIMIT`. int8 activations are no different: onnxruntime shifts them to uint8 first.
 
 The few fields of the file that this needs are read here, because the package `onnx` is not on a device.
 """
 
 from __future__ import annotations
 
+import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -53,9 +54,8 @@ class Overflow:
     seen: float | None = None
 
     def __str__(self) -> str:
-        seen = (
-            "" if self.seen is None else f"; one does in {100 * self.seen:.2g}% of the sums on the calibration images"
-        )
+        share = "" if self.seen is None else f"{100 * self.seen:.2g}% of the sums on the calibration images"
+        seen = f"; one does in {share}" if share else ""
         return f"{self.layer} ({self.pairs:,} of {self.of:,} pairs can{seen})"
 
 
@@ -83,7 +83,7 @@ def overflows(path: Path, content: bytes | None = None) -> tuple[Overflow, ...]:
     """The layers of the `.onnx` file `path`, whose `content` may have been read, in which pairs can overflow.
 
     Raises:
-        ModelError: it cannot be read, or is no ONNX file.
+        ModelError: it cannot be read, or is not an ONNX file.
     """
     try:
         found = [
@@ -93,7 +93,7 @@ def overflows(path: Path, content: bytes | None = None) -> tuple[Overflow, ...]:
     except OSError as error:
         raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error
     except (IndexError, KeyError, ValueError) as error:
-        raise ModelError(f"{path} is damaged, or no ONNX file ({error}).") from error
+        raise ModelError(f"{path} is damaged, or not an ONNX file ({error}).") from error
     return tuple(Overflow(name, int(over.sum()), over.size) for name, over in found if over.any())
 
 
@@ -101,7 +101,7 @@ def terms(weights: Array, kind: str, attributes: Mapping[str, Any]) -> Array:
     """`weights` as the terms of the layer's sums, (..., terms, sums), in the order in which kernels add them.
 
     For a convolution that is pixel by pixel and, within one, channel by channel, one group's sums after another's; a
-    depthwise one has no terms, for its products are not added in pairs.
+    depthwise one has no terms, since its products are not added in pairs.
     """
     if "Conv" not in kind:
         return np.swapaxes(weights, -1, -2) if attributes.get("transB") else weights
@@ -111,7 +111,7 @@ def terms(weights: Array, kind: str, attributes: Mapping[str, Any]) -> Array:
 
 
 def pair_sums(added: Array) -> Array:
-    """For each pair of `added`, (..., terms, sums), its positive or its negative members' sum, whichever is larger."""
+    """For each pair of `added`, (..., terms, sums), the larger sum, that of its positive or of its negative members."""
     even = np.pad(added, [(0, 0)] * (added.ndim - 2) + [(0, added.shape[-2] % 2), (0, 0)])
     wide = even.astype(np.int16) if even.dtype == np.int8 else even
     first, second = wide[..., ::2, :], wide[..., 1::2, :]
@@ -121,7 +121,7 @@ def pair_sums(added: Array) -> Array:
 
 
 def layer_name(tensor: str) -> str:
-    """The Keras layers behind a tensor's name: `conv2d` in `cnn_1/conv2d_1/Relu;cnn_1/conv2d_1/BiasAdd`.
+    """The Keras layers that a tensor's name stands for: `conv2d` in `cnn_1/conv2d_1/Relu;cnn_1/conv2d_1/BiasAdd`.
 
     TensorFlow opens each scope twice, so it adds a number to every layer's name; converters join the names of
     operations they fuse. Other tensors, such as the converters' own, give an empty name.
@@ -134,10 +134,10 @@ def layer_name(tensor: str) -> str:
 def layers(model: bytes) -> Iterator[Layer]:
     """The layers of the content of an `.onnx` file that multiply 8-bit activations by int8 weights.
 
-    Weights that are not in the file itself are taken for a few of the largest there can be.
+    Weights that are not in the file itself are assumed to be as large as possible.
 
     Raises:
-        IndexError, KeyError, ValueError: it is no such content.
+        IndexError, KeyError, ValueError: it is not such content.
     """
     for graph in map(_fields, _fields(model)[7]):
         nodes = [_fields(node) for node in graph[1]]
@@ -184,36 +184,31 @@ def _integers(values: list[Any]) -> list[int]:
         if isinstance(value, int):
             found.append(value)
             continue
-        position = 0
-        while position < len(value):
-            number, position = _varint(value, position)
-            found.append(number)
+        stream = io.BytesIO(value)
+        while stream.tell() < len(value):
+            found.append(_varint(stream))
     return found
 
 
 def _fields(message: bytes) -> Fields:
-    """A protobuf message's fields by number: varints as int, everything else as bytes; [] for one that is not there.
+    """A protobuf message's fields by number: varints as int, everything else as bytes; [] for an absent one.
 
     See protobuf.dev/programming-guides/encoding; numbers are those of onnx.proto.
     """
     found: dict[int, list[Any]] = defaultdict(list)
-    position = 0
-    while position < len(message):
-        key, position = _varint(message, position)
-        if key & 7 == 0:
-            value, position = _varint(message, position)
-            found[key >> 3].append(value)
-            continue
-        size, position = _varint(message, position) if key & 7 == 2 else ({1: 8, 5: 4}[key & 7], position)
-        found[key >> 3].append(message[position : position + size])
-        position += size
+    stream = io.BytesIO(message)
+    while stream.tell() < len(message):
+        number, kind = divmod(_varint(stream), 8)
+        if kind == 0:
+            found[number].append(_varint(stream))
+        else:
+            size = _varint(stream) if kind == 2 else {1: 8, 5: 4}[kind]
+            found[number].append(stream.read(min(size, len(message))))
     return found
 
 
-def _varint(message: bytes, position: int) -> tuple[int, int]:
+def _varint(stream: io.BytesIO) -> int:
     value = shift = 0
-    while True:
-        byte = message[position]
-        value, shift, position = value | (byte & 127) << shift, shift + 7, position + 1
-        if byte < 128:
-            return value, position
+    while (byte := stream.read(1)[0]) > 127:
+        value, shift = value | (byte & 127) << shift, shift + 7
+    return value | byte << shift

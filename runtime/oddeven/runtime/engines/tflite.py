@@ -5,37 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from oddeven.runtime.arrays import Array
-from oddeven.runtime.engines.contract import closed, failed, package_version
+from oddeven.runtime.engines.contract import Engine, closed, failed
 from oddeven.runtime.engines.metadata import ModelFile
-from oddeven.runtime.engines.quantization import TensorInfo, decode
+from oddeven.runtime.engines.quantization import TensorInfo
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.process import quiet
 
-IDENTIFIER = b"TFL3"  # tflite-runtime does not look
+IDENTIFIER = b"TFL3"  # tflite-runtime does not check it
 SURE = ("int8", "float32")  # precisions that every version can load
 
 
-class TFLiteEngine:
-    """One allocated interpreter; it is resized when the batch size changes, so keep batches of one size."""
+class TFLiteEngine(Engine):
+    """One allocated interpreter. It is resized when the batch size changes, so keep batches of one size."""
 
     def __init__(self, name: str, package: str, interpreter: Any, model: ModelFile) -> None:
-        self.name, self.spec = name, model.spec
-        self._package, self._path = package, model.path
-        self._interpreter = interpreter
+        self.name, self.package, self.spec = name, package, model.spec
+        self._path, self._interpreter = model.path, interpreter
         (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
         # The signature's names are what the exporter chose; the tensors' own are the converter's.
         names: dict[str, list[str]] = next(iter(interpreter.get_signature_list().values()), {})
         self.input, self.output = _info(source, names.get("inputs")), _info(sink, names.get("outputs"))
         self._source, self._sink = source["index"], sink["index"]
         self._batch_size = int(source["shape"][0])
-
-    @property
-    def version(self) -> str:
-        """Of the package."""
-        return package_version(self._package)
 
     def invoke(self, batch: Array) -> Array:
         """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
@@ -49,14 +42,10 @@ class TFLiteEngine:
                 self._batch_size = len(batch)
             interpreter.set_tensor(self._source, batch)
             interpreter.invoke()
-            q_answers: Array = interpreter.get_tensor(self._sink)
+            q_output: Array = interpreter.get_tensor(self._sink)
         except Exception as error:
-            raise failed(self._path, self._package, "run", error) from error
-        return q_answers
-
-    def run(self, batch: Array) -> npt.NDArray[np.float32]:
-        """Probability of label 1, float32 (N,), for `batch`, (N, H, W, C) in the input's dtype."""
-        return decode(self.invoke(batch), self.output)
+            raise failed(self._path, self.package, "run", error) from error
+        return q_output
 
     def close(self) -> None:
         """Free the interpreter."""
@@ -84,12 +73,8 @@ def open_interpreter(name: str, package: str, interpreter_class: Any, model: Mod
 
 
 def _info(details: Any, names: list[str] | None) -> TensorInfo:
-    """LiteRT's description of a tensor as ours; the signature's shape tells which sizes are free."""
+    """The interpreter's description of a tensor as ours; the signature's shape tells which sizes are free."""
     scale, zero_point = details["quantization"]
-    return TensorInfo(
-        name=names[0] if names else details["name"],
-        shape=tuple(int(size) for size in details["shape_signature"]),
-        dtype=np.dtype(details["dtype"]).name,
-        scale=float(scale),
-        zero_point=int(zero_point),
-    )
+    shape = tuple(int(size) for size in details["shape_signature"])
+    name = names[0] if names else details["name"]
+    return TensorInfo(name, shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))

@@ -1,21 +1,23 @@
-"""From a picture file to pixels."""
+"""From an image in any form, a file, its bytes, a PIL image or an array, to pixels."""
 
 from __future__ import annotations
 
 import io
+import os
 import stat
 import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.arrays import Array, Pixels
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.images.foreground import middle
 from oddeven.runtime.images.sources import FORMATS
@@ -23,6 +25,7 @@ from oddeven.runtime.images.sources import FORMATS
 MODES = {1: "L", 3: "RGB"}
 ENOUGH_SIDE = 1024
 ORIENTATION = 0x0112  # the EXIF tag
+UINT8 = np.dtype(np.uint8)
 # What Pillow's decoders raise on damaged files.
 UNREADABLE = (
     OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, MemoryError,
@@ -31,48 +34,88 @@ UNREADABLE = (
 QUIET = threading.Lock()
 
 
-def read(source: Path | bytes, channels: int) -> Pixels:
-    """Decode an image file, turned upright as its EXIF data says, transparency laid onto a ground.
+class ArrayLike(Protocol):
+    """A tensor of another library."""
+
+    def __array__(self) -> Array:
+        """Its values."""
+        ...
+
+
+ImageLike = str | os.PathLike[str] | bytes | Pixels | Image.Image | ArrayLike | DataError
+"""What `decode_image` takes; a DataError is the place of an image that could not be found."""
+
+
+def decode_image(image: ImageLike, channels: int) -> Pixels:
+    """The pixels of an image, upright by its EXIF data, with transparent parts laid onto a background.
 
     Args:
-        source: a file's path or its bytes: PNG, JPEG, BMP, GIF, TIFF, WebP or PPM, the first frame of several.
-            A JPEG whose sides are all at least twice `ENOUGH_SIDE` is decoded at a half, a quarter or an eighth.
+        image: a path or the bytes of a PNG, JPEG, BMP, GIF, TIFF, WebP or PPM file, of which the first frame is taken;
+            a PIL image; or an array, uint8 (H, W) or (H, W, channels), which is taken as it is. A JPEG whose sides are
+            all at least twice `ENOUGH_SIDE` is decoded at a half, a quarter or an eighth of its size.
         channels: 1 for grey, 3 for RGB.
 
     Returns:
         uint8 (height, width, channels).
 
     Raises:
-        DataError: the file is missing, not a picture, damaged, or so large that it may be a decompression bomb.
+        DataError: the file is missing, not an image, damaged, or so large that it may be a decompression bomb; the
+            array holds something else; the image is none of these; or it is a DataError itself.
     """
+    if isinstance(image, np.ndarray):
+        return _checked(image, channels)
+    if isinstance(image, (str, bytes, os.PathLike)):
+        return _decode_file(image if isinstance(image, bytes) else Path(os.fsdecode(image)), channels)
+    if isinstance(image, Image.Image):
+        name = f"the given {type(image).__name__}"
+        with _pillow_errors(name):
+            if not image.width * image.height:
+                raise DataError(f"{name} has {image.width}x{image.height} pixels; expected at least one.")
+            return _to_pixels(image, channels)
+    if isinstance(image, DataError):
+        raise image
+    if not hasattr(image, "__array__"):
+        raise DataError(
+            "Expected an image: a path, the bytes of a file, a PIL image, or an array of uint8 pixels, "
+            f"got {type(image).__name__}."
+        )
+    try:
+        array = np.asarray(image)
+    except Exception as error:  # whatever a foreign __array__ raises
+        raise DataError(f"The given {type(image).__name__} gives no array: {error}.") from error
+    return _checked(array, channels)
+
+
+def picklable(chunk: Iterable[ImageLike], channels: int) -> list[ImageLike]:
+    """The images in a form that another process can be given: paths as strings, which pickle fastest, or pixels."""
+
+    def convert(image: ImageLike) -> ImageLike:
+        if isinstance(image, (str, bytes, np.ndarray)):
+            return image
+        try:
+            return os.fsdecode(image) if isinstance(image, os.PathLike) else decode_image(image, channels)
+        except DataError as error:
+            return error
+
+    return [convert(image) for image in chunk]
+
+
+def _decode_file(source: Path | bytes, channels: int) -> Pixels:
     name = "the given bytes" if isinstance(source, bytes) else str(source)
-    with _decoding(name):
+    with _pillow_errors(name):
         if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):  # a pipe might wait for ever
-            raise DataError(f"{name} is not a file; give the bytes of a picture on stdin, as -.")
+            raise DataError(f"{name} is not a file; give the bytes of an image on stdin, as -.")
         with _quiet():
             opened = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=tuple(FORMATS))
             if opened.format == "TIFF":  # which reads its tags while it decodes
                 opened.load()
         with opened:
             opened.draft(MODES[channels], (ENOUGH_SIDE, ENOUGH_SIDE))
-            return _pixels(opened, channels)
-
-
-def pixels_of(image: Image.Image, channels: int) -> Pixels:
-    """A PIL image as `read` gives the file that it would be saved to: uint8 (height, width, channels).
-
-    Raises:
-        DataError: it was opened from a file that is damaged, it is closed, or it has no pixels.
-    """
-    name = f"the given {type(image).__name__}"
-    with _decoding(name):
-        if not image.width * image.height:
-            raise DataError(f"{name} has {image.width}x{image.height} pixels; expected at least one.")
-        return _pixels(image, channels)
+            return _to_pixels(opened, channels)
 
 
 @contextmanager
-def _decoding(name: str) -> Iterator[None]:
+def _pillow_errors(name: str) -> Iterator[None]:
     """Pillow's errors as ours, about the image called `name`."""
     try:
         yield
@@ -80,30 +123,13 @@ def _decoding(name: str) -> Iterator[None]:
         raise DataError(f"There is no file {name}.") from error
     except UNREADABLE as error:
         known = not isinstance(error, UnidentifiedImageError)
-        reason = (str(error).rstrip(".") or type(error).__name__) if known else "not a picture"
-        raise DataError(f"{name} cannot be read as a picture: {reason}.") from error
-
-
-def _pixels(image: Image.Image, channels: int) -> Pixels:
-    """Decoded, upright, and as uint8 (H, W, channels)."""
-    image.load()
-    with _quiet():
-        upright = _upright(image)
-    return _to_pixels(upright, channels)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF data says."""
-    if image.getexif().get(ORIENTATION, 1) == 1:
-        return image
-    from PIL import ImageOps  # slow to import, and rarely asked for
-
-    return ImageOps.exif_transpose(image)
+        reason = (str(error).rstrip(".") or type(error).__name__) if known else "not an image"
+        raise DataError(f"{name} cannot be read as an image: {reason}.") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Pillow's warnings are about metadata, but for one: that a picture is very large, which is refused.
+    """Ignore Pillow's warnings, which are about metadata, but for the one about very large images: those are refused.
 
     Python keeps one set of warning filters for all threads, hence the lock; only headers are read under it.
     """
@@ -114,7 +140,13 @@ def _quiet() -> Iterator[None]:
 
 
 def _to_pixels(image: Image.Image, channels: int) -> Pixels:
-    """Any Pillow image as uint8 (H, W, channels)."""
+    """Any PIL image, upright and opaque, as uint8 (H, W, channels)."""
+    image.load()
+    with _quiet():
+        if image.getexif().get(ORIENTATION, 1) != 1:
+            from PIL import ImageOps  # slow to import, and rarely needed
+
+            image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_to_8_bit(image))
     if _is_transparent(image):
@@ -130,7 +162,7 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def _to_8_bit(image: Image.Image) -> Pixels:
-    """Grey of more than 8 bits: integers of 16 bits, or real values, whose greatest is white."""
+    """Grey of more than 8 bits: 16-bit integers, or real values, of which the largest becomes white."""
     with np.errstate(invalid="ignore"):  # a file may hold any bits as a real value
         wide = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
     top = 65535.0 if image.mode.startswith("I") else max(float(wide.max()), 1.0)
@@ -138,7 +170,7 @@ def _to_8_bit(image: Image.Image) -> Pixels:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """An RGBA picture laid onto what its transparent part most likely stands for.
+    """An RGBA image laid onto the background that its transparent part most likely stands for.
 
     Where most is visible (a photograph with round corners) that is the tone most of it has; where little is (ink on
     nothing) it is white under dark ink and black under light ink.
@@ -147,5 +179,30 @@ def _opaque(image: Image.Image) -> Image.Image:
     tone = middle(colour[visible]) if visible.any() else np.zeros(3)
     if np.count_nonzero(visible) * 2 < visible.size:
         tone = np.full(3, 0.0 if tone.mean() > 127.5 else 255.0)
-    ground = Image.new("RGBA", image.size, (*(int(value) for value in tone), 255))
-    return Image.alpha_composite(ground, image)
+    background = Image.new("RGBA", image.size, (*(int(value) for value in tone), 255))
+    return Image.alpha_composite(background, image)
+
+
+def _checked(array: Any, channels: int) -> Pixels:
+    """An array of pixels, uint8 (H, W) or (H, W, channels), with its channel dimension."""
+    pixels: Pixels = array[..., np.newaxis] if array.ndim == 2 else array
+    fits = pixels.ndim == 3 and pixels.shape[-1] == channels and pixels.size > 0
+    if pixels.dtype == UINT8 and fits:
+        return pixels
+    raise DataError(
+        f"Expected uint8 pixels (height, width, {channels}) from 0 to 255, got {array.dtype} {array.shape}"
+        f"{_remedy(array) if fits else ''}."
+    )
+
+
+def _remedy(array: Array) -> str:
+    """What seems wrong with the values of an array of the right shape, and what to do."""
+    if array.dtype.kind not in "fiu":
+        return ""
+    if not np.isfinite(array).all():
+        return " with values that are not finite"
+    low, high = array.min(), array.max()
+    remedy = "round and convert them with .astype('uint8')"
+    if array.dtype.kind == "f" and low >= 0 and high <= 1:
+        remedy = "multiply them by 255 first, then " + remedy
+    return f" with values from {low:g} to {high:g}; {remedy}"

@@ -1,4 +1,4 @@
-"""The stroke on a picture, told from uneven paper: dark ink on light, or light ink on dark."""
+"""Separate the foreground of an image from an uneven background: dark ink on light paper, or light ink on dark."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from oddeven.runtime.errors import BlankError
 Floats = npt.NDArray[np.floating[Any]]
 Box = tuple[int, int, int, int]  # left, top, right, bottom, as Pillow has them
 
-WORK_SIDE = 160  # long side of the copy that strokes are looked for in: eight times a stroke of MNIST
-LEAST_SIDE = 40  # a smaller stroke is looked at again, from nearer
-GRID_SIDE = 24  # long side of the copy that the ground is fitted to
-BORDER_WEIGHT = 3.0  # what a border pixel counts in that fit: the border is mostly paper, the middle may not be
-LEAST_CONTRAST = 20.0  # grey levels between ground and ink
-LEAST_AREA = 4  # pixels of the working copy that make a stroke
+WORK_SIDE = 160  # long side of the reduced copy that is searched: eight times a digit of MNIST
+LEAST_SIDE = 40  # a smaller foreground is searched again at a higher resolution
+GRID_SIDE = 24  # long side of the copy that the background is fitted to
+BORDER_WEIGHT = 3.0  # weight of a border pixel in that fit: the border is mostly background, the middle may not be
+LEAST_CONTRAST = 20.0  # grey levels between background and ink
+LEAST_AREA = 4  # pixels of the working copy
 NOISES = 5.0  # ink stands out by so many standard deviations of the noise: chance reaches that once in 1.7 million
-THRESHOLD = 0.45  # of the ink's level: what is stroke
+THRESHOLD = 0.45  # of the ink's level: what is foreground
 SOFT = (0.2, 0.9)  # of the ink's level: what is drawn as 0 and as 1
-MAJOR = 0.1  # of the largest piece's area: what is a part of the stroke, not a speck
-BLANK = "The picture has no stroke to look at: it is of one tone, or its tones differ no more than noise does."
+MAJOR = 0.1  # of the largest piece's area: what is part of the foreground, not a speck
+BLANK = "The image is blank: its tones differ no more than noise does."
 
 
 @dataclass(frozen=True)
-class Stroke:
+class Foreground:
     """What was found.
 
     Attributes:
-        ink: float32 (height, width), cropped to the stroke: 0 is ground, 1 is ink.
-        light: the ink is lighter than the ground.
+        ink: float32 (height, width), cropped to the foreground: 0 is background, 1 is ink.
+        light: the ink is lighter than the background.
     """
 
     ink: Floats
     light: bool
 
 
-def find_foreground(grey: Pixels, light: bool | None = None) -> Stroke:
-    """The stroke on a grey picture.
+def find_foreground(grey: Pixels, light: bool | None = None) -> Foreground:
+    """The foreground of a grey image.
 
-    The picture is looked at in a reduced copy; where the stroke is small in that, its surroundings are looked at again.
+    A reduced copy is searched first. Where the foreground is small in it, its surroundings are searched again.
 
     Args:
         grey: uint8 (height, width) of any size.
-        light: whether the ink is lighter than its ground; None to find out.
+        light: whether the ink is lighter than the background; None to find out.
 
     Raises:
-        BlankError: nothing stands out from the ground.
+        BlankError: nothing stands out from the background.
     """
     image = Image.fromarray(grey)
     box, factor = (0, 0, image.width, image.height), 0
@@ -63,7 +63,7 @@ def find_foreground(grey: Pixels, light: bool | None = None) -> Stroke:
         ink, (left, top, right, bottom) = _ink(relief if light else -relief)
         side = max(right - left, bottom - top)
         if side >= LEAST_SIDE or factor in (1, before):
-            return Stroke(ink, light)
+            return Foreground(ink, light)
         margin = side // 3 + 2
         near = np.array([left - margin, top - margin, right + margin, bottom + margin]) * factor
         corner = np.array(box[:2] * 2)
@@ -71,10 +71,10 @@ def find_foreground(grey: Pixels, light: bool | None = None) -> Stroke:
 
 
 def _flat(grey: Floats) -> Floats:
-    """`grey` less its ground: the surface of second order that lies closest, by absolute distance, to all of it.
+    """`grey` minus its background: the second-order surface of least absolute deviation from all of it.
 
-    Absolute distance lets the surface pass under a stroke as if it were not there, as long as most of the picture,
-    its border above all, is ground. Found by iteratively reweighted least squares.
+    Absolute deviation makes the fit ignore the foreground, as long as most of the image, and of its border above all,
+    is background. Found by iteratively reweighted least squares.
     """
     factor = -(-max(grey.shape) // GRID_SIDE)
     coarse = np.asarray(Image.fromarray(grey).reduce(factor), np.float64)
@@ -84,7 +84,7 @@ def _flat(grey: Floats) -> Floats:
     surface = np.array([middle(values), 0, 0, 0, 0, 0])
     stiffness = np.diag([0.0, 1, 1, 1, 1, 1]) * 1e-4 * values.size
     for _ in range(5):
-        # Within two grey levels all is ground alike; without that floor one pixel could hold the whole surface.
+        # Within two grey levels all is background alike; without that floor one pixel could determine the surface.
         weighted = terms * (weight.ravel() / np.maximum(np.abs(values - surface @ terms), 2.0))
         surface = np.linalg.solve(weighted @ terms.T + stiffness, weighted @ values)
     height, width = grey.shape
@@ -93,7 +93,7 @@ def _flat(grey: Floats) -> Floats:
     return cast("Floats", grey - ((a + b * x + d * x * x) + y * (c + f * x) + e * y * y))
 
 
-@lru_cache(maxsize=8)  # the camera's next picture has the same shape
+@lru_cache(maxsize=8)  # the camera's next frame has the same shape
 def _terms(height: int, width: int) -> Floats:
     """1, x, y, x^2, y^2, xy of every pixel: (6, height * width), coordinates from -1 to 1."""
     y, x = (grid.ravel() for grid in np.meshgrid(_axis(height), _axis(width), indexing="ij"))
@@ -106,33 +106,33 @@ def _axis(size: int) -> Floats:
 
 
 def _is_light(relief: Floats) -> bool:
-    """Whether what stands out most from the ground is lighter than it."""
+    """Whether what stands out most from the background is lighter than it."""
     return bool(relief[relief > LEAST_CONTRAST].sum() >= -relief[relief < -LEAST_CONTRAST].sum())
 
 
 def _ink(relief: Floats) -> tuple[Floats, Box]:
-    """The stroke in a relief in which ink is high: its bounding box, and in that the ink, 0 to 1.
+    """The foreground in a relief in which ink is high: the ink, 0 to 1, cropped to its bounding box, and that box.
 
     Raises:
         BlankError: nothing is high enough above the noise, or only a few pixels.
     """
-    # Neighbours differ by noise alone, but at edges: for a normal distribution the median of |a - b| is 0.95 sigma.
+    # Neighbours differ by noise alone, except at edges: for a normal distribution the median of |a - b| is 0.95 sigma.
     steps = np.abs(np.diff(relief[::4].ravel()))
     noise = float(middle(steps)) / 0.95 if steps.size else 0.0
     high = relief[relief > max(NOISES * noise, LEAST_CONTRAST)]
     if not high.size:
         raise BlankError(BLANK)
-    stroke, box = _major(relief > max(THRESHOLD * _level(high), 3.0 * noise))
-    low, full = (np.float32(part * _level(relief[stroke])) for part in SOFT)
+    foreground, box = _major(relief > max(THRESHOLD * _level(high), 3.0 * noise))
+    low, full = (np.float32(part * _level(relief[foreground])) for part in SOFT)
     left, top, right, bottom = box
-    relief, stroke = relief[top:bottom, left:right], stroke[top:bottom, left:right]
-    # The stroke's soft edge lies within two pixels of it; grain farther away is not its.
-    near = np.asarray(Image.fromarray(stroke.astype(np.uint8) * 255).filter(ImageFilter.BoxBlur(2))) > 0
+    relief, foreground = relief[top:bottom, left:right], foreground[top:bottom, left:right]
+    # The soft edge lies within two pixels; grain farther away does not belong to it.
+    near = np.asarray(Image.fromarray(foreground.astype(np.uint8) * 255).filter(ImageFilter.BoxBlur(2))) > 0
     return np.clip((relief - low) / (full - low), 0, 1) * near, box
 
 
 def _level(values: Floats) -> float:
-    """The ink's level: the upper quartile of its pixels, for the lower ones lie on its soft edge."""
+    """The ink's level: the upper quartile of its pixels, since the lower ones lie on its soft edge."""
     rank = 3 * values.size // 4
     return float(np.partition(values, rank)[rank])
 
@@ -140,7 +140,7 @@ def _level(values: Floats) -> float:
 def _major(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], Box]:
     """`mask` without its specks, and the bounding box of what remains.
 
-    What touches the picture's border (a table's edge, a shadow) counts only where there is nothing else.
+    What touches the image's border (a table's edge, a shadow) counts only where there is nothing else.
 
     Raises:
         BlankError: there are only specks.

@@ -1,4 +1,4 @@
-"""A small picture as text: what the model sees, in the terminal."""
+"""A small image as text: what the model sees, in the terminal."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ COLUMNS = 80
 RESET = "\x1b[0m"
 
 
-def draw(pixels: Pixels, colour: bool | None = None) -> str:
+def draw_pixels(pixels: Pixels, colour: bool | None = None) -> str:
     """`pixels`, uint8 (height, width, 1 or 3), as lines of text, reduced where it is wider than a terminal.
 
     Args:
         colour: with it a character shows two pixels, one above the other, in their own tones; without it every pixel
-            is two characters of ASCII, the denser the lighter. None means colour where stdout is a terminal that
-            can show it and NO_COLOR is not set (no-color.org).
+            is two ASCII characters, denser for lighter pixels. None means colour where stdout is a terminal that can
+            show it and NO_COLOR is not set (no-color.org).
     """
     if colour is None:
         colour = not os.environ.get("NO_COLOR") and _can_show_blocks()
@@ -37,7 +37,7 @@ def _can_show_blocks() -> bool:
 
 
 def _blocks(rgb: Pixels) -> str:
-    """Half blocks: the upper pixel is the character's colour, the lower its ground's; an odd last row is doubled."""
+    """Half blocks: the character's colour is the upper pixel, its background the lower; an odd last row is doubled."""
     rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, 0), (0, 0)), mode="edge")
     return "\n".join(
         "".join(
@@ -50,6 +50,6 @@ def _blocks(rgb: Pixels) -> str:
 
 
 def _ascii(grey: Pixels) -> str:
-    """Two characters a pixel, for they are twice as high as wide."""
+    """Two characters a pixel, since they are twice as high as wide."""
     shades = RAMP[grey.astype(int) * len(RAMP) // 256]
     return "\n".join("".join(line) for line in np.repeat(shades, 2, axis=1).tolist())

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path
-from typing import TextIO
 
 from oddeven.runtime.errors import DataError
 
 # The formats that are decoded, with the suffixes that Pillow knows for each. Pillow decodes more formats; a device that
-# reads images of strangers should not run Ghostscript for one of them.
+# reads images of unknown origin should not run Ghostscript for one of them.
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "PNG": (".apng", ".png"),
     "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg"),
@@ -29,26 +28,33 @@ SUFFIXES = tuple(sorted(suffix for suffixes in FORMATS.values() for suffix in su
 STDIN = "-"
 
 
-def named(paths: Iterable[str]) -> Iterator[tuple[str, Path | bytes | DataError]]:
+def expand_paths(paths: Iterable[str]) -> Iterator[tuple[str, Path | bytes | DataError]]:
     """The images meant by `paths`, each with the name to report it under.
 
-    A folder stands for the images at any depth below it, by name; `-` for the bytes of one image on stdin; what is
-    no file but has `*`, `?` or `[` in it for what it matches. Where a path stands for no image, or a folder below it
-    cannot be read, the error takes the image's place, so that it does not end the work on the others.
+    A folder stands for the images at any depth below it, by name; `-` for the bytes of one image on stdin; a path that
+    does not exist and has `*`, `?` or `[` in it for what it matches. Where a path stands for no image, or a folder
+    below it cannot be read, the error takes the image's place, so that the others are still processed.
     """
     for path in paths:
+        found: Iterable[Path | DataError]
         if path == STDIN:
             content = sys.stdin.buffer.read()
-            yield "stdin", content or DataError("There is nothing on stdin; give a picture there, or name files.")
-        elif os.path.isdir(path):
-            yield from _each(path, walk(Path(path)), f"The folder {path} holds no picture ({', '.join(SUFFIXES)}).")
+            yield "stdin", content or DataError("There is nothing on stdin; give an image there, or name files.")
+            continue
+        if os.path.isdir(path):
+            found, none = walk(Path(path)), f"The folder {path} holds no image ({', '.join(SUFFIXES)})."
         elif has_magic(path) and not os.path.exists(path):
-            yield from _each(path, map(Path, sorted(glob(path, recursive=True))), f"Nothing matches {path}.")
+            found, none = map(Path, sorted(glob(path, recursive=True))), f"Nothing matches {path}."
         else:
-            yield path, Path(path)
+            found, none = [Path(path)], ""
+        image = None
+        for image in found:
+            yield (path if isinstance(image, DataError) else str(image)), image
+        if image is None:
+            yield path, DataError(none)
 
 
-def listed(source: str) -> Iterator[str]:
+def paths_in_list(source: str) -> Iterator[str]:
     """The paths in the file `source`, or on stdin where it is `-`: one a line, empty lines left out.
 
     Raises:
@@ -60,18 +66,11 @@ def listed(source: str) -> Iterator[str]:
         lines = os.fdopen(file, encoding="utf-8", errors="surrogateescape", closefd=is_file)
     except OSError as error:
         raise DataError(f"Cannot read the list of files {source}: {error.strerror}.") from error
-    return _lines(lines)
-
-
-def _lines(lines: TextIO) -> Iterator[str]:
-    with lines:
-        for line in lines:
-            if path := line.rstrip("\n"):
-                yield path
+    return filter(None, (line.rstrip("\n") for line in lines))
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of that name in a folder is taken for an image; hidden ones are not, such as macOS's `._1.jpg`."""
+    """Whether a file of that name in a folder is an image; hidden ones, such as macOS's `._1.jpg`, are not."""
     return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 
@@ -126,15 +125,3 @@ def _is_taken(path: Path) -> bool:
     if os.path.isdir(path):
         return not path.name.startswith(".")
     return is_image_name(path.name) and (os.path.isfile(path) or not os.path.exists(path))
-
-
-def _each(
-    path: str, found: Iterable[Path | DataError], otherwise: str
-) -> Iterator[tuple[str, Path | bytes | DataError]]:
-    """Each image under its own name; the error `otherwise` where there is none."""
-    none = True
-    for image in found:
-        none = False
-        yield (path if isinstance(image, DataError) else str(image)), image
-    if none:
-        yield path, DataError(otherwise)

@@ -22,8 +22,9 @@ from PIL import Image
 from oddeven.runtime.arrays import Labels, Pixels
 from oddeven.runtime.errors import BlankError, DataError, OutputError, extra, needing
 from oddeven.runtime.files import replacing
+from oddeven.runtime.images.decode import decode_image
 from oddeven.runtime.images.parallel import chunks_of, in_order
-from oddeven.runtime.images.preprocess import prepare, read
+from oddeven.runtime.images.preprocess import prepare
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.cache import Contents
 from oddeven.train.data.dataset import ImageSource, fingerprint
@@ -104,7 +105,7 @@ def _decode_each(records: Sequence[Record], spec: InputSpec, file: IO[bytes]) ->
 
     def decode(path: Path) -> tuple[Pixels, Traits] | str:
         try:
-            image = read(path, spec.channels)
+            image = decode_image(path, spec.channels)
             pixels = prepare(image, spec)
         except BlankError as error:
             return f"{path}: {error}"
