@@ -31,10 +31,10 @@ ROOMS = {
     "verify": {"engines", "images", "parity", "artifacts", "classifier", "device"},
     "cli": {"engines", "images", "parity", "artifacts", "classifier", "device", "verify"},
 }
-TOP = {"arrays", "errors", "files", "markup", "prediction", "process", "schema", "spec", "table"}
+TOP = {"arrays", "errors", "files", "prediction", "process", "schema", "spec", "table"}
 # What training may take: plain data, and the functions that decode and prepare images as the device does.
 FOR_TRAINING = TOP - {"prediction"} | {"engines.metadata", "images", "parity.thresholds"}
-HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "rich", "scipy", "sklearn")
+HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "rich", "scipy", "sklearn", "jinja2")
 
 
 def modules_of(part):
@@ -144,7 +144,11 @@ DISTRIBUTIONS = {
     "ai_edge_litert": "ai-edge-litert", "PIL": "pillow", "keras": "keras", "google": "protobuf",
 }  # fmt: skip
 OF_DEBIAN = {"picamera2"}  # apt has it, PyPI has no wheel of it
-EXTRAS = {"runtime": {"onnx", "tflite", "camera", "gpio"}, "train": {"train"}, "export": {"export", "train", "onnx"}}
+EXTRAS = {
+    "runtime": {"onnx", "tflite", "camera", "gpio", "report"},
+    "train": {"train"},
+    "export": {"export", "train", "onnx"},
+}
 
 
 def declared(part):

@@ -225,7 +225,7 @@ def advice(result):
 
 def test_what_would_settle_it_is_said_once_and_does():
     said = advice(judge(60, 0, 0))
-    assert said.count("Test on more pictures: a file that changes 0.05% of its predictions passes on about 2,400") == 1
+    assert said.count("Test on more images: a file that changes 0.05% of its predictions passes on about 2,400") == 1
     assert chance_of_pass(2400, 0.00025, 0.00025, Policy()) >= 0.8
     # On 10,000 images a good file would have passed, so the question is what this one needs.
     assert "a file that changes as many as this one passes on about" in advice(judge(10_000, 13, 12))

@@ -112,7 +112,7 @@ def pixels(image):
 
 
 def position(image):
-    return int(re.search(r"picture (\d+)", image["alt"])[1])
+    return int(re.search(r"image (\d+)", image["alt"])[1])
 
 
 def test_the_fastest_file_that_passes_is_recommended(reported):
@@ -172,7 +172,7 @@ def test_markdown_holds_the_table_the_failures_and_the_terms(reported):
     assert f"- cnn.int8.onnx on litert: FAIL. {lost.reason} Use more \\| calibration pictures.\n" in text
     assert text.count(": FAIL. ") == 1
     assert "- cnn: take cnn.int8.tflite, at 10.0 us" in text
-    for part in ("drop at most 0.10 pp", "agreement at least 99.80%", "float16 files may change an answer",
+    for part in ("drop at most 0.10 pp", "agreement at least 99.80%", "float16 files may change a prediction",
                  "Xeon, 2 cores", "numpy 2.4.6, onnxruntime 1.32.0", "12.3 s", "346 MB"):  # fmt: skip
         assert part in text
 
@@ -265,7 +265,7 @@ def test_every_changed_picture_is_there_once_with_its_own_pixels(reported, refer
     change = next(change for change in files[0].parity.changes if change.position == 40)
     assert change.label == 1
     assert (
-        f"true label odd , picture 40 reference {change.reference:.4f} → odd, right "
+        f"true label odd , image 40 reference {change.reference:.4f} → odd, right "
         f"tflite-int8 {change.answer:.4f} → even, wrong onnx-int8 {change.answer:.4f} → even, wrong" in page.text
     )
 
@@ -292,8 +292,8 @@ def test_a_report_on_unlabelled_pictures_leaves_out_what_rests_on_labels(referen
     assert "cnn tflite-int8 litert - - - - - - - 0.8 0.00016 - - 0.06%" in page.text
     assert "kitchen 100 - - 98.00%" in page.text
     assert "Size and agreement" in page.text
-    assert "true label not known , picture 3 reference 0.1000 → even tflite-int8 0.9000 → odd" in page.text
-    assert "right" not in page.text.split("Pictures whose answer changed")[1].split("Slices")[0]
+    assert "true label not known , image 3 reference 0.1000 → even tflite-int8 0.9000 → odd" in page.text
+    assert "right" not in page.text.split("Images whose prediction changed")[1].split("Slices")[0]
     row = next(line for line in to_markdown(report(file)).splitlines() if "tflite-int8" in line)
     assert [cell.strip() for cell in row.split("|")[4:9]] == ["9", "-", "-", "-", "99.98%"]
     assert not re.search(r"\bnan\b|None\b", page.text)
@@ -304,12 +304,12 @@ def test_more_than_200_changed_pictures_are_capped_and_counted(reported, referen
     shown = [position(image) for image in page.all("img")]
     # 213 even positions and 9: the last 200 are the nearest to the threshold.
     assert shown == sorted([*range(0, 426, 2), 9], reverse=True)[:200]
-    assert "Pictures whose answer changed: 214" in page.text
+    assert "Images whose prediction changed: 214" in page.text
     assert " 14 more are not shown." in page.text
 
 
 def test_a_report_without_changes_shows_no_picture(reported, reference):
     page = Page(to_html(report(reported()), {"0": reference}))
     assert not page.all("img")
-    assert "Pictures whose answer changed: none" in page.text
+    assert "Images whose prediction changed: none" in page.text
     assert "do not pass" not in page.text

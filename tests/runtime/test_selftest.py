@@ -95,8 +95,8 @@ def test_missing_and_damaged_golden_answers_are_one_sentence(copy):
     model = copy / "mlp.int8.tflite"
     path = golden_path(model)
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(ModelError, match="holds no golden answers"):
+    with pytest.raises(ModelError, match="holds no golden predictions"):
         check_golden(model, "auto")
     path.unlink()
-    with pytest.raises(ModelError, match="holds no golden answers"):
+    with pytest.raises(ModelError, match="holds no golden predictions"):
         check_golden(model, "auto")

@@ -137,7 +137,7 @@ def test_a_degraded_model_fails_in_every_form(run, degraded, tmp_path):
     assert passed == {"hash", "spec", "self-test"}
     assert not [case for case in suite if case.result and "float32" in case.classname]
     texts = [case.result[0].text for case in suite if case.name == "accuracy" and case.result]
-    assert all("allowed is 0.10 pp" in text and "Look at the changed pictures" in text for text in texts)
+    assert all("allowed is 0.10 pp" in text and "Look at the changed images" in text for text in texts)
     for path in (summary, tmp_path / "out.markdown"):
         assert path.read_text().startswith("# Parity report: FAIL")
     assert "Files that do not pass" in (tmp_path / "out.html").read_text()
@@ -225,7 +225,7 @@ def test_the_baseline_tells_what_changed_since(run, copy, degraded, tmp_path):
     report = json.loads(baseline.read_text())
     report["files"] = [file for file in report["files"] if "int8" in file["file"]]
     baseline.write_text(json.dumps(report))
-    refused(run("verify", degraded, "--baseline", baseline, *loose), 1, "knows nothing of cnn/cnn.float32.tflite")
+    refused(run("verify", degraded, "--baseline", baseline, *loose), 1, "does not hold cnn/cnn.float32.tflite")
 
 
 def test_new_answers_are_counted_against_the_baseline(run, copy, tmp_path):
@@ -237,13 +237,13 @@ def test_new_answers_are_counted_against_the_baseline(run, copy, tmp_path):
     bits[0] ^= 0b1010_0000  # pictures 0 and 2 were answered otherwise
     int8["answers"] = base64.b64encode(bytes(bits)).decode()
     baseline.write_text(json.dumps(report))
-    refused(run("verify", copy, "--baseline", baseline), 1, "2 answers are not the baseline's, 0 of them newly wrong",
-            "pictures 0, 2;", "--update-baseline")  # fmt: skip
+    differing = "2 predictions are not the baseline's, 0 of them newly wrong"
+    refused(run("verify", copy, "--baseline", baseline), 1, differing, "images 0, 2;", "--update-baseline")
     keep(copy, "tflite-float32")
     refused(run("verify", copy, "--baseline", baseline), 4, "It is in the baseline, on litert, and was not checked")
     int8["data_sha256"] = "0" * 64
     baseline.write_text(json.dumps(report | {"files": [{**file, "data_sha256": "0" * 64} for file in report["files"]]}))
-    refused(run("verify", copy, "--baseline", baseline), 5, "made from other pictures")
+    refused(run("verify", copy, "--baseline", baseline), 5, "made from other images")
 
 
 @pytest.fixture
@@ -280,7 +280,7 @@ def test_unusable_labelled_folders_are_named(run, copy, pictures, tmp_path):
     refused(run(*data, pictures), 5, "subfolders even, uneven; the model answers even and odd")
     (pictures / "even").rename(pictures / "level")
     refused(
-        run(*data, pictures, "--max-bad", "1"), 0, "has no subfolder even or odd, so its pictures count as unlabelled"
+        run(*data, pictures, "--max-bad", "1"), 0, "has no subfolder even or odd, so its images count as unlabelled"
     )
     (pictures / "level").rename(pictures / "even")
     shutil.rmtree(pictures / "uneven")
@@ -309,7 +309,7 @@ def test_unlabelled_pictures_tell_what_needs_no_labels(run, copy, photos, tmp_pa
     done = run(*options, *outputs, *baseline, "--update-baseline")
     # 1 - 0.05**(1/100) is 2.95%.
     refused(
-        done, 0, "its pictures count as unlabelled", "None of 100 predictions changed: at 95% confidence at most 2.95%"
+        done, 0, "its images count as unlabelled", "None of 100 predictions changed: at 95% confidence at most 2.95%"
     )
     assert "None of 100 predictions changed for" not in done.stderr
     files = {file["format"]: file for file in json.loads((tmp_path / "out.json").read_text())["files"]}
@@ -327,7 +327,7 @@ def test_unlabelled_pictures_tell_what_needs_no_labels(run, copy, photos, tmp_pa
     assert run(*options, *baseline).returncode == 0
     shutil.copy(tmp_path / "out.json", tmp_path / "pi.json")
     done = run("verify", "--merge", tmp_path / "out.json", tmp_path / "pi.json")
-    assert "100 pictures" in done.stdout
+    assert "100 images" in done.stdout
     small = run("verify", copy, "--data", photos, "--policy", "small", "--strict")
     refused(small, 0)
     assert [line.split()[-2:] for line in small.stdout.splitlines()[2:]] == [["2.95%", "PASS"]] * 2
@@ -341,7 +341,7 @@ def test_a_reference_without_labels_is_written_and_read(run, copy):
     shutil.copy(copy / "reference.npz", copy / "validation.npz")
     edit(copy, lambda manifest: manifest.update(validation_sha256=manifest["reference_sha256"]))
     done = run("verify", copy, "--threshold-from", "float", "--max-fpr", "0.1")
-    refused(done, 5, "These pictures have no labels")
+    refused(done, 5, "These images have no labels")
 
 
 def test_outputs_are_found_unwritable_before_the_work(run, copy, tmp_path):
@@ -355,7 +355,7 @@ def test_outputs_are_found_unwritable_before_the_work(run, copy, tmp_path):
 def test_contradictory_options(run, copy):
     refused(run("verify", copy, "--update-baseline"), 2, "--baseline FILE")
     refused(run("verify", copy, "--reference", copy / FILE), 2, "needs --data")
-    refused(run("verify", copy, "--data", copy, "--reference", copy / "reference.npz"), 2, "brings its own pictures")
+    refused(run("verify", copy, "--data", copy, "--reference", copy / "reference.npz"), 2, "brings its own images")
     refused(run("verify", "--merge", copy / "x.json", "--junit", copy / "j.xml"), 2, "--merge writes")
 
 
@@ -381,18 +381,18 @@ def test_two_folders_with_models_of_one_name_are_kept_apart(run, exported, tmp_p
         text = (tmp_path / f"r.{kind}").read_text()
         assert "cnn in a/cnn" in text, kind
         assert "cnn in b/cnn" in text, kind
-    shown = re.findall(r"base64,([^\"]+)\"[^>]* alt=\"Test picture 7,", (tmp_path / "r.html").read_text())
+    shown = re.findall(r"base64,([^\"]+)\"[^>]* alt=\"Test image 7,", (tmp_path / "r.html").read_text())
     with np.load(exported / "reference.npz") as reference:
         expected = [reference["images"][part][7, ..., 0] for part in parts.values()]
     assert len(shown) == len(expected)
     for image, pixels in zip(shown, expected, strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(image)))), pixels)
     again = run("verify", tmp_path / "a", tmp_path / "b", "--baseline", tmp_path / "r.json")
-    assert "was made from other pictures" not in again.stderr
+    assert "was made from other images" not in again.stderr
     assert "not the baseline's" not in again.stderr
     merged = run("verify", "--merge", tmp_path / "r.json")
-    assert "## cnn in a/cnn, 700 pictures" in merged.stdout, merged.stderr
-    assert "## cnn in b/cnn, 800 pictures" in merged.stdout
+    assert "## cnn in a/cnn, 700 images" in merged.stdout, merged.stderr
+    assert "## cnn in b/cnn, 800 images" in merged.stdout
 
 
 def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
@@ -415,7 +415,7 @@ def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
     assert "color-mix" in (tmp_path / "m.html").read_text()
     report["files"][0]["data_sha256"] = "0" * 64
     (tmp_path / "pi.json").write_text(json.dumps(report))
-    refused(run("verify", "--merge", *paths), 5, "about different pictures")
+    refused(run("verify", "--merge", *paths), 5, "on different images")
     same = tmp_path / "pi" / "desktop.json"
     same.parent.mkdir()
     shutil.copy(paths[0], same)
@@ -503,7 +503,7 @@ def test_a_threshold_is_chosen_by_cost_and_fitted_anew(run, copy):
     for options, says in (
         (("--cost", "fp=10,fn=1"), "--threshold-from float goes with"),
         (("--threshold-from", "float"), "--threshold-from float goes with"),
-        (("--threshold-from", "float", "--cost", "10:1"), "is no cost"),
+        (("--threshold-from", "float", "--cost", "10:1"), "is not a cost"),
         (("--threshold-from", "float", "--cost", "fp=1,fn=1", "--max-fpr", "0.1"), "give one of them"),
     ):
         refused(run("verify", copy, *options), 2, says)
@@ -525,7 +525,7 @@ def test_the_commands_of_the_page_do_what_it_says(copy, pictures, photos):
         assert done.returncode == 0, (command, done.stderr)
         if "desktop.json" in command:
             shutil.copy(folder / "desktop.json", folder / "pi.json")
-    assert "1,500 pictures" in (folder / "matrix.html").read_text()
+    assert "1,500 images" in (folder / "matrix.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -578,9 +578,9 @@ def action_step(number, cwd, **environment):
 @pytest.mark.parametrize(
     ("engines", "new", "said"),
     [
-        ("", True, "install --quiet /action[onnx]"),
-        ("litert onnxruntime", True, "install --quiet /action[onnx]"),
-        ("litert tflite-runtime", False, "install --quiet /action[onnx,tflite]"),
+        ("", True, "install --quiet /action[onnx,report]"),
+        ("litert onnxruntime", True, "install --quiet /action[onnx,report]"),
+        ("litert tflite-runtime", False, "install --quiet /action[onnx,report,tflite]"),
         ("litert\ntflite-runtime", True, "::error::There is no tflite-runtime for Python 3.12"),
     ],
 )

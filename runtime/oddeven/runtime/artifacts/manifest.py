@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class FileRecord:
         threshold: as in its spec.
         size_bytes, sha256: of the whole file.
         input, output: its tensors.
-        parity: how it compared when it was exported.
+        parity: how it compared with the Keras model when it was exported.
         overflow: the layers in which 8-bit products can overflow on some CPUs.
     """
 
@@ -43,7 +44,7 @@ class FileRecord:
     overflow: tuple[Overflow, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a file that lies elsewhere, and a precision that there is not (ValueError)."""
+        """Refuse a file outside the folder, and an unknown precision (ValueError)."""
         if not plain(self.file):
             raise ValueError(f"the file name {self.file!r} leads out of the folder; expected that of a file in it.")
         if self.precision not in PRECISIONS:
@@ -56,10 +57,10 @@ class Manifest:
 
     Attributes:
         spec: of the Keras model that the files were made from.
-        reference_sha256, validation_sha256, selftest_sha256: of `reference.npz`, of `validation.npz`, which is the same
-            on the validation pictures, and of the golden answers.
+        reference_sha256, validation_sha256: of the references over the test and the validation images.
+        selftest_sha256: of the golden predictions.
         versions: of the packages that made the files, by name.
-        cpu_features: of the machine that the golden answers and each file's parity come from.
+        cpu_features: of the machine that made the golden predictions and measured each file's parity.
     """
 
     spec: ModelSpec
@@ -72,7 +73,7 @@ class Manifest:
     schema_version: int = 1
 
 
-def find_artifacts(paths: list[Path]) -> list[Path]:
+def find_artifacts(paths: Iterable[Path]) -> list[Path]:
     """The artifact folders at or directly below `paths`.
 
     Raises:
@@ -96,18 +97,11 @@ def load_manifest(folder: Path) -> Manifest:
         ModelError: it is missing or damaged.
     """
     path = folder / MANIFEST
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"Cannot read {path}: {error.strerror}.") from error
-    return from_json(Manifest, text, str(path))
+    return from_json(Manifest, _content(path), str(path))
 
 
 def check_same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
-    """Refuse a file that carries the spec of another model, of swapped labels or of another input.
-
-    A file has a precision and a calibration of its own.
-    """
+    """Refuse the spec of another model (ModelError); precision and calibration may differ from file to file."""
     alike = replace(found, precision=expected.precision, calibration=expected.calibration)
     for field in fields(ModelSpec):
         ours, theirs = getattr(alike, field.name), getattr(expected, field.name)
@@ -119,13 +113,17 @@ def check_same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
 
 
 def check_hash(path: Path, expected: str) -> None:
-    """Refuse a file that is not the one the manifest was written for."""
-    try:
-        got = sha256(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"Cannot read {path}: {error.strerror}.") from error
+    """Refuse a file other than the one that the manifest was written for (ModelError)."""
+    got = sha256(_content(path))
     if got != expected:
         raise ModelError(
             f"{path} is not the file its manifest lists: expected SHA-256 {expected[:12]}..., got {got[:12]}...; "
             "export the model again."
         )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"Cannot read {path}: {error.strerror}.") from error

@@ -1,19 +1,23 @@
-"""The reference: test pictures, their labels and what the Keras model answered, so that a device can check itself."""
+"""The reference: images, their labels and the Keras model's probabilities, so that a device can check itself."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.arrays import Labels, Pixels, Probabilities
 from oddeven.runtime.errors import DataError, ModelError
 from oddeven.runtime.files import DAMAGED, replacing, sha256
 
 REFERENCE = "reference.npz"
 VALIDATION = "validation.npz"
+ARRAYS: Mapping[str, tuple[type[np.generic], int]] = {  # dtype and number of dimensions
+    "images": (np.uint8, 4), "labels": (np.uint8, 1), "slices": (np.str_, 1), "probabilities": (np.float32, 1),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,31 +27,31 @@ class Reference:
     Attributes:
         images: uint8 (N, H, W, C), as the model takes them.
         labels: uint8 (N,), 0 or 1; None where they are not known.
-        slices: str (N,), the group each picture is reported under.
+        slices: str (N,), the group each image is reported under.
         probabilities: the Keras model's, of label 1, float32 (N,).
         dataset_sha256: of the dataset, as in the model's provenance.
     """
 
     images: Pixels
-    labels: npt.NDArray[np.uint8] | None
+    labels: Labels | None
     slices: npt.NDArray[np.str_]
-    probabilities: npt.NDArray[np.float32]
+    probabilities: Probabilities
     dataset_sha256: str
 
     @property
     def data_sha256(self) -> str:
-        """Of the pictures, and of the labels where they are known."""
+        """Of the images, and of the labels where they are known."""
         return sha256(self.images.tobytes() + (b"" if self.labels is None else self.labels.tobytes()))
 
     @property
-    def truth(self) -> npt.NDArray[np.uint8]:
-        """The labels, for what cannot do without.
+    def truth(self) -> Labels:
+        """The labels, for work that needs them.
 
         Raises:
             DataError: they are not known.
         """
         if self.labels is None:
-            raise DataError("These pictures have no labels, and this needs them: take a reference that holds labels.")
+            raise DataError("These images have no labels, and this needs them: take a reference that holds labels.")
         return self.labels
 
 
@@ -62,30 +66,26 @@ def save_reference(reference: Reference, path: Path) -> None:
 
 
 def load_reference(path: Path) -> Reference:
-    """Read what `save` wrote; pickled arrays are refused. Only the labels may be absent.
+    """Read what `save_reference` wrote; pickled arrays are refused. Only the labels may be absent.
 
     Raises:
         ModelError: the file is missing, damaged, or its arrays do not fit together.
     """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            known = [name for name in Reference.__dataclass_fields__ if name != "labels" or name in file]
-            arrays = {"labels": None, **{name: file[name] for name in known}}
-            reference = Reference(**{**arrays, "dataset_sha256": str(arrays["dataset_sha256"])})
+            arrays = {name: file[name] for name in ARRAYS if name != "labels" or name in file}
+            reference = Reference(**{"labels": None, **arrays}, dataset_sha256=str(file["dataset_sha256"]))
     except DAMAGED as error:
         raise ModelError(f"{path} is not a readable reference ({error}); export the model again.") from error
     count = reference.probabilities.size
-    kinds = {"images": (np.uint8, 4), "labels": (np.uint8, 1), "slices": (np.str_, 1), "probabilities": (np.float32, 1)}
-    for name, (kind, dimensions) in kinds.items():
-        array = getattr(reference, name)
-        if array is None:
-            continue
-        fits = issubclass(array.dtype.type, kind) and array.ndim == dimensions and len(array) == count
+    for name, array in arrays.items():
+        kind, dimensions = ARRAYS[name]
+        fits = issubclass(array.dtype.type, kind) and array.ndim == dimensions and len(array) == count > 0
         if not fits or not array.size:
-            came = f"{name} is {array.dtype} {array.shape}"
-            raise ModelError(f"{path}: {came}, which does not fit the other arrays; export the model again.")
-    for name in ("labels", "probabilities"):
-        array = getattr(reference, name)
-        if array is not None and not ((array >= 0) & (array <= 1)).all():
+            raise ModelError(
+                f"{path}: {name} is {array.dtype} {array.shape}, which does not fit the other arrays; "
+                "export the model again."
+            )
+        if name in ("labels", "probabilities") and not ((array >= 0) & (array <= 1)).all():
             raise ModelError(f"{path}: {name} holds values that are not between 0 and 1; export the model again.")
     return reference

@@ -1,4 +1,4 @@
-"""The models inside this package, and what a name, a file or a folder given as a model means."""
+"""What a model name, file or folder given by a user means: the one rule for which file is taken."""
 
 from __future__ import annotations
 
@@ -16,14 +16,9 @@ DEFAULT_MODEL = "deep_cnn"
 PREFERRED = ("int8", "dynamic", "float16", "float32", "int16x8")  # precisions, the fastest on most devices first
 
 
-def bundled() -> dict[str, Path]:
-    """The models inside this package, by name."""
-    return {model_name(path): path for path in sorted(MODELS.glob("*.tflite"))}
-
-
 @dataclass(frozen=True)
-class Meant:
-    """A model file that is meant.
+class Candidate:
+    """A model file that may be taken.
 
     Attributes:
         precision, verdict: as the manifest of its artifact folder has them; "" for a file that no manifest lists.
@@ -39,12 +34,17 @@ class Meant:
         return any(row.suffix == self.path.suffix and installed(name) for name, row in ENGINES.items())
 
 
-def resolve(model: str | Path | None) -> list[Meant]:
-    """The model files that `model` means.
+def bundled() -> dict[str, Path]:
+    """The models inside this package, by name."""
+    return {model_name(path): path for path in sorted(MODELS.glob("*.tflite"))}
 
-    A path that exists wins over the bundled model of that name: a file stands for itself, a folder for what the
-    manifests in or directly below it list, or, without a manifest, for all model files at any depth below it. None
-    stands for the bundled `DEFAULT_MODEL`.
+
+def resolve(model: str | Path | None) -> list[Candidate]:
+    """All model files that `model` means.
+
+    A path that exists wins over the bundled model of that name. A file means itself. A folder means what the manifests
+    in it or directly below it list or, without a manifest, every model file at any depth. None means the bundled
+    `DEFAULT_MODEL`.
 
     Raises:
         UsageError: there is neither such a path nor such a bundled model.
@@ -52,67 +52,60 @@ def resolve(model: str | Path | None) -> list[Meant]:
     """
     known = bundled()
     if model is None:
-        return [Meant(known[DEFAULT_MODEL])]
+        return [Candidate(known[DEFAULT_MODEL])]
     if os.path.isdir(model):
-        return _within(Path(model))
+        return _in_folder(Path(model))
     if os.path.exists(model):
-        return [Meant(Path(model))]
+        return [Candidate(Path(model))]
     if str(model) in known:
-        return [Meant(known[str(model)])]
+        return [Candidate(known[str(model)])]
     raise UsageError(f"There is neither a file nor a bundled model {str(model)!r}; bundled are {', '.join(known)}.")
 
 
 def locate(model: str | Path | None) -> Path:
-    """The one file to use of what `model` means.
+    """The one file to use of those that `model` means.
 
-    Of a folder it is the first file in the order of `PREFERRED` that passed the gate when it was exported and that an
-    engine installed here reads.
+    In an artifact folder it is the first file, in the order of `PREFERRED`, that passed the gate when it was exported
+    and that an engine installed here reads.
 
     Raises:
         UsageError, ModelError: as `resolve`.
-        UsageError: the folder holds several models.
-        ModelError: the folder holds no artifacts, or none that can be used here.
+        UsageError: the folder holds several models, or several files and no manifest.
+        ModelError: no file in the folder passed the gate and can be read here.
     """
-    return _best(resolve(model), str(model))
+    candidates = resolve(model)
+    if not any(file.verdict for file in candidates):
+        if len(candidates) > 1:
+            listed = ", ".join(str(file.path) for file in candidates)
+            raise UsageError(f"{model} has no manifest that says which of its files to take; name one: {listed}.")
+        return candidates[0].path
+    check_one_model(candidates, str(model))
+    usable = [file for file in candidates if file.verdict == PASS and file.readable]
+    if not usable:
+        raise ModelError(f"{model} holds no file that passed the gate and that an engine installed here reads.")
+    return min(usable, key=lambda file: PREFERRED.index(file.precision)).path
 
 
-def _within(folder: Path) -> list[Meant]:
+def check_one_model(candidates: list[Candidate], named: str) -> None:
+    """Refuse files of several models where one is wanted (UsageError)."""
+    homes = sorted({str(file.path.parent) for file in candidates})
+    if len(homes) > 1:
+        raise UsageError(f"{named} holds several models; name one: {', '.join(homes)}.")
+
+
+def _in_folder(folder: Path) -> list[Candidate]:
     from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
 
     try:
         homes = find_artifacts([folder])
     except ModelError:
         suffixes = {row.suffix for row in ENGINES.values()}
-        loose = [Meant(path) for path in sorted(folder.rglob("*")) if path.suffix in suffixes and os.path.isfile(path)]
-        if loose:
-            return loose
-        raise
+        loose = [path for path in sorted(folder.rglob("*")) if path.suffix in suffixes and os.path.isfile(path)]
+        if not loose:
+            raise
+        return [Candidate(path) for path in loose]
     return [
-        Meant(home / record.file, record.precision, record.parity.verdict)
+        Candidate(home / record.file, record.precision, record.parity.verdict)
         for home in homes
         for record in load_manifest(home).files
     ]
-
-
-def _best(meant: list[Meant], named: str) -> Path:
-    if not any(file.verdict for file in meant):
-        if len(meant) > 1:
-            listed = ", ".join(str(file.path) for file in meant)
-            raise UsageError(f"{named} has no manifest that says which of its files to take; name one: {listed}.")
-        return meant[0].path
-    check_one_model(meant, named)
-    fit = [file for file in meant if file.verdict == PASS and file.readable]
-    if not fit:
-        raise ModelError(f"{named} holds no file that passed the gate and that an engine installed here reads.")
-    return min(fit, key=lambda file: PREFERRED.index(file.precision)).path
-
-
-def check_one_model(meant: list[Meant], named: str) -> None:
-    """Refuse files of several models where one is wanted.
-
-    Raises:
-        UsageError: they lie in several folders.
-    """
-    homes = sorted({str(file.path.parent) for file in meant})
-    if len(homes) > 1:
-        raise UsageError(f"{named} holds several models; name one: {', '.join(homes)}.")

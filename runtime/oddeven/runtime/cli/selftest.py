@@ -23,11 +23,11 @@ HEADER = ("file", "engine", "off by", "allowed", "result")
 
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL|FOLDER]...")
-@click.option("--engine", default=AUTO, help=f"One of {', '.join(ENGINES)}.  [default: each that is installed]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a file and engine.")
+@click.option("--engine", default=AUTO, help=f"One of {', '.join(ENGINES)}.  [default: every installed one]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each file and engine.")
 @click.pass_context
 def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_json: bool) -> None:
-    """Check that models answer here as they did when they were made: the bundled ones, or MODELs.
+    """Check that models predict here as they did when they were made: the bundled ones, or MODELs.
 
     Exit code 1 unless every file does, on every engine that can load it; 4 where none can.
     """
@@ -38,14 +38,14 @@ def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_
         for path in ([path for model in models for path in _files(model)] or bundled().values())
         for name in ([engine] if engine != AUTO else _engines(path))
     ]
-    for outcome in outcomes:
-        if as_json:
+    if as_json:
+        for outcome in outcomes:
             click.echo(json.dumps(dataclasses.asdict(outcome) | {"passed": outcome.passed}))
-    if not as_json:
+    else:
         click.echo(render(HEADER, [_row(outcome) for outcome in outcomes]))
-    answered = {outcome.file for outcome in outcomes if not outcome.reason}
+    loaded = {outcome.file for outcome in outcomes if not outcome.reason}
     for outcome in outcomes:
-        if outcome.file not in answered:
+        if outcome.file not in loaded:
             raise ModelError(outcome.reason)
     context.exit(0 if all(outcome.passed or outcome.reason for outcome in outcomes) else 1)
 
@@ -58,15 +58,15 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _files(model: str) -> list[Path]:
-    """The model files that `model` stands for; of a folder, those that an engine installed here reads."""
+    """The model files that `model` means; in a folder, those that an engine installed here reads."""
     tell_of_path(model)
-    meant = resolve(model)
-    found = [file.path for file in meant if file.readable] if len(meant) > 1 else [meant[0].path]
+    candidates = resolve(model)
+    found = [file.path for file in candidates if file.readable or len(candidates) == 1]
     if not found:
         raise ModelError(f"{model} holds no model file that an engine installed here reads.")
     return found
 
 
 def _engines(path: Path) -> list[str]:
-    """The installed engines that read `path`; where there is none, the choice that says so."""
+    """The installed engines that read `path`; where there is none, `AUTO`, which raises an error that says so."""
     return [name for name, row in ENGINES.items() if row.suffix == path.suffix and installed(name)] or [AUTO]

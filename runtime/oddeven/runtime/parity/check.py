@@ -1,4 +1,4 @@
-"""One thing that the gate looked at, and what it found."""
+"""A check: one thing that the gate looked at, and the verdict on it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 
 @dataclass(frozen=True)
 class Check:
-    """A verdict of its own on one file.
+    """The verdict on one property of a file.
 
     Attributes:
         name: what was looked at, such as `accuracy`.
         verdict: PASS, FAIL or INCONCLUSIVE.
         reason: a sentence with what was found and what is allowed.
-        advice: what to do, where it does not pass; what to know, where it passes with a note.
+        advice: what to do where it does not pass, or a note where it passes.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Check:
 
     @property
     def noted(self) -> bool:
-        """Whether it passes, but not without a note."""
+        """Whether it passes with a note."""
         return self.verdict == PASS and bool(self.advice)
 
 
@@ -36,6 +36,6 @@ def verdict_on(name: str, passed: bool, reason: str, advice: str = "") -> Check:
 
 
 def worst(checks: Iterable[Check]) -> Check:
-    """The first of those with the worst verdict; where there is none at all, nothing was proven."""
+    """The first check with the worst verdict. An empty list is INCONCLUSIVE, for nothing was proven."""
     found = list(checks) or [Check("nothing", INCONCLUSIVE, "Nothing was checked.")]
     return min(found, key=lambda check: (FAIL, INCONCLUSIVE, PASS).index(check.verdict))

@@ -1,4 +1,4 @@
-"""How good a model's probabilities are."""
+"""Metrics of one model's probabilities: accuracy, AUC, log loss and calibration error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Metrics:
 
 
 def compute_metrics(p: Probabilities, labels: Labels, threshold: float) -> Metrics:
-    """How good the probabilities `p` of label 1 are for `labels`; shapes (N,)."""
+    """The metrics of the probabilities `p` of label 1 for `labels`; shapes (N,)."""
     truth = labels.astype(bool)
     p_true = np.clip(np.where(truth, p, 1.0 - p).astype(np.float64), 1e-7, 1.0)
     return Metrics(
@@ -59,6 +59,6 @@ def calibration_error(p: Probabilities, labels: Labels, bins: int = 15) -> float
     Source: Naeini, Cooper and Hauskrecht (2015), Obtaining well calibrated probabilities using Bayesian binning.
     """
     member = np.minimum((p.astype(np.float64) * bins).astype(int), bins - 1)
-    said = np.bincount(member, weights=p, minlength=bins)
-    happened = np.bincount(member, weights=labels, minlength=bins)
-    return float(np.abs(said - happened).sum() / len(p))
+    predicted = np.bincount(member, weights=p, minlength=bins)
+    observed = np.bincount(member, weights=labels, minlength=bins)
+    return float(np.abs(predicted - observed).sum() / len(p))

@@ -1,4 +1,4 @@
-"""Where a parity policy comes from: the command line over `[tool.oddeven.parity]` of a TOML file over the defaults."""
+"""What a file is allowed: the defaults, then `[tool.oddeven.parity]` of a TOML file, then the command line."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ else:
 
 @dataclass(frozen=True)
 class RoundingTolerance:
-    """Where a file of real weights may change an answer: by rounding, at the threshold, and nowhere else.
+    """When a float file may change a prediction: by rounding, at the threshold, and nowhere else.
 
     Attributes:
-        margin: the reference's probability is nearer than this to the threshold.
-        step: and moved by no more than this.
+        margin: the reference's probability is nearer to the threshold than this.
+        step: the probability moves by no more than this.
     """
 
     margin: float
     step: float
 
 
-# A float32 sum differs by the order of its terms only. A float16 weight is off by 2**-11 of itself at most, so a logit
+# A float32 sum differs only by the order of its terms. A float16 weight is off by 2**-11 of itself at most, so a logit
 # whose terms add up to A in absolute value is off by A * 2**-11 a layer, and a probability near one half by a quarter
 # of that. Near the threshold A is at most 24 for the shipped models; A = 32 and 4 layers give 2**-6.
 ROUNDING_TOLERANCES: Mapping[str, RoundingTolerance] = {
@@ -47,11 +47,11 @@ class Policy:
             whose observed drop is larger does not pass.
         max_upper_pp: largest upper confidence limit of the drop, in percentage points: the margin of non-inferiority.
         min_agreement: least share of predictions that do not change, 0 to 1. Where the labels are known, a change for
-            the better is no harm and does not count, unless `count_gains`.
+            the better does not count, unless `count_gains`.
         confidence: of each limit, one-sided, 0 to 1.
         max_bytes: largest size of a file; 0 for any.
         count_gains: whether a change for the better counts against agreement as one for the worse does.
-        ties: by precision, for files that must answer alike; any other precision falls under the limits above.
+        ties: by precision, of files that must predict alike; any other precision falls under the limits above.
     """
 
     max_drop_pp: float = 0.10
@@ -68,7 +68,7 @@ class Policy:
         return 1.0 - self.min_agreement
 
     def __post_init__(self) -> None:
-        """Refuse limits that no file could be held to (ValueError)."""
+        """Refuse limits outside their range (ValueError)."""
         if not 0.0 < self.confidence < 1.0:
             raise ValueError(f"the confidence {self.confidence} must lie between 0 and 1.")
         if not 0.0 <= self.min_agreement <= 1.0:
@@ -82,7 +82,7 @@ class Policy:
 
 TABLE = "[tool.oddeven.parity]"
 SETTINGS = ("max_drop_pp", "max_upper_pp", "min_agreement", "confidence", "max_bytes", "count_gains")
-# `small` is for some tens or hundreds of pictures: it passes from 59 on without a change for the worse, 93 with one.
+# `small` is for tens or hundreds of images: it passes from 59 on without a change for the worse, from 93 with one.
 BUILT_IN: Mapping[str, Policy] = {
     "default": Policy(),
     "small": Policy(max_drop_pp=2.0, max_upper_pp=5.0, min_agreement=0.95),
@@ -91,33 +91,30 @@ PROJECT = Path("pyproject.toml")
 
 
 def load_policy(policy_file: Path | None, **given: float | None) -> Policy:
-    """The policy that the command line and a TOML file add up to.
+    """The policy from a TOML file, with the settings given on the command line on top.
 
     Args:
-        policy_file: a TOML file, or where there is none of that name, the name of a policy in `BUILT_IN`. None looks at
-            `pyproject.toml` in the working folder.
-        given: settings by their name in `Policy`; None where the command line says nothing.
+        policy_file: a TOML file or, where no file has that name, the name of a policy in `BUILT_IN`. None looks for
+            the table in `pyproject.toml` in the working folder.
+        given: settings by their name in `Policy`; None leaves the file's.
 
     Raises:
-        UsageError: the file cannot be read, or a setting is unknown, not a number or out of range.
+        UsageError: the file cannot be read, or a setting is unknown, of another type or out of range.
     """
     name = str(policy_file)
     base, table = Policy(), {}
     if name in BUILT_IN and not Path(name).exists():
         base = BUILT_IN[name]
-    else:
+    elif policy_file or PROJECT.is_file():
         table = _read(policy_file or PROJECT, required=policy_file is not None)
-    settings = {**table, **{key: value for key, value in given.items() if value is not None}}
     try:
-        return replace(base, **settings)
+        return replace(base, **(table | {key: value for key, value in given.items() if value is not None}))
     except ValueError as error:
         raise UsageError(f"The parity policy cannot be: {error}") from error
 
 
 def _read(path: Path, required: bool) -> dict[str, Any]:
     """The settings in the table of the TOML file `path`."""
-    if not required and not path.is_file():
-        return {}
     try:
         content = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -129,11 +126,12 @@ def _read(path: Path, required: bool) -> dict[str, Any]:
         if required:
             raise UsageError(f"{path} has no table {TABLE}.")
         return {}
+    kinds = {key: type(getattr(Policy(), key)) for key in SETTINGS}
     for key, value in table.items():
         if key not in SETTINGS:
             raise UsageError(f"{path}: {TABLE} has no setting {key!r}; known are {', '.join(SETTINGS)}.")
-        kind = type(getattr(Policy(), key))
+        kind = kinds[key]
         wanted = "true or false" if kind is bool else "a number"
         if isinstance(value, bool) != (kind is bool) or not isinstance(value, int | float):
             raise UsageError(f"{path}: {key} in {TABLE} must be {wanted}, got {value!r}.")
-    return {key: type(getattr(Policy(), key))(value) for key, value in table.items()}
+    return {key: kinds[key](value) for key, value in table.items()}

@@ -1,4 +1,4 @@
-"""How many images a verdict needs, and how likely a file passes on so many."""
+"""How many images a verdict needs, and how likely a file is to pass on a given number."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.parity.statistics import at_most
 from oddeven.runtime.parity.verdict import Counts, judge
+from oddeven.runtime.table import shown
 
 if TYPE_CHECKING:
     from oddeven.runtime.parity.policy import Policy
 
+PARTS = (0.0, 0.05, 0.25, 0.5, 1.0)  # of what the policy allows to change
+POWERS = (0.8, 0.9)
 SIZES = (*(digits * 10**power for power in range(4) for digits in range(10, 100)), 100_000)
 
 
@@ -52,6 +55,17 @@ def images_needed(lost: float, won: float, policy: Policy, labelled: bool = True
         return None
     found = bisect_left(SIZES, True, key=lambda count: chance_of_pass(count, lost, won, policy, labelled) >= power)
     return SIZES[found] if found < len(SIZES) else None
+
+
+def plan(policy: Policy) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The images needed, as a table: by the share of changed predictions, and by labels and power."""
+    kinds = [(labelled, power) for labelled in (True, False) for power in POWERS]
+    header = ("changed", *(f"{'labelled' if labelled else 'unlabelled'}, {power:.0%}" for labelled, power in kinds))
+    rows = []
+    for share in dict.fromkeys(part * policy.max_changed for part in PARTS):
+        needed = (images_needed(share / 2, share / 2, policy, *kind) for kind in kinds)
+        rows.append((f"{share:.2%}", *(shown(count, ",") for count in needed)))
+    return header, rows
 
 
 def _not_passing(count: int, gains: int, policy: Policy, labelled: bool, losses: int) -> bool:

@@ -1,4 +1,4 @@
-"""The verdict on a file as a function of nothing but counts: of images, and of predictions that changed."""
+"""The verdict on a file, as a function of nothing but the counts of images and of changed predictions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Counts:
     Attributes:
         count: images.
         changed: images that the two predict differently.
-        lost: those of them that only the reference gets right; None where the labels are not known.
+        lost: changed images that only the reference gets right; None where the labels are not known.
     """
 
     count: int
@@ -44,7 +44,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What counts say under a policy. Every limit is one-sided, at the policy's confidence.
+    """What the counts say under a policy. Every limit is one-sided, at the policy's confidence.
 
     Attributes:
         counted: changed predictions that count against agreement.
@@ -85,9 +85,9 @@ def judge(counts: Counts, policy: Policy) -> Verdict:
 
 
 def _agreement(counted: int, low: float, high: float, policy: Policy) -> str:
-    """One image alone never fails a file: it is one to look at, and no share.
+    """One changed image alone never fails a file: it says too little about the share.
 
-    No number of images proves that none ever changes, so a policy that allows none is about the images at hand.
+    No number of images proves that none will ever change, so a policy that allows none is about the images at hand.
     """
     if not policy.max_changed:
         return FAIL if counted else PASS

@@ -1,27 +1,27 @@
-"""Today's answers against those of an earlier report: what changed since somebody last looked."""
+"""Today's predictions against those of an earlier report that somebody accepted."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.arrays import Array
+from oddeven.runtime.arrays import Labels
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.parity.check import FAIL, Check, verdict_on
+from oddeven.runtime.parity.check import FAIL, PASS, Check
 from oddeven.runtime.verify.report import Broken, FileReport, Report
 
 SHOWN = 8
-RENEW = "Look at these pictures; if the change is wanted, run again with --update-baseline and commit the file."
+RENEW = "Look at these images; if the change is wanted, run again with --update-baseline and commit the file."
 
 
 def unpack_predictions(file: FileReport) -> npt.NDArray[np.bool_]:
-    """Which pictures `file` answers label 1, (N,).
+    """For which images `file` predicts label 1, (N,).
 
     Raises:
-        DataError: the report does not hold as many answers as it says.
+        DataError: the report does not hold as many predictions as it says.
     """
     count = file.parity.count
     try:
@@ -30,50 +30,47 @@ def unpack_predictions(file: FileReport) -> npt.NDArray[np.bool_]:
         bits = np.empty(0, np.uint8)
     if not 0 < count <= 8 * len(bits) < count + 8:
         raise DataError(
-            f"The report does not hold the {count:,} answers of {file.file}; make it anew with --json FILE."
+            f"The report does not hold the {count:,} predictions of {file.file}; make it anew with --json FILE."
         )
     return np.unpackbits(bits, count=count).astype(bool)
 
 
-def check_baseline(file: FileReport, labels: Array | None, before: Report) -> Check:
-    """Whether `file` answers as it did in `before`, and how its size and speed moved.
+def check_baseline(file: FileReport, labels: Labels | None, baseline: Report) -> Check:
+    """Whether `file` predicts as it did in `baseline`, and how its size and speed moved.
 
     Args:
-        labels: uint8 (N,), of the pictures; None where they are not known.
+        labels: uint8 (N,), of the images; None where they are not known.
 
     Raises:
-        DataError: the baseline was made from other pictures.
+        DataError: the baseline was made from other images.
     """
-    old = next((other for other in before.files if _key(other) == _key(file)), None)
+    old = next((other for other in baseline.files if _key(other) == _key(file)), None)
     if old is None:
-        return Check("baseline", FAIL, f"The baseline knows nothing of {file.file} on {file.engine}.", RENEW)
+        return Check("baseline", FAIL, f"The baseline does not hold {file.file} on {file.engine}.", RENEW)
     if old.data_sha256 != file.data_sha256:
         raise DataError(
-            f"The baseline for {file.file} was made from other pictures or labels (SHA-256 {old.data_sha256[:12]}..., "
+            f"The baseline for {file.file} was made from other images or labels (SHA-256 {old.data_sha256[:12]}..., "
             f"here {file.data_sha256[:12]}...); make a new one with --update-baseline."
         )
     now = unpack_predictions(file)
     changed = np.flatnonzero(now != unpack_predictions(old))
-    wrong = (
-        "" if labels is None else f", {int((now[changed] != labels[changed].astype(bool)).sum())} of them newly wrong"
-    )
     moved = (
-        f"{file.size_bytes:,} bytes ({file.size_bytes - old.size_bytes:+,}), {file.latency_us:.1f} us a picture "
+        f"{file.size_bytes:,} bytes ({file.size_bytes - old.size_bytes:+,}), {file.latency_us:.1f} us an image "
         f"({old.latency_us:.1f} us on the baseline's machine)"
     )
     if not len(changed):
-        return verdict_on("baseline", True, f"Every answer is the baseline's; {moved}.")
+        return Check("baseline", PASS, f"Every prediction is the baseline's; {moved}.")
+    wrong = "" if labels is None else f", {int((now[changed] != labels[changed]).sum())} of them newly wrong"
     shown = ", ".join(map(str, changed[:SHOWN])) + (", ..." if len(changed) > SHOWN else "")
-    reason = f"{len(changed)} answers are not the baseline's{wrong}: pictures {shown}; {moved}."
-    return verdict_on("baseline", False, reason, RENEW)
+    reason = f"{len(changed)} predictions are not the baseline's{wrong}: images {shown}; {moved}."
+    return Check("baseline", FAIL, reason, RENEW)
 
 
-def missing_files(files: Iterable[FileReport], before: Report) -> Iterator[Broken]:
-    """What the baseline has for the engines that took part, and this run did not check."""
-    checked = list(files)
-    here, engines = {_key(file) for file in checked}, {file.engine for file in checked}
-    for old in before.files:
-        if old.engine in engines and _key(old) not in here:
+def missing_files(files: Sequence[FileReport], baseline: Report) -> Iterator[Broken]:
+    """What `baseline` holds for the engines that took part and this run did not check."""
+    checked, engines = {_key(file) for file in files}, {file.engine for file in files}
+    for old in baseline.files:
+        if old.engine in engines and _key(old) not in checked:
             yield Broken(old.model, old.file, f"It is in the baseline, on {old.engine}, and was not checked.")
 
 

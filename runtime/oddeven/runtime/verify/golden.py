@@ -1,4 +1,4 @@
-"""Golden answers: a few pictures and what each model file answered when it was made, to check a device with."""
+"""The self-test: a few golden images, and what each model file predicted for them when it was made."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from oddeven.runtime.files import DAMAGED, replacing
 from oddeven.runtime.spec import model_name
 
 GOLDEN_SUFFIX = ".selftest.npz"
-EACH = 4  # pictures of a label: as many at random places as near the threshold, where arithmetic shows first
+EACH = 4  # images of a label near the threshold, where arithmetic shows first, and as many from anywhere
 IMAGES = "images"
 # How far another CPU may be off. Eight bits: one step of the output. Quantized on the fly: one step in each of three
 # layers. Float: as the gate allows at the threshold.
 TOLERANCES: Mapping[str, float] = {
     "int8": 1 / 255, "int16x8": 1 / 255, "dynamic": 3 / 255, "float16": 2**-6, "float32": 1e-5,
 }  # fmt: skip
-# And how far another engine may be, which rounds otherwise: a step of the sum that the sigmoid is taken of. Where that
-# keeps all the range that was seen, -50 to 50, it is 0.4 in eight bits, and the sigmoid's slope is at most a quarter.
+# Another engine rounds differently, so it may be off by one step of the sum under the sigmoid. Over the whole range
+# that was seen, -50 to 50, a step is 0.4 in eight bits, and the slope of the sigmoid is at most a quarter.
 STEP_OF_SUM = 0.1
 
 
 @dataclass(frozen=True)
 class Golden:
-    """What a model's files must answer.
+    """What a model's files must predict.
 
     Attributes:
         images: uint8 (N, H, W, C).
@@ -46,7 +46,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How far an engine is off the golden answers, and how far it may be, or why it cannot load the file."""
+    """How far an engine is off the golden predictions, and how far it may be, or why it cannot load the file."""
 
     file: str
     engine: str
@@ -61,7 +61,7 @@ class Outcome:
 
 
 def choose_golden(reference: Reference, threshold: float) -> Pixels:
-    """Up to `EACH` pictures of each label nearest to the threshold, and the first `EACH` of each label."""
+    """Up to `EACH` images of each label nearest to the threshold, and the first `EACH` of each label."""
     chosen: list[int] = []
     for label in (0, 1):
         own = np.flatnonzero(reference.truth == label)
@@ -87,7 +87,7 @@ def save_golden(golden: Golden, path: Path) -> None:
 
 
 def load_golden(path: Path) -> Golden:
-    """Read what `save` wrote; pickled arrays are refused.
+    """Read what `save_golden` wrote; pickled arrays are refused.
 
     Raises:
         ModelError: the file is missing or damaged.
@@ -95,34 +95,34 @@ def load_golden(path: Path) -> Golden:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             golden = Golden(file[IMAGES], {name: file[name] for name in file.files if name != IMAGES})
-        _check(golden)
+        _check_arrays(golden)
     except DAMAGED as error:
-        raise ModelError(f"{path} holds no golden answers ({error}); export the model again.") from error
+        raise ModelError(f"{path} holds no golden predictions ({error}); export the model again.") from error
     return golden
 
 
-def _check(golden: Golden) -> None:
+def _check_arrays(golden: Golden) -> None:
     """Refuse what cannot be images and their probabilities (ValueError)."""
     images = golden.images
     if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
         raise ValueError(f"its images are {images.dtype} {images.shape}")
     for name, answers in golden.answers.items():
         if answers.dtype != np.float32 or answers.shape != images.shape[:1]:
-            raise ValueError(f"the answers of {name} are {answers.dtype} {answers.shape}")
+            raise ValueError(f"the predictions of {name} are {answers.dtype} {answers.shape}")
         if not ((answers >= 0) & (answers <= 1)).all():
-            raise ValueError(f"the answers of {name} are no probabilities")
+            raise ValueError(f"the predictions of {name} are not probabilities")
 
 
 def check_golden(model: Path, engine: str) -> Outcome:
-    """Let `engine` answer for the golden pictures with the file `model`.
+    """Run the file `model` on its golden images with `engine`.
 
     Raises:
         MissingPackageError: the engine is not installed.
-        ModelError: there are no golden answers for the file.
+        ModelError: there are no golden predictions for the file.
     """
     golden = load_golden(golden_path(model))
     if model.name not in golden.answers:
-        raise ModelError(f"{golden_path(model)} knows nothing of {model.name}; export the model again.")
+        raise ModelError(f"{golden_path(model)} holds no predictions of {model.name}; export the model again.")
     try:
         classifier = Classifier.load(model, engine)
     except ModelError as error:

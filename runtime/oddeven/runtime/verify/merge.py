@@ -1,22 +1,21 @@
-"""Reports of several machines as one matrix: how many answers differ between any two of them."""
+"""Reports of several machines as one matrix: how many predictions differ between any two of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.markup import Html, fill, grid, page, section
 from oddeven.runtime.table import render
 from oddeven.runtime.verify.baseline import unpack_predictions
 from oddeven.runtime.verify.recommendation import titles
 from oddeven.runtime.verify.report import FileReport, Report
 
 TITLE = "Disagreements"
-NOTE = "How many answers differ between two runs of a model on the same pictures."
+NOTE = "How many predictions differ between two runs of a model on the same images."
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,27 @@ class Matrix:
 
     Attributes:
         names: of the runs: machine, engine and format.
-        differing: int (N, N), pictures that two runs answer differently.
-        count: pictures.
+        differing: int (N, N), images that two runs predict differently.
+        count: images.
     """
 
     model: str
     names: tuple[str, ...]
     differing: npt.NDArray[np.int64]
     count: int
+
+    @property
+    def most(self) -> int:
+        """The largest number of differing predictions, at least 1."""
+        return max(1, int(self.differing.max()))
+
+    @property
+    def rows(self) -> list[tuple[str, list[int]]]:
+        """Each run's numbered name and its differences; the columns are numbered as the rows are."""
+        return [
+            (f"{number}: {name}", row.tolist())
+            for number, (name, row) in enumerate(zip(self.names, self.differing, strict=True), start=1)
+        ]
 
 
 def merge_reports(reports: Mapping[str, Report]) -> list[Matrix]:
@@ -42,7 +54,7 @@ def merge_reports(reports: Mapping[str, Report]) -> list[Matrix]:
         reports: by the name to show each machine's by.
 
     Raises:
-        DataError: two reports asked a model about different pictures, or there is no file in any.
+        DataError: two reports tested a model on different images, or no report holds a file.
     """
     runs: dict[str, list[tuple[str, FileReport]]] = {}
     for name, report in reports.items():
@@ -53,47 +65,25 @@ def merge_reports(reports: Mapping[str, Report]) -> list[Matrix]:
     return [_matrix(model, own) for model, own in runs.items()]
 
 
-def _matrix(model: str, runs: list[tuple[str, FileReport]]) -> Matrix:
-    first = runs[0][1]
-    for name, file in runs:
-        if file.data_sha256 != first.data_sha256:
-            raise DataError(
-                f"{runs[0][0]} and {name} asked {model} about different pictures; verify with the same reference."
-            )
-    bits = np.stack([unpack_predictions(file) for _, file in runs])
-    differing = (bits[:, None] != bits[None]).sum(axis=2)
-    names = tuple(f"{name}, {file.engine}, {file.format}" for name, file in runs)
-    return Matrix(model, names, differing, first.parity.count)
-
-
-def matrices_to_markdown(matrices: list[Matrix]) -> str:
-    """A table a model; the columns are numbered as the rows are."""
+def matrices_to_markdown(matrices: Sequence[Matrix]) -> str:
+    """A table for each model."""
     parts = [f"# {TITLE}\n\n{NOTE}\n"]
     for matrix in matrices:
-        header = ("run", *(str(number + 1) for number in range(len(matrix.names))))
-        parts.append(f"## {matrix.model}, {matrix.count:,} pictures\n")
-        parts.append(render(header, list(_rows(matrix)), markdown=True) + "\n")
+        header = ("run", *range(1, len(matrix.names) + 1))
+        parts.append(f"## {matrix.model}, {matrix.count:,} images\n")
+        parts.append(render(tuple(map(str, header)), [(name, *row) for name, row in matrix.rows], markdown=True) + "\n")
     return "\n".join(parts)
 
 
-def matrices_to_html(matrices: list[Matrix]) -> str:
-    """The same as a heat map: the darker, the more answers differ."""
-    sections = []
-    for matrix in matrices:
-        most = max(int(matrix.differing.max()), 1)
-        header = ("run", *(str(number + 1) for number in range(len(matrix.names))))
-        rows = [(row[0], *(_cell(int(value), most) for value in row[1:])) for row in _rows(matrix)]
-        caption = f"{matrix.count:,} pictures"
-        sections.append(section(matrix.model, grid(caption, header, rows)))
-    return page(TITLE, Html(TITLE), NOTE, sections)
-
-
-def _rows(matrix: Matrix) -> Iterator[tuple[str, ...]]:
-    for number, (name, row) in enumerate(zip(matrix.names, matrix.differing, strict=True)):
-        yield (f"{number + 1}: {name}", *(str(value) for value in row))
-
-
-def _cell(value: int, most: int) -> Html:
-    share = 0 if not value else 15 + 60 * value // most
-    style = f"background: color-mix(in srgb, var(--FAIL) {share}%, transparent)"
-    return fill('<div style="{}; margin: -.3rem -.7rem; padding: .3rem .7rem">{}</div>', style, value)
+def _matrix(model: str, runs: list[tuple[str, FileReport]]) -> Matrix:
+    first_name, first = runs[0]
+    for name, file in runs:
+        if file.data_sha256 != first.data_sha256:
+            raise DataError(
+                f"{first_name} and {name} tested {model} on different images; verify with the same reference."
+            )
+    predictions = np.stack([unpack_predictions(file) for _, file in runs])
+    differing = (predictions[:, None] != predictions[None]).sum(axis=2)
+    return Matrix(
+        model, tuple(f"{name}, {file.engine}, {file.format}" for name, file in runs), differing, first.parity.count
+    )

@@ -1,4 +1,4 @@
-"""What a run over exported files found, as data: for `parity.json`, and for the pages people read."""
+"""The report of a run over exported files, as data: for `parity.json`, and for the pages that people read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from oddeven.runtime.engines.saturation import Overflow
-from oddeven.runtime.parity.check import PASS, Check, worst
+from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS, Check, worst
 from oddeven.runtime.parity.compare import Parity
 from oddeven.runtime.parity.policy import Policy
 
@@ -33,13 +33,13 @@ class FileReport:
         format, precision: as in the manifest.
         engine: that ran it.
         size_bytes: of the whole file.
-        latency_us: median time of one picture on one thread, on the machine that made the report.
-        data_sha256: of the pictures and labels it was asked about.
-        answers: which of them it answers label 1, packed to bits, in base64.
+        latency_us: median time of one image on one thread, on the machine that made the report.
+        data_sha256: of the images and labels that it was tested on.
+        answers: for which of them it predicts label 1, packed to bits, in base64.
         parity: how it compares with its reference.
-        checks: what else was looked at, such as its size or its self-test.
-        layers: the worst layers first, where it failed and they could be measured.
-        advice: what to try next, where it failed.
+        checks: what else was checked, such as its size or its self-test.
+        layers: where it failed and they could be measured, the worst layers first.
+        advice: where it failed, what to try next.
         overflow: the layers in which 8-bit products can overflow on some CPUs.
     """
 
@@ -61,7 +61,7 @@ class FileReport:
 
     @property
     def all_checks(self) -> tuple[Check, ...]:
-        """Everything that was looked at."""
+        """The checks of parity and all others."""
         return (*self.parity.checks, *self.checks)
 
     @property
@@ -78,7 +78,7 @@ class FileReport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be known of a file although the check passes."""
+        """The notes of checks that pass."""
         return tuple(f"{check.reason} {check.advice}" for check in self.all_checks if check.noted)
 
 
@@ -93,12 +93,12 @@ class Broken:
 
 @dataclass(frozen=True)
 class Stability:
-    """How far a file's answers follow from which pictures calibrated it: two disjoint draws, compared.
+    """How much a file depends on the choice of calibration images: two files from disjoint draws, compared.
 
     Attributes:
-        draw: pictures in each draw.
-        count: validation pictures that both files answered for.
-        differing: answers that differ.
+        draw: images in each draw.
+        count: validation images that both files were run on.
+        differing: predictions that differ.
         max_shift: largest difference in probability.
     """
 
@@ -111,8 +111,8 @@ class Stability:
 
     def __str__(self) -> str:
         return (
-            f"{self.model} {self.format}: calibrated on two disjoint draws of {self.draw} training pictures, "
-            f"{self.differing} of {self.count:,} validation answers differ, "
+            f"{self.model} {self.format}: calibrated on two disjoint draws of {self.draw} training images, "
+            f"{self.differing} of {self.count:,} validation predictions differ, "
             f"and probabilities by {self.max_shift:.3f} at most"
         )
 
@@ -126,9 +126,9 @@ class Report:
         versions: of the packages that took part, by name.
         seconds: wall time of the run after imports.
         peak_memory_mb: largest resident size of the process.
-        stability: of the calibrated files, where it was asked for.
+        stability: of the calibrated files, where it was measured.
         broken: what could not be checked.
-        cpu_features: as `machine.cpu_features` gives them.
+        cpu_features: as `host_info.cpu_features` gives them.
     """
 
     policy: Policy
@@ -141,3 +141,9 @@ class Report:
     broken: tuple[Broken, ...] = ()
     cpu_features: tuple[str, ...] = ()
     schema_version: int = 1
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict of all files; FAIL where one is broken, INCONCLUSIVE where there is none."""
+        verdicts = {file.verdict for file in self.files} or {INCONCLUSIVE}
+        return next(verdict for verdict in (FAIL, INCONCLUSIVE, PASS) if verdict in verdicts or self.broken)

@@ -1,9 +1,9 @@
-"""Which files the gate judges, and the reference that each is held to."""
+"""Which files the gate checks, and the reference that each is held to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from oddeven.runtime.artifacts.manifest import (
@@ -15,178 +15,158 @@ from oddeven.runtime.artifacts.manifest import (
     load_manifest,
 )
 from oddeven.runtime.artifacts.reference import REFERENCE, VALIDATION, Reference, load_reference
+from oddeven.runtime.artifacts.resolve import resolve
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.engines.registry import ENGINES, choose_engines, installed
+from oddeven.runtime.engines.registry import choose_engines
 from oddeven.runtime.errors import DataError, ModelError, UsageError
 from oddeven.runtime.images.image_folder import load_image_folder
 from oddeven.runtime.parity.thresholds import ThresholdRule
 from oddeven.runtime.spec import ModelSpec
 from oddeven.runtime.verify.report import Broken
 
+Note = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """What a user asked the gate to hold the files to.
+    """How to verify.
 
     Attributes:
-        engines: names, each file on all that read it; none for the first installed one.
-        reference: `reference.npz`, or a model file whose answers for `data` are the reference.
-        data: a folder of pictures, labelled or not, instead of the reference's own.
-        max_bad: unusable pictures in it that are let through.
-        choice: chooses the reference's threshold, and anew each file's, by what they answer for validation pictures.
+        engines: names; each file runs on all of them that read it, or on the first installed one where none is named.
+        reference: a `.npz`, or a model file whose predictions for `data` are the reference.
+        data: a folder of images, labelled or not, instead of the reference's own.
+        max_bad: how many unusable images in it are left out before it is refused.
+        rule: chooses the threshold of the reference and of each file on the validation images.
     """
 
     engines: tuple[str, ...] = ()
     reference: Path | None = None
     data: Path | None = None
     max_bad: int = 0
-    choice: ThresholdRule | None = None
+    rule: ThresholdRule | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """A model file, the engine to run it on, the reference it is held to, and, of an artifact folder, its record.
+    """A model file to check on an engine.
 
-    `validation` is what the reference answers for validation pictures, where thresholds are to be chosen. `shown` is
-    what the report calls the file.
+    Attributes:
+        shown: what the report calls the file.
+        reference: what it is held to.
+        listed: the manifest of its artifact folder and its record there; None for a file named alone.
+        validation: the reference on validation images, where thresholds are to be chosen.
     """
 
     path: Path
+    shown: str
     engine: str
     reference: Reference
-    manifest: Manifest | None = None
-    record: FileRecord | None = None
+    listed: tuple[Manifest, FileRecord] | None = None
     validation: Reference | None = None
-    shown: str = ""
 
 
-def find_targets(paths: Sequence[Path], asked: VerifyOptions, note: Callable[[str], None]) -> list[Target | Broken]:
-    """The files meant by `paths`, each with a name for the report: its folder's and its own.
+def find_targets(paths: Sequence[Path], options: VerifyOptions, note: Note) -> list[Target | Broken]:
+    """The files that `paths` mean: model files, artifact folders, or folders of these.
 
-    Where folders are called the same, as many of the folders above are named as tell them apart.
-
-    Args:
-        note: told what is left out.
-
-    Raises:
-        OddEvenError: as `resolve`.
-    """
-    found = list(resolve(paths, asked, note))
-    folders = {target.path.absolute().parent for target in found if isinstance(target, Target)}
-    folders |= {Path(broken.file).parent for broken in found if isinstance(broken, Broken)}
-    return [
-        replace(target, shown=_short(target.path.absolute(), folders))
-        if isinstance(target, Target)
-        else replace(target, file=_short(Path(target.file), folders))
-        for target in found
-    ]
-
-
-def _short(path: Path, folders: Iterable[Path]) -> str:
-    """The end of the absolute `path` that no file of another one of `folders` has."""
-    parts = path.parent.parts
-    for count in range(1, len(parts)):
-        if sum(folder.parts[-count:] == parts[-count:] for folder in folders) == 1:
-            return str(PurePath(*parts[-count:], path.name))
-    return str(path)
-
-
-def resolve(paths: Sequence[Path], asked: VerifyOptions, note: Callable[[str], None]) -> Iterator[Target | Broken]:
-    """The files meant by `paths`, model files or artifact folders, or folders of these.
-
-    A `Broken` one has its absolute path.
+    The report calls a file by its folder and name, and by as many folders above as tell it from the others.
 
     Args:
         note: told what is left out.
 
     Raises:
-        UsageError: a file has nothing to be held to, or the options contradict each other.
+        UsageError: a file has no reference, or the options contradict each other.
         MissingPackageError: no engine for a file, or a named one, is installed.
-        DataError: the pictures are unusable, or the reference is of another dataset.
+        DataError: the images are unusable, or the reference is of another dataset.
         ModelError: a path holds no artifacts.
     """
-    if asked.reference and asked.reference.suffix != ".npz" and not asked.data:
-        raise UsageError("A model file as --reference answers for pictures, so it needs --data FOLDER as well.")
-    for path in paths:
-        if path.is_file():
-            if asked.choice:
-                raise UsageError(f"{path} is a file alone; choosing a threshold needs its folder's {VALIDATION}.")
-            for engine in choose_engines(path, asked.engines):
-                yield Target(path, engine, _reference_for_file(path, asked, note))
-            continue
-        for folder in find_artifacts([path]):
-            try:
-                manifest = load_manifest(folder)
-                if not manifest.files:
-                    raise ModelError(f"{folder / MANIFEST} lists no model file, so there is nothing to verify.")
-                reference = _reference_for_folder(folder, manifest, asked, note)
-                validation = _validation(folder, manifest) if asked.choice else None
-            except ModelError as error:
-                yield Broken(folder.absolute().name, str(folder.absolute() / MANIFEST), str(error))
-                continue
-            for record in manifest.files:
-                for engine in choose_engines(folder / record.file, asked.engines):
-                    yield Target(folder / record.file, engine, reference, manifest, record, validation)
+    if options.reference and options.reference.suffix != ".npz" and not options.data:
+        raise UsageError("A model file as --reference predicts for images, so it needs --data FOLDER as well.")
+    homes = [home for path in paths for home in ([path] if path.is_file() else find_artifacts([path]))]
+    folders = {home.absolute().parent if home.is_file() else home.absolute() for home in homes}
+
+    def shown(path: Path) -> str:
+        parts = path.absolute().parent.parts
+        for count in range(1, len(parts)):
+            if sum(folder.parts[-count:] == parts[-count:] for folder in folders) == 1:
+                return str(PurePath(*parts[-count:], path.name))
+        return str(path.absolute())
+
+    found: list[Target | Broken] = []
+    for home in homes:
+        found += (_for_file if home.is_file() else _for_folder)(home, options, note, shown)
+    return found
 
 
-def _validation(folder: Path, manifest: Manifest) -> Reference:
-    check_hash(folder / VALIDATION, manifest.validation_sha256)
-    return load_reference(folder / VALIDATION)
-
-
-def _reference_for_folder(
-    folder: Path, manifest: Manifest, asked: VerifyOptions, note: Callable[[str], None]
-) -> Reference:
-    if asked.data:
-        return _answered(asked.reference or _float_file(folder, manifest), manifest.spec, asked, note)
-    path = asked.reference or folder / REFERENCE
-    if not asked.reference:
-        check_hash(path, manifest.reference_sha256)
-    return _of_dataset(path, manifest.spec)
-
-
-def _reference_for_file(path: Path, asked: VerifyOptions, note: Callable[[str], None]) -> Reference:
-    if asked.reference is None:
+def _for_file(path: Path, options: VerifyOptions, note: Note, shown: Callable[[Path], str]) -> Iterator[Target]:
+    if options.reference is None:
         raise UsageError(f"{path} is a file alone: name what it is held to with --reference, or give its folder.")
-    with Classifier.load(path, choose_engines(path, asked.engines)[0]) as classifier:
-        spec = classifier.spec
-    if asked.data:
-        return _answered(asked.reference, spec, asked, note)
-    return _of_dataset(asked.reference, spec)
+    if options.rule:
+        raise UsageError(f"{path} is a file alone; choosing a threshold needs its folder's {VALIDATION}.")
+    for engine in choose_engines(path, options.engines):
+        with Classifier.load(path, engine) as classifier:
+            spec = classifier.spec
+        yield Target(path, shown(path), engine, _reference(options.reference, spec, options, note))
 
 
-def _of_dataset(path: Path, spec: ModelSpec) -> Reference:
-    """The reference at `path`, of the dataset that the model of `spec` was trained on."""
-    reference = load_reference(path)
+def _for_folder(
+    folder: Path, options: VerifyOptions, note: Note, shown: Callable[[Path], str]
+) -> Iterator[Target | Broken]:
+    try:
+        manifest = load_manifest(folder)
+        if not manifest.files:
+            raise ModelError(f"{folder / MANIFEST} lists no model file, so there is nothing to verify.")
+        source = options.reference
+        if not source and options.data:
+            source = _float32_file(folder)
+        if not source:
+            source = folder / REFERENCE
+            check_hash(source, manifest.reference_sha256)
+        reference = _reference(source, manifest.spec, options, note)
+        validation = None
+        if options.rule:
+            check_hash(folder / VALIDATION, manifest.validation_sha256)
+            validation = load_reference(folder / VALIDATION)
+    except ModelError as error:
+        yield Broken(folder.absolute().name, shown(folder / MANIFEST), str(error))
+        return
+    for record in manifest.files:
+        path = folder / record.file
+        for engine in choose_engines(path, options.engines):
+            yield Target(path, shown(path), engine, reference, (manifest, record), validation)
+
+
+def _float32_file(folder: Path) -> Path:
+    """The float32 file of an artifact folder, which predicts as the Keras model does."""
+    for file in resolve(folder):
+        if file.precision == "float32" and file.readable:
+            return file.path
+    raise UsageError(f"{folder} holds no float32 file that runs here; name one with --reference FILE.")
+
+
+def _reference(source: Path, spec: ModelSpec, options: VerifyOptions, note: Note) -> Reference:
+    """The reference in `source`, or what the model file `source` predicts for --data; `spec` is the model to check."""
+    if options.data:
+        return _predicted(source, options.data, spec, options.max_bad, note)
+    reference = load_reference(source)
     expected = spec.provenance.dataset_sha256
     if reference.dataset_sha256 != expected:
         raise DataError(
-            f"{path} is of another dataset than {spec.name} was trained on: expected SHA-256 {expected[:12]}..., got "
+            f"{source} is of another dataset than {spec.name} was trained on: expected SHA-256 {expected[:12]}..., got "
             f"{reference.dataset_sha256[:12]}...; take the reference that was exported with the model."
         )
     return reference
 
 
-def _answered(model: Path, spec: ModelSpec, asked: VerifyOptions, note: Callable[[str], None]) -> Reference:
-    """What the model file `model` answers for the pictures of `asked.data`, as a reference."""
-    if asked.data is None or model.suffix == ".npz":
-        raise UsageError("--data brings its own pictures; leave out --reference, or give it a float32 model file.")
-    pictures = load_image_folder(asked.data, spec, asked.max_bad)
-    for sentence in pictures.bad:
+def _predicted(model: Path, data: Path, spec: ModelSpec, max_bad: int, note: Note) -> Reference:
+    if model.suffix == ".npz":
+        raise UsageError("--data brings its own images; leave out --reference, or give it a float32 model file.")
+    images = load_image_folder(data, spec, max_bad)
+    for sentence in images.bad:
         note(f"left out: {sentence}")
-    if pictures.labels is None:
-        note(f"{asked.data} has no subfolder {' or '.join(spec.labels)}, so its pictures count as unlabelled.")
+    if images.labels is None:
+        note(f"{data} has no subfolder {' or '.join(spec.labels)}, so its images count as unlabelled.")
     with Classifier.load(model) as classifier:
         if classifier.spec.labels != spec.labels or classifier.spec.input != spec.input:
-            raise DataError(f"{model} answers another question or takes other pictures than {spec.name}.")
-        p = classifier.probabilities(pictures.images)
-    return Reference(pictures.images, pictures.labels, pictures.slices, p, spec.provenance.dataset_sha256)
-
-
-def _float_file(folder: Path, manifest: Manifest) -> Path:
-    """The float32 file of an artifact folder, which answers as Keras does."""
-    readable = {row.suffix for name, row in ENGINES.items() if installed(name)}
-    for record in manifest.files:
-        if record.precision == "float32" and Path(record.file).suffix in readable:
-            return folder / record.file
-    raise UsageError(f"{folder} holds no float32 file that runs here; name one with --reference FILE.")
+            raise DataError(f"{model} has other labels or takes other images than {spec.name}.")
+        p = classifier.probabilities(images.images)
+    return Reference(images.images, images.labels, images.slices, p, spec.provenance.dataset_sha256)

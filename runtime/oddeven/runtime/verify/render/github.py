@@ -1,4 +1,4 @@
-"""What GitHub Actions is told by itself: a summary of the step, and an annotation for each file that does not pass."""
+"""What GitHub Actions is told without being asked: a summary of the step, and an annotation for each failed file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from oddeven.runtime.verify.render.markdown import to_markdown
 from oddeven.runtime.verify.report import Report
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
+LINE = "%\r\n"  # what the runner wants escaped; in a command's properties comma and colon as well
 
 
-def summarise(report: Report) -> None:
+def append_summary(report: Report) -> None:
     """Append the report to the step's summary, where this runs in a step.
 
     Raises:
@@ -33,18 +34,20 @@ def workflow_commands(report: Report) -> Iterator[str]:
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
     for broken in report.broken:
-        yield f"::error title={_escaped(broken.file, ',:')}::{_escaped(broken.reason)}"
+        yield _annotation("error", broken.file, broken.reason)
     for file in report.files:
+        name = f"{file.file} on {file.engine}"
         if file.verdict != PASS:
-            kind = "error" if file.verdict == FAIL else "warning"
-            title = _escaped(f"{file.file} on {file.engine} {file.verdict}", ",:")
-            yield f"::{kind} title={title}::{_escaped(file.reason)}"
+            yield _annotation("error" if file.verdict == FAIL else "warning", f"{name} {file.verdict}", file.reason)
         for note in file.notes:
-            yield f"::notice title={_escaped(f'{file.file} on {file.engine}', ',:')}::{_escaped(note)}"
+            yield _annotation("notice", name, note)
 
 
-def _escaped(text: str, more: str = "") -> str:
-    """As the runner wants it; `more` in a command's properties."""
-    for sign in "%\r\n" + more:
+def _annotation(kind: str, title: str, text: str) -> str:
+    return f"::{kind} title={_escape(title, LINE + ',:')}::{_escape(text, LINE)}"
+
+
+def _escape(text: str, signs: str) -> str:
+    for sign in signs:
         text = text.replace(sign, f"%{ord(sign):02X}")
     return text

@@ -1,10 +1,10 @@
-"""The report as Markdown, for a pull request or a terminal; and the words that the HTML page shows as well."""
+"""The report as Markdown, for a pull request or a terminal, and the facts and rows that the HTML page shows as well."""
 
 from __future__ import annotations
 
 import re
 
-from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS
+from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.table import render, shown
 from oddeven.runtime.verify.recommendation import by_model, float32_of, recommend
 from oddeven.runtime.verify.report import Report
@@ -14,37 +14,29 @@ HEADER = ("model", "format", "engine", "bytes", "ratio", "accuracy", "drop pp (i
 
 
 def to_markdown(report: Report) -> str:
-    """The whole report but its pictures: summary, what did not pass, recommendations, policy, machine and versions."""
-    rows = [[_plain(cell) for cell in row] for row in summary(report)]
+    """The whole report but its images: summary, what did not pass, recommendations, policy, machine and versions."""
     failed = [
-        f"- {_plain(file.file)} on {file.engine}: {file.verdict}. {_plain(f'{file.reason} {file.advice}')}"
+        f"{file.file} on {file.engine}: {file.verdict}. {file.reason} {file.advice}"
         for file in report.files
         if file.verdict != PASS
     ]
-    notes = [f"- {_plain(file.file)} on {file.engine}: {_plain(note)}" for file in report.files for note in file.notes]
-    failed += [f"- {_plain(broken.file)}: could not be checked. {_plain(broken.reason)}" for broken in report.broken]
-    parts = [
-        f"# Parity report: {overall(report)}\n",
-        render(HEADER, rows, markdown=True) + "\n",
-        *(["## Files that do not pass\n", *failed, ""] if failed else []),
-        *(["## Notes\n", *notes, ""] if notes else []),
-        "## Recommendation\n",
-        *(f"- {_plain(line)}" for line in recommend(report.files)),
-        "\n## Policy and machine\n",
-        *(f"- {_plain(name)}: {_plain(value)}" for name, value in facts(report)),
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def overall(report: Report) -> str:
-    """The worst verdict of all files; FAIL where one is broken, INCONCLUSIVE where there is none."""
-    verdicts = {file.verdict for file in report.files} or {INCONCLUSIVE}
-    verdicts |= {FAIL} if report.broken else set()
-    return next(verdict for verdict in (FAIL, INCONCLUSIVE, PASS) if verdict in verdicts)
+    failed += [f"{broken.file}: could not be checked. {broken.reason}" for broken in report.broken]
+    sections = {
+        "Files that do not pass": failed,
+        "Notes": [f"{file.file} on {file.engine}: {note}" for file in report.files for note in file.notes],
+        "Recommendation": recommend(report.files),
+        "Policy and machine": [f"{name}: {value}" for name, value in facts(report)],
+    }
+    rows = [[_escape(cell) for cell in row] for row in summary(report)]
+    parts = [f"# Parity report: {report.verdict}", render(HEADER, rows, markdown=True)]
+    for title, lines in sections.items():
+        if lines:
+            parts.append(f"## {title}\n\n" + "\n".join(f"- {_escape(line)}" for line in lines))
+    return "\n\n".join(parts) + "\n"
 
 
 def summary(report: Report) -> list[tuple[str, ...]]:
-    """A row a file, as `HEADER`; the ratio is of bytes to those of the float32 file of the same model and kind."""
+    """A row for each file, as `HEADER`; the ratio is to the bytes of the float32 file of the same model and kind."""
     rows: list[tuple[str, ...]] = []
     for name, file in ((name, file) for name, files in by_model(report.files).items() for file in files):
         parity, whole = file.parity, float32_of(file, report.files)
@@ -59,11 +51,11 @@ def summary(report: Report) -> list[tuple[str, ...]]:
 
 
 def facts(report: Report) -> list[tuple[str, str]]:
-    """What the verdicts rest on, by name: the policy, the machine, the versions, and what the run took."""
+    """What the verdicts rest on, by name: the policy, the machine, the versions, and the cost of the run."""
     policy = report.policy
-    ties = [
-        (f"{precision} files may change an answer", f"where the reference is within {tie.margin:g} of the threshold "
-         f"and the probability moves by at most {tie.step:g}")
+    tolerances = [
+        (f"{precision} files may change a prediction", f"where the reference is within {tie.margin:g} of the "
+         f"threshold and the probability moves by at most {tie.step:g}")
         for precision, tie in policy.ties.items()
     ]  # fmt: skip
     gains = "" if policy.count_gains else " (a change for the better does not count)"
@@ -74,7 +66,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
     )
     return [
         ("Quantized files pass with", limits),
-        *ties,
+        *tolerances,
         *(("Calibration check", f"{stability}.") for stability in report.stability),
         ("Machine", report.machine),
         ("CPU features", ", ".join(report.cpu_features) or "none of those that matter, or not known"),
@@ -84,6 +76,6 @@ def facts(report: Report) -> list[tuple[str, str]]:
     ]
 
 
-def _plain(text: str) -> str:
-    """`text` on one line, its Markdown signs escaped; a single underscore inside a word is none."""
+def _escape(text: str) -> str:
+    """`text` on one line, its Markdown signs escaped; an underscore inside a word is not one."""
     return re.sub(r"[\\|<*`\[]", r"\\\g<0>", " ".join(text.split()))
