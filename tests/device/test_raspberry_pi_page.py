@@ -64,6 +64,7 @@ def test_every_message_of_the_page_is_one_that_is_said():
     assert not [part for part in ours if part not in text]
 
 
+@pytest.mark.emulated
 @pytest.mark.parametrize("arch", ["arm64", "armhf"])
 def test_the_answering_commands_run_in_a_pis_own_userland(pi, raw, tmp_path, arch):
     emulate = ROOT / "tests" / "device" / "emulate.sh"

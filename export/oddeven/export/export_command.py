@@ -42,13 +42,39 @@ HEADER = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
 @click.option("--calibration-size", type=click.IntRange(min=1), help=f"[default: {DEFAULT_SIZE}, or all there are]")
 @policy_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--calibration-seed", type=click.IntRange(min=0), default=0, hidden=True)
-@click.option("--calibration-check", is_flag=True, hidden=True)
-@click.option("--io", type=click.Choice(["uint8", "float32"]), default="uint8", hidden=True)
-@click.option("--full-range", is_flag=True, hidden=True)
-@click.option("--reduce-range", is_flag=True, hidden=True, expose_value=False)  # deprecated: the default
-@click.option("--cost", hidden=True)
-@click.option("--max-fpr", type=click.FloatRange(0, 1), hidden=True)
+@click.option(
+    "--calibration-seed",
+    type=click.IntRange(min=0),
+    default=0,
+    hidden=True,
+    help="Seed of the draw of calibration images.",
+)
+@click.option(
+    "--calibration-check", is_flag=True, hidden=True, help="Quantize from two other draws as well, and compare."
+)
+@click.option(
+    "--io",
+    type=click.Choice(["uint8", "float32"]),
+    default="uint8",
+    hidden=True,
+    help="Input and output type of a full integer TFLite file.",
+)
+@click.option(
+    "--full-range",
+    is_flag=True,
+    hidden=True,
+    help="Use all 8 bits of ONNX weights; right everywhere only when opened by oddeven.",
+)
+@click.option(
+    "--reduce-range", is_flag=True, hidden=True, help="Deprecated: the default.", expose_value=False
+)  # deprecated: the default
+@click.option("--cost", hidden=True, help="Choose thresholds on validation images by least cost, such as fp=1,fn=5.")
+@click.option(
+    "--max-fpr",
+    type=click.FloatRange(0, 1),
+    hidden=True,
+    help="Choose thresholds with at most this share of false positives.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -68,9 +94,6 @@ def command(
 
     Writes OUT/parity.json, parity.md and report.html. Without --format it makes all but int16x8, which no TFLite
     engine runs fast. Exit code 1 unless every file passes.
-
-    More settings, such as thresholds, float input and limits of the gate, belong into [tool.oddeven.export] of
-    ./pyproject.toml; docs/quantization.md lists them.
     """
     formats = tuple(dict.fromkeys(choose("format", name, FORMATS) for name in formats or DEFAULTS))
     limits = {limit.name: options.pop(limit.name) for limit in fields(Policy) if limit.name in options}

@@ -43,19 +43,54 @@ Natural = click.IntRange(min=0)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be read and trained, and roughly how long it takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-@click.option("--dataset", type=click.Choice(list(DATASETS)), hidden=True)
-@click.option("--positive", hidden=True)
-@click.option("--channels", type=click.Choice(["1", "3"]), default="3", hidden=True)
-@click.option("--fit", type=click.Choice(["squash", "fit-shortest", "fit-longest"]), default="squash", hidden=True)
-@click.option("--max-bad", type=Natural, default=0, hidden=True)
-@click.option("--split-seed", type=Natural, default=0, hidden=True)
-@click.option("--augment", type=click.Choice(list(AUGMENTATIONS)), hidden=True)
-@click.option("--balance/--no-balance", default=None, hidden=True)
-@click.option("--patience", type=click.IntRange(min=1), hidden=True)
-@click.option("--threshold-by", type=click.Choice(["accuracy", "f1", "cost"]), hidden=True)
-@click.option("--cost", hidden=True)
-@click.option("--fresh", is_flag=True, hidden=True)
-@click.option("--quick", is_flag=True, hidden=True)
+@click.option(
+    "--dataset", type=click.Choice(list(DATASETS)), hidden=True, help="Train on a named dataset instead of a folder."
+)
+@click.option("--positive", hidden=True, help="The label that counts as 1; the second by name otherwise.")
+@click.option("--channels", type=click.Choice(["1", "3"]), default="3", hidden=True, help="1 for grey, 3 for colour.")
+@click.option(
+    "--fit",
+    type=click.Choice(["squash", "fit-shortest", "fit-longest"]),
+    default="squash",
+    hidden=True,
+    help="How images of another aspect ratio are resized.",
+)
+@click.option(
+    "--max-bad",
+    type=Natural,
+    default=0,
+    hidden=True,
+    help="Unusable images that are left out before the run is refused.",
+)
+@click.option(
+    "--split-seed", type=Natural, default=0, hidden=True, help="Seed of the split into training, validation and test."
+)
+@click.option(
+    "--augment", type=click.Choice(list(AUGMENTATIONS)), hidden=True, help="Augmentation instead of the recipe's."
+)
+@click.option(
+    "--balance/--no-balance",
+    default=None,
+    hidden=True,
+    help="Weigh the images so that both labels count the same; the default for a folder.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    hidden=True,
+    help="Stop after this many epochs without a lower validation loss, and keep the best epoch.",
+)
+@click.option(
+    "--threshold-by",
+    type=click.Choice(["accuracy", "f1", "cost"]),
+    hidden=True,
+    help="Choose the threshold on validation images by this measure; one half otherwise.",
+)
+@click.option("--cost", hidden=True, help="With --threshold-by cost: such as fp=1,fn=5.")
+@click.option("--fresh", is_flag=True, hidden=True, help="Train again what is finished or was interrupted.")
+@click.option(
+    "--quick", is_flag=True, hidden=True, help="Smoke run of one epoch on few images; the models are not fit for use."
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -70,9 +105,7 @@ def command(
     """Train Keras models (all of them by default) into OUT/<model>/<model>.keras.
 
     A run that was stopped goes on where it was when the same command is given again.
-
-    Further settings are options and keys of [tool.oddeven.train] in pyproject.toml: see docs/your-own-data.md#settings.
-    """  # fmt: skip
+    """
     options = TrainOptions(**given)
     source = options.source()
     on_command_line = [name for name in FOR_DATA if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]

@@ -24,7 +24,9 @@ HEADER = ("file", "engine", "bytes", "best us", "p50 us", "p90 us", "p99 us", "f
 @click.argument("model", required=False)
 @click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Of answers, a file.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Measuring time for each file."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str | None, engine: str, threads: int, seconds: float, as_json: bool) -> None:
     """Measure MODEL on this machine: a file, an artifact folder with all its files, or a bundled name (deep_cnn).

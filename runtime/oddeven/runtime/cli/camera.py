@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oddeven.runtime.cli.options import MORE, exit_on_sigterm, model_options, open_classifier, pin_option
+from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
 from oddeven.runtime.prediction import UNCERTAIN, as_fields
 
 if TYPE_CHECKING:  # NumPy takes longer to import than --help may
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # NumPy takes longer to import than --help may
 STAGES = ("capture_ms", "prepare_ms", "infer_ms")
 
 
-@click.command(epilog=MORE.format("camera"))
+@click.command()
 @click.option(
     "--source",
     metavar="picamera2|0|DEVICE|FILE",

@@ -39,6 +39,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 PROJECT = Path("pyproject.toml")
 PARITY = "parity"  # a table that `oddeven.runtime.parity.policy` reads
+MORE = (
+    "docs/command-line.md lists more options. Each option is a key of [tool.oddeven.{}] in ./pyproject.toml too, which "
+    "sets its default."
+)
 INTERRUPTED = 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that only writing can raise
 
@@ -54,7 +58,10 @@ class LazyGroup(click.Group):
         """Import the subcommand `name`."""
         if name not in COMMANDS:
             return None
-        return cast(click.Command, importlib.import_module(COMMANDS[name][0]).command)
+        command = cast(click.Command, importlib.import_module(COMMANDS[name][0]).command)
+        if any(isinstance(option, click.Option) and option.hidden for option in command.params):
+            command.epilog = MORE.format(name)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

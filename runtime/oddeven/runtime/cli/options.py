@@ -18,10 +18,6 @@ if TYPE_CHECKING:  # NumPy takes longer to import than --help may
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 ENVIRONMENT = "ODDEVEN_MODEL"
-MORE = (
-    "Settings that this list leaves out are in docs/command-line.md. [tool.oddeven.{}] in ./pyproject.toml sets the "
-    "default of any option."
-)
 
 
 def option_group(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -49,10 +45,21 @@ model_options = option_group(
         help="Call a less probable label uncertain.  [default: 0]",
     ),
     click.option("--engine", default=AUTO, hidden=True, help=f"One of {', '.join(ENGINES)}."),
-    click.option("--threads", type=click.IntRange(min=1), default=1, hidden=True),
-    click.option("--threshold", type=float, hidden=True),
-    click.option("--preprocess", default=AUTO, hidden=True),
-    click.option("--invert", type=click.Choice([AUTO, "yes", "no"]), default=AUTO, hidden=True),
+    click.option("--threads", type=click.IntRange(min=1), default=1, hidden=True, help="Threads for one image."),
+    click.option("--threshold", type=float, hidden=True, help="Decision threshold instead of the model's."),
+    click.option(
+        "--preprocess",
+        default=AUTO,
+        hidden=True,
+        help="Preprocessing instead of the model's: raw, squash, fit-shortest, fit-longest or mnist.",
+    ),
+    click.option(
+        "--invert",
+        type=click.Choice([AUTO, "yes", "no"]),
+        default=AUTO,
+        hidden=True,
+        help="Whether the image is the negative of what the model expects; auto finds out.",
+    ),
 )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oddeven.runtime.cli.options import MORE, model_options, open_classifier
+from oddeven.runtime.cli.options import model_options, open_classifier
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.images.sources import expand_paths, paths_in_list
 from oddeven.runtime.prediction import as_fields, as_row, header, writable
@@ -30,7 +30,7 @@ Predictions = Iterator[tuple[str, "Prediction"]]
 SILENT_SECONDS = 1.0
 
 
-@click.command(epilog=MORE.format("predict"))
+@click.command()
 @click.argument("images", nargs=-1, metavar="[PATH|-]...")
 @click.option("--files-from", metavar="FILE|-", help="Read more paths from a file or stdin, one a line.")
 @model_options

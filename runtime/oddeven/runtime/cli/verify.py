@@ -42,16 +42,39 @@ file_path = click.Path(path_type=Path)
     help="Write a report: .html, .md, .xml (JUnit) or .json; repeatable.",
 )  # fmt: skip
 @click.option("--json", type=file_path, metavar="FILE|-", help="Write the JSON report; - is stdout.")
-@click.option("--junit", type=file_path, hidden=True)
-@click.option("--markdown", type=file_path, hidden=True)
-@click.option("--html", type=file_path, hidden=True)
-@click.option("--strict/--allow-inconclusive", default=None, hidden=True)
-@click.option("--max-bad", type=click.IntRange(min=0), default=0, hidden=True)
-@click.option("--threshold-from", type=click.Choice(["float"]), hidden=True)
-@click.option("--cost", hidden=True)
-@click.option("--max-fpr", type=click.FloatRange(0, 1), hidden=True)
-@click.option("--plan", is_flag=True, hidden=True)
-@click.option("--merge", is_flag=True, hidden=True)
+@click.option("--junit", type=file_path, hidden=True, help="As --report FILE.xml.")
+@click.option("--markdown", type=file_path, hidden=True, help="As --report FILE.md.")
+@click.option("--html", type=file_path, hidden=True, help="As --report FILE.html.")
+@click.option(
+    "--strict/--allow-inconclusive",
+    default=None,
+    hidden=True,
+    help="Whether INCONCLUSIVE fails; the default where CI=true.",
+)
+@click.option(
+    "--max-bad",
+    type=click.IntRange(min=0),
+    default=0,
+    hidden=True,
+    help="Unusable images in --data that are left out before the run is refused.",
+)
+@click.option(
+    "--threshold-from",
+    type=click.Choice(["float"]),
+    hidden=True,
+    help="Choose thresholds anew on the validation images.",
+)
+@click.option("--cost", hidden=True, help="With --threshold-from: the threshold of least cost, such as fp=1,fn=5.")
+@click.option(
+    "--max-fpr",
+    type=click.FloatRange(0, 1),
+    hidden=True,
+    help="With --threshold-from: at most this share of false positives.",
+)
+@click.option("--plan", is_flag=True, hidden=True, help="Print on how many images a good file passes, and stop.")
+@click.option(
+    "--merge", is_flag=True, hidden=True, help="Compare the predictions in several JSON reports of several machines."
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -84,8 +107,8 @@ def command(
     the reference are unusable. An INCONCLUSIVE file is a failure under --strict, which is the default where CI=true,
     and a warning under --allow-inconclusive.
 
-    Limits are set in [tool.oddeven.parity], rarer options in [tool.oddeven.verify] of ./pyproject.toml. docs/ci.md
-    lists them all, and the modes --plan (how many images a verdict needs) and --merge (reports of several machines).
+    The limits of the gate are set in [tool.oddeven.parity] of ./pyproject.toml. docs/ci.md explains them, and the modes
+    --plan (how many images a verdict needs) and --merge (reports of several machines).
     """
     outputs = {path: _form(path) for path in reports}
     outputs |= {path: form for form in FORMS.values() if (path := settings.pop(form))}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from oddeven.runtime.cli.options import MORE, exit_on_sigterm, model_options, open_classifier, pin_option
+from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
 from oddeven.runtime.prediction import UNCERTAIN, as_fields
 
 
-@click.command(epilog=MORE.format("watch"))
+@click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--out",
@@ -21,7 +21,13 @@ from oddeven.runtime.prediction import UNCERTAIN, as_fields
     help="Append to this file, .jsonl or .csv.",
 )
 @click.option("--once", is_flag=True, help="Stop when every image in the folder is classified.")
-@click.option("--interval", type=click.FloatRange(min=0.01), default=1.0, hidden=True)
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.01),
+    default=1.0,
+    hidden=True,
+    help="Seconds between two looks at the folder.",
+)
 @model_options
 @pin_option
 @click.option("--json", "as_json", is_flag=True, help="Also print one JSON object an image.")

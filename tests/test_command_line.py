@@ -1,0 +1,32 @@
+"""The command line as a whole: what `--help` shows, and the page that lists every option."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import click
+import pytest
+from conftest import ROOT
+
+from oddeven.runtime.cli.main import COMMANDS, cli
+
+SHOWN = 8  # options that a person reads in one look
+
+
+def command_of(name):
+    return cli.get_command(click.Context(cli), name)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_eight_options_at_most_and_each_option_says_what_it_does(name):
+    options = [option for option in command_of(name).params if isinstance(option, click.Option)]
+    assert options
+    assert sum(not option.hidden for option in options) <= SHOWN
+    assert all(option.help for option in options if option.hidden)
+
+
+def test_the_page_lists_the_options_as_they_are():
+    spec = importlib.util.spec_from_file_location("command_line", ROOT / "benchmarks" / "command_line.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text() == script.page(), "write it anew with: python benchmarks/command_line.py"
