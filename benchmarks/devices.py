@@ -66,9 +66,9 @@ AVAILABLE = (
     ("32-bit bookworm", "3.11", "tflite-runtime, with Debian's NumPy and Pillow", "none"),
     ("32-bit trixie", "3.13", "none; the runtime says so", "Debian's python3-onnxruntime"),
 )
-NOTE = """Float files may differ by the order of a sum's terms. Eight-bit files of one engine answer with the same bits
+NOTE = """Float files may differ by the order of a sum's terms. Eight-bit files of one engine give the same bits
 on every architecture, where it is of one version; LiteRT and tflite-runtime round differently, and so does Debian's
-older onnxruntime of 32 bits, so a few of their answers lie a step apart."""
+older onnxruntime of 32 bits, so a few of their outputs are a step apart."""
 
 
 def measure(place: Place, engine: str, out: Path, *folders: Path) -> dict[str, float] | None:
@@ -91,7 +91,7 @@ def measure(place: Place, engine: str, out: Path, *folders: Path) -> dict[str, f
 
 
 def _first(folder: Path, scratch: Path, count: int = COUNT, files: str = "*") -> Path:
-    """The artifact folder with fewer reference pictures, and of its `files` alone: emulation is slow."""
+    """The artifact folder with fewer reference images, and of its `files` alone: emulation is slow."""
     few = scratch / folder.name
     few.mkdir(parents=True)
     for path in (*folder.glob(files), folder / REFERENCE):
@@ -158,14 +158,14 @@ def page(artifacts: Path) -> str:
                     answers |= {(file, engine, place.name): found[file] for file in found.files}
     features = ", ".join(cpu_features())
     return "\n\n".join([
-        "# What runs where, and whether it answers alike",
+        "# What runs where, and whether it predicts alike",
         f"Made by `python benchmarks/devices.py` with the {folder.name} on: {cpu_name()}. Debian's own userlands of a "
-        "Raspberry Pi run under emulation (`tests/device/emulate.sh`), which shows what is answered, not how fast.",
+        "Raspberry Pi run under emulation (`tests/device/emulate.sh`), which shows what is predicted, not how fast.",
         "## What runs where",
         render(("Raspberry Pi OS", "Python", ".tflite", ".onnx"), AVAILABLE, markdown=True),
         "## Disagreements",
-        "Changed answers out of N, and the largest difference in probability: to the same engine on x86-64, to LiteRT "
-        "or onnxruntime on x86-64, and to Keras. " + NOTE.replace("\n", " "),
+        "Changed predictions out of N, and the largest difference in probability: to the same engine on x86-64, to "
+        "LiteRT or onnxruntime on x86-64, and to Keras. " + NOTE.replace("\n", " "),
         render(("file", "engine", "where", "N", "same engine", "first engine", "Keras"),
                list(compared(answers, keras)), markdown=True),
         "## The same predictions on every CPU",

@@ -67,13 +67,13 @@ def variants(data: Dataset, hardest: npt.NDArray[np.float32]) -> Iterator[list[V
         for size in SIZES:
             draws = [to_float(draw_calibration(data, size, seed)[0], data.input) for seed in SEEDS]
             yield [
-                Variant(name, f"{size} pictures, worst of {len(SEEDS)} draws", partial(replace, calibration=pictures))
-                for pictures in draws
+                Variant(name, f"{size} images, worst of {len(SEEDS)} draws", partial(replace, calibration=images))
+                for images in draws
             ]
-        yield [Variant(name, f"the {DEFAULT_SIZE} pictures nearest to 0.5", partial(replace, calibration=hardest))]
+        yield [Variant(name, f"the {DEFAULT_SIZE} images nearest to 0.5", partial(replace, calibration=hardest))]
     yield [Variant("tflite-int8", "float ends", partial(replace, float_io=True))]
     yield [Variant("tflite-int8", "weights per tensor", patch=partial(_tflite, _experimental_disable_per_channel=True))]
-    yield [Variant("tflite-int8", "no black-and-white picture first", patch=_plain_representative)]
+    yield [Variant("tflite-int8", "no black-and-white image first", patch=_plain_representative)]
     yield [Variant("tflite-int8", "the sum as calibrated", patch=_unrefined)]
     yield [Variant("tflite-int8", "the sum cut, not moved", patch=_unmoved)]
     yield from ([variant] for variant in PORTABLE[1:])
@@ -143,10 +143,10 @@ def _tflite(**attributes: object) -> AbstractContextManager[object]:
 
 
 def _plain_representative() -> AbstractContextManager[object]:
-    """The calibration pictures alone."""
+    """The calibration images alone."""
 
     def alone(source: Conversion) -> Callable[[], Iterator[list[npt.NDArray[np.float32]]]]:
-        return lambda: ([picture[np.newaxis]] for picture in source.calibration)
+        return lambda: ([image[np.newaxis]] for image in source.calibration)
 
     return mock.patch.object(tflite, "representative", alone)
 
@@ -210,7 +210,7 @@ def judge(variant: Variant, source: Conversion, validation: Reference, test: Ref
 
 
 def elsewhere(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
-    """A row for each way to multiply 8 bits, as a plain session answers on a CPU with AVX2 and without VNNI."""
+    """A row for each way to multiply 8 bits, as a plain session predicts on a CPU with AVX2 and without VNNI."""
     import keras
 
     keras.backend.clear_session()
@@ -243,7 +243,7 @@ def elsewhere(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
 
 
 def _plainly(start: list[str], scratch: str, paths: list[Path]) -> dict[str, npt.NDArray[np.float32]]:
-    """What a plain session answers for each file, on this CPU or, by an emulator's command, on another."""
+    """What a plain session predicts with each file, on this CPU or, by an emulator's command, on another."""
     out = Path(scratch) / "answers.npz"
     command = [*start, sys.executable, str(ROOT / "tests" / "device" / "plain.py"), str(out), *map(str, paths)]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
@@ -255,21 +255,21 @@ PAGE = """# What quantization costs
 
 Made by `python benchmarks/quantization.py`: the shipped models in every format and by other ways to quantize, against
 Keras, on the 10,000 validation and the 10,000 test images. Where several draws make a row, it is the one that agrees
-least. A shift is a difference in probability. *As exported* is the default: {size} training pictures, stratified, seed
+least. A shift is a difference in probability. *As exported* is the default: {size} training images, stratified, seed
 0; int8 weights per channel; the smallest and largest value seen as the range; in ONNX the last layer in float; and for
-TFLite a picture of black and white first, so that both are exact and a uint8 pixel is its own quantized value.
+TFLite a image of black and white first, so that both are exact and a uint8 pixel is its own quantized value.
 """
 
 
 NOTES = """\
 What earned its place: the last layer of ONNX in float, which on every model agrees at least as well and halves the
-mean shift, for half a kilobyte; weights per channel; 500 pictures, though 100 do as well here, because other data is
+mean shift, for half a kilobyte; weights per channel; 500 images, though 100 do as well here, because other data is
 less alike; in TFLite, the sum before the last sigmoid with no wider a range than eight bits of probability can show,
-and its bias moved so that rounding parts the sums at the threshold: here a few answers in 10,000, but two changed
-answers in three on the uneasy questions of [fashion.md](fashion.md), with many pictures near one half. What did not:
-entropy and percentile ranges (the models' activations have no tails to cut), picking the pictures nearest to the
+and its bias moved so that rounding parts the sums at the threshold: here a few predictions in 10,000, but two changed
+predictions in three on the uneasy questions of [fashion.md](fashion.md), with many images near one half. What did not:
+entropy and percentile ranges (the models' activations have no tails to cut), picking the images nearest to the
 threshold (as good in agreement, but in TFLite four to twelve times the mean shift, as the ranges then miss what sure
-answers need). Quantization-aware training was not tried: nothing is
+predictions need). Quantization-aware training was not tried: nothing is
 left for it to gain, every int8 file is within 0.02 percentage points.
 """
 
@@ -303,7 +303,7 @@ change nothing: onnxruntime turns them to uint8 first. Dynamic files have uint8 
 A `.tflite` file needs no such care. XNNPACK, which runs its int8 layers in LiteRT and tflite-runtime, widens int8
 activations and weights to 16 bits before it multiplies (`vpmovsxbw`, then `vpmaddwd`, which adds two products in 32
 bits), so the largest pair, 2 * 128 * 128, is far from the limit. Its VNNI and dot-product kernels add in 32 bits as
-well. [devices.md](devices.md) shows that these files answer with the same bits on every CPU.
+well. [devices.md](devices.md) shows that these files give the same bits on every CPU.
 """
 
 

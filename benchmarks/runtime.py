@@ -53,8 +53,8 @@ def alternate(contenders: Mapping[str, Call], turns: int, calls: int) -> dict[st
     return {name: np.array(values) / 1000.0 for name, values in times.items()}
 
 
-def one_picture(artifacts: Path, images: np.ndarray) -> Iterator[tuple[object, ...]]:
-    """`Classifier.predict` against the bare interpreter, and other ways to answer for one ready picture."""
+def one_image(artifacts: Path, images: np.ndarray) -> Iterator[tuple[object, ...]]:
+    """`Classifier.predict` against the bare interpreter, and other ways to answer for one ready image."""
     for model in MODELS:
         contenders = dict(_contenders(artifacts, model, images[0]))
         times = alternate(contenders, TURNS, CALLS)
@@ -97,7 +97,7 @@ def _contenders(artifacts: Path, model: str, image: np.ndarray) -> Iterator[tupl
     yield "Keras, model(x)", partial(network, real, training=False)
 
 
-def many_pictures(artifacts: Path, images: np.ndarray) -> Iterator[tuple[object, ...]]:
+def many_images(artifacts: Path, images: np.ndarray) -> Iterator[tuple[object, ...]]:
     """`predict_batch` on an array against the best of plain loops over one interpreter."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -134,7 +134,7 @@ def _loop(interpreter: Any, ready: np.ndarray, size: int) -> Call:
 
 
 def whole(count: int, size: int) -> int:
-    """How many of `count` pictures fill batches of `size`; a plain loop answers for these only."""
+    """How many of `count` images fill batches of `size`; a plain loop answers for these only."""
     return count // size * size
 
 
@@ -157,16 +157,16 @@ def whole_process(artifacts: Path, images: np.ndarray, folder: Path) -> Iterator
 
     Both with their imports compiled, as pip leaves them: the first call, which does not count, does it here.
     """
-    picture, script = folder / "one.png", folder / "script.py"
-    Image.fromarray(images[0]).save(picture)
+    image, script = folder / "one.png", folder / "script.py"
+    Image.fromarray(images[0]).save(image)
     script.write_text(HAND_WRITTEN)
     path = artifacts / "mlp" / "mlp.int8.tflite"
     commands = {
-        "script by hand": [sys.executable, str(script), str(path), str(picture)],
+        "script by hand": [sys.executable, str(script), str(path), str(image)],
         "oddeven predict": [
             str(Path(sys.executable).with_name("oddeven")),
             "predict",
-            str(picture),
+            str(image),
             "--model",
             str(path),
         ],
@@ -211,11 +211,11 @@ def page(artifacts: Path) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         tables = [
-            ("One ready picture", "`Classifier.predict` on a 28x28 uint8 array, one thread, microseconds.",
-             ("model", "contender", "p50", "p90", "p99", "of bare p50"), one_picture(artifacts, images)),
-            ("10,000 ready pictures", "`Classifier.predict_batch` on an array, microseconds a picture, against "
+            ("One prepared image", "`Classifier.predict` on a 28x28 uint8 array, one thread, microseconds.",
+             ("model", "contender", "p50", "p90", "p99", "of bare p50"), one_image(artifacts, images)),
+            ("10,000 prepared images", "`Classifier.predict_batch` on an array, microseconds per image, against "
              "the best plain loop over one interpreter.",
-             ("model", "ours", "best loop", "which one", "ratio"), many_pictures(artifacts, images)),
+             ("model", "ours", "best loop", "which one", "ratio"), many_images(artifacts, images)),
             ("One file, whole process", "From the shell and back, with the int8 mlp.",
              ("contender", "ms", "ratio", "peak MB"), whole_process(artifacts, images, folder)),
             ("A folder of 10,000 PNG files", f"Decoded in chunks of {FILES} on all cores, microseconds a file.",

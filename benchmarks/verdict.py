@@ -33,7 +33,7 @@ DISCORDANT = (0.0001, 0.0003, 0.001, 0.003, 0.01)
 WORSE = (0.5, 0.6, 0.75, 0.9, 1.0)
 DRAWS = 10_000
 POLICY = Policy()
-# What the picture shows: images, and predictions that changed for the worse.
+# What the plot shows: images, and predictions that changed for the worse.
 SHOWN = ((60, 0), (300, 1), (1500, 0), (10_000, 2), (10_000, 20), (10_000, 40))
 COLOURS = {PASS: "#116329", FAIL: "#a40e26", INCONCLUSIVE: "#9a6700"}
 Limits = Callable[[int, int, int, float], tuple[float, float]]
@@ -105,7 +105,7 @@ def misses(limits: Limits, count: int) -> float:
     return most / DRAWS
 
 
-def picture(path: Path) -> None:
+def plot(path: Path) -> None:
     """Intervals of the share of changed predictions against the limit, each with its verdict."""
     from matplotlib.figure import Figure
 
@@ -153,4 +153,4 @@ if __name__ == "__main__":
     for name, table in tables().items():
         text = put(text, name, table)
     page.write_text(text)
-    picture(ROOT / "docs" / "images" / "verdict.png")
+    plot(ROOT / "docs" / "images" / "verdict.png")

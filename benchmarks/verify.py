@@ -1,4 +1,4 @@
-"""How long the gate takes: the shipped models in all default formats, on 10,000 pictures each.
+"""How long the gate takes: the shipped models in all default formats, on 10,000 images each.
 
     python benchmarks/verify.py --artifacts artifacts
 

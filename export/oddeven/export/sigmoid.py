@@ -1,6 +1,6 @@
 """The sum that the last sigmoid is taken of, in eight bits: as fine as the probability, and rounded at the threshold.
 
-The converter spreads 256 levels over all sums it saw, -30 to 40 for the mlp: near one half, where answers are decided,
+The converter spreads 256 levels over all sums it saw, -30 to 40 for the mlp: near one half, where labels are decided,
 neighbouring levels are 0.07 apart in probability. Beyond `LIMIT` the probability rounds to 0 or 1 whatever the sum is.
 """
 
@@ -53,7 +53,7 @@ def refine(model: bytes, threshold: float) -> bytes:
 def _to_half_level(threshold: float, step: float) -> float:
     """What must be added to sums that are then rounded to multiples of `step`, for them to part at the threshold.
 
-    The sum at the threshold is moved halfway between the last level that is answered with label 0 and the next.
+    The sum at the threshold is moved halfway between the last level that is predicted as label 0 and the next.
     """
     q_above = min(math.floor(threshold * LEVELS) + 1, LEVELS - 1)
     first = math.ceil(_logit((q_above - 0.5) / LEVELS) / step)  # the least sum whose probability rounds to `q_above`

@@ -1,4 +1,4 @@
-"""The runtime: two-class image answers on any engine, with NumPy, Pillow and no TensorFlow.
+"""The runtime: two-class image classification on any engine, with NumPy and Pillow and without TensorFlow.
 
 from oddeven.runtime import Classifier
 with Classifier.load() as classifier:

@@ -50,7 +50,7 @@ class DataError(OddEvenError):
 
 
 class BlankError(DataError):
-    """A picture with nothing on it, so that any answer would be made up."""
+    """A blank image, for which any prediction would be made up."""
 
 
 class OutputError(OddEvenError):

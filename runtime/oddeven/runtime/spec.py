@@ -1,4 +1,4 @@
-"""ModelSpec: what a model answers, what picture it wants, and where it came from.
+"""ModelSpec: what a model predicts, which input it takes, and where it came from.
 
 It is the only thing that the training side tells the runtime. Nothing in it is about digits.
 """
@@ -27,7 +27,7 @@ def model_name(path: Path) -> str:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """The picture that the model wants.
+    """The image that the model takes.
 
     Attributes:
         height, width: in pixels.
@@ -48,7 +48,7 @@ class InputSpec:
     parameters: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what no picture can have (ValueError)."""
+        """Refuse what no image can have (ValueError)."""
         if min(self.height, self.width) < 1:
             raise ValueError(f"the input is {self.height}x{self.width}; both sides must be at least 1.")
         if self.channels not in (1, 3):
@@ -112,8 +112,8 @@ class ModelSpec:
 
     Attributes:
         name: the architecture, or whatever its maker called it.
-        labels: the words for answers 0 and 1.
-        threshold: a probability of label 1 strictly above it answers label 1; between 0 and 1.
+        labels: the names of labels 0 and 1.
+        threshold: label 1 is predicted where its probability is strictly above this; between 0 and 1.
         precision: one of `PRECISIONS`.
         calibration: None for a file that needed none.
     """
@@ -128,7 +128,7 @@ class ModelSpec:
     schema_version: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a spec that could not answer (ValueError)."""
+        """Refuse a spec that no model can have (ValueError)."""
         if not plain(self.name):
             raise ValueError(f"the model name {self.name!r} cannot be part of a file name.")
         if self.labels[0] == self.labels[1] or not all(self.labels):

@@ -1,4 +1,4 @@
-"""Everything that a Raspberry Pi needs for one model, in one ZIP file: wheel, model, golden answers, installer."""
+"""Everything that a Raspberry Pi needs for one model, in one ZIP file: wheel, model, golden predictions, installer."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def bundle_models(model: str, precision: str) -> list[Path]:
 
     Raises:
         UsageError: there is no such model, or it is of another precision.
-        ModelError: the folder has no such file that passed the gate, or a file does not answer as when it was made.
+        ModelError: the folder has no such file that passed the gate, or a file fails its self-test.
         MissingPackageError: no engine for a file is installed, so nobody can tell.
     """
     found = _chosen(model, precision)

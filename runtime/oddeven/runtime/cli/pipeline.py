@@ -24,9 +24,9 @@ NOT_OF_A_NAME = re.compile(r"[^\w .-]")  # a label may be any text
 @click.option("--policy", help="TOML file with the parity policy, as in oddeven verify.")
 @click.pass_context
 def command(context: click.Context, training: tuple[str, ...], pretrained: bool, out: Path, policy: str | None) -> None:
-    """Train models, export and verify them, and answer for a few pictures.
+    """Train models, export and verify them, and classify a few images.
 
-    All other options go to oddeven train: `--data PATH` for your own pictures, `--recipe NAME`, `--quick`. Stopped and
+    All other options go to oddeven train: `--data PATH` for your own images, `--recipe NAME`, `--quick`. Stopped and
     started again, it goes on where it was. Exit code 1 unless every exported file passes.
     """
     if pretrained and training:
@@ -44,13 +44,13 @@ def command(context: click.Context, training: tuple[str, ...], pretrained: bool,
     _run("export", *map(str, models), "--out", str(artifacts), *limits)
     gate = _run("verify", str(artifacts), *limits)
     _draw_samples(artifacts, samples)
-    answered = _run("predict", str(samples), "--model", str(_smallest(artifacts)))
+    predicted = _run("predict", str(samples), "--model", str(_smallest(artifacts)))
     _summarise(artifacts)
     made = {"models": runs, "artifacts": artifacts, "samples": samples}
     for what, folder in made.items():
         if folder.exists():
             click.echo(f"{what.ljust(9)}  {folder}")
-    context.exit(gate or answered)
+    context.exit(gate or predicted)
 
 
 def _run(*arguments: str) -> int:
@@ -78,7 +78,7 @@ def _shipped() -> list[Path]:
 
 
 def _draw_samples(artifacts: Path, folder: Path) -> None:
-    """Write the first test pictures as PNG files, named by their true label."""
+    """Write the first test images as PNG files, named by their true label."""
     from PIL import Image
 
     from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
@@ -88,7 +88,7 @@ def _draw_samples(artifacts: Path, folder: Path) -> None:
     labels = load_manifest(first).spec.labels
     known = load_reference(first / REFERENCE)
     if not len(known.images):
-        raise DataError(f"{first / REFERENCE} holds no pictures.")
+        raise DataError(f"{first / REFERENCE} holds no images.")
     for number, (image, label) in enumerate(zip(known.images[:SAMPLES], known.truth[:SAMPLES], strict=True)):
         with replacing(folder / f"{number}-{NOT_OF_A_NAME.sub('_', labels[label])}.png") as partial:
             Image.fromarray(image.squeeze()).save(partial)

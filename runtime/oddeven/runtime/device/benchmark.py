@@ -23,7 +23,7 @@ class Cost:
     Attributes:
         import_ms: of NumPy, Pillow and the engine.
         load_ms: from the file to a classifier that is ready.
-        first_us: the first answer.
+        first_us: the first prediction.
         latency: of `Classifier.predict` on pixels that are ready.
         peak_memory_mb: largest resident size of the process.
     """
@@ -39,7 +39,7 @@ class Cost:
 
 
 def benchmark(path: Path, engine: str, threads: int, seconds: float) -> Cost:
-    """Measure `path` in a fresh process, for `seconds` of answers.
+    """Measure `path` in a fresh process, for `seconds` of predictions.
 
     Raises:
         OddEvenError: as `Classifier.load`.
@@ -65,9 +65,9 @@ def _bench(path: Path, engine: str, threads: int, seconds: float) -> Cost:
     with Classifier.load(path, engine, threads) as classifier:
         loaded = time.perf_counter()
         height, width, _ = shape = classifier.spec.input.shape
-        picture = np.zeros(shape, np.uint8)
-        picture[height // 4 : -height // 4, width // 2] = 255
-        classifier.predict(picture)
+        image = np.zeros(shape, np.uint8)
+        image[height // 4 : -height // 4, width // 2] = 255
+        classifier.predict(image)
         first = time.perf_counter()
         return Cost(
             file=str(path),
@@ -76,6 +76,6 @@ def _bench(path: Path, engine: str, threads: int, seconds: float) -> Cost:
             import_ms=1e3 * (imported - start),
             load_ms=1e3 * (loaded - imported),
             first_us=1e6 * (first - loaded),
-            latency=measure(lambda: classifier.predict(picture), seconds),
+            latency=measure(lambda: classifier.predict(image), seconds),
             peak_memory_mb=peak_memory_mb(),
         )

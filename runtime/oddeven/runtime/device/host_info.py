@@ -1,4 +1,4 @@
-"""What a time was measured on, or an answer given."""
+"""The machine that a latency was measured or a prediction made on."""
 
 from __future__ import annotations
 

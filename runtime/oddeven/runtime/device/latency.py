@@ -1,4 +1,4 @@
-"""How long one picture takes on this machine."""
+"""How long one image takes on this machine."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def _window(call: Callable[[], object], seconds: float) -> npt.NDArray[np.float6
     return np.array(times_ns) / 1000.0
 
 
-def median_us(engine: Engine, picture: Array) -> float:
-    """Median microseconds of one `engine.run` on `picture`, (1, H, W, C) in the input's dtype; takes a moment only."""
+def median_us(engine: Engine, image: Array) -> float:
+    """Median microseconds of one `engine.run` on `image`, (1, H, W, C) in the input's dtype, from a few calls."""
     times_ns = np.empty(ROUNDS)
     for turn in range(-WARM_UP, ROUNDS):
         start = time.perf_counter_ns()
-        engine.run(picture)
+        engine.run(image)
         times_ns[turn] = time.perf_counter_ns() - start  # the warm-up is overwritten
     return float(np.median(times_ns)) / 1000.0

@@ -71,7 +71,7 @@ def choose_golden(reference: Reference, threshold: float) -> Pixels:
 
 
 def golden_path(model: Path) -> Path:
-    """Where the golden answers of the model file `model` lie: beside it."""
+    """Where the golden predictions of the model file `model` are: beside it."""
     return model.with_name(model_name(model) + GOLDEN_SUFFIX)
 
 

@@ -99,5 +99,5 @@ for old in "$prefix"/versions/*; do
     if ! [ "$old" -ef "$prefix/current" ] && ! [ "$old" -ef "$prefix/previous" ]; then rm -rf "$old"; fi
 done
 
-echo "Ready: ${chosen##*/}. To classify a picture:"
+echo "Ready: ${chosen##*/}. To classify an image:"
 echo "  $prefix/oddeven predict photo.jpg"
