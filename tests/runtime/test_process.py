@@ -109,5 +109,19 @@ def test_what_crashes_is_tried_by_a_child(tmp_path):
     try_first(fail, tmp_path / "model.tflite")
 
 
+@pytest.mark.usefixtures("own")
+def test_what_an_engine_refuses_in_a_child_is_not_tried_again(tmp_path):
+    """The same bytes may crash it the second time."""
+    here = os.getpid()
+
+    def refuse():
+        if os.getpid() == here:
+            os.abort()
+        raise ModelError("model.tflite: the engine cannot load it (größer).")
+
+    with pytest.raises(ModelError, match=r"^model\.tflite: the engine cannot load it \(größer\)\.$"):
+        try_first(refuse, tmp_path / "model.tflite")
+
+
 def test_a_library_tries_nothing_out(tmp_path):
     try_first(os.abort, tmp_path / "model.tflite")

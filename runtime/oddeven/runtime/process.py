@@ -89,14 +89,16 @@ def importing(packages: str, need: str, of: str) -> Iterator[None]:
 def try_first(work: Callable[[], object], path: Path) -> None:
     """In a command, let a child of this process do `work` with the file `path` before this process does.
 
-    What `work` raises, or that it takes too long, is left to the second time. Where the system cannot fork, or other
-    threads might hold a lock that the child would wait for, nothing is tried.
+    Where the system cannot fork, or other threads might hold a lock that the child would wait for, nothing is tried.
+    That `work` takes too long, or raises anything but a ModelError, is left to the second time.
 
     Raises:
-        ModelError: the child crashed.
+        ModelError: the child crashed, or `work` raised this. It is not done again then: an engine that a damaged file
+            makes read beyond its memory may refuse the file in one process and crash in the next.
     """
     if not (OWN.is_set() and hasattr(os, "fork")) or threading.active_count() > 1:
         return
+    reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # NumPy's BLAS has threads, which no trial needs
         child = os.fork()
@@ -107,14 +109,21 @@ def try_first(work: Callable[[], object], path: Path) -> None:
             for descriptor in HELD:
                 os.dup2(nowhere, descriptor)
             work()
+        except ModelError as error:
+            os.write(writer, str(error).encode(errors="replace"))
         finally:
             os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as pipe:
+        refused = pipe.read()
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHES:
         raise ModelError(
             f"{path} crashes its engine ({signal.Signals(os.WTERMSIG(status)).name}); the file is damaged or made by a "
             "broken converter. Copy or export it again."
         )
+    if refused:
+        raise ModelError(refused)
 
 
 def _flush() -> None:
