@@ -158,7 +158,7 @@ def test_an_export_that_fails_leaves_no_manifest_for_files_that_are_not_its_own(
     def fail(source):
         raise ModelError("cannot be converted")
 
-    monkeypatch.setitem(FORMATS, "tflite-int8", replace(FORMATS["tflite-int8"], convert=fail))
+    monkeypatch.setitem(FORMATS, "tflite-int8", replace(FORMATS["tflite-int8"], converter=fail))
     done = export(path, tmp_path / "out")
     assert "cannot be converted" in str(done.exception)
     assert not manifest.exists()
@@ -187,7 +187,7 @@ def test_a_file_that_is_no_model_is_one_sentence_at_once(content, tmp_path):
     (tmp_path / "x.keras").write_bytes(content)
     done = export(tmp_path / "x.keras", tmp_path / "out")
     assert isinstance(done.exception, ModelError)
-    assert "carries no ModelSpec, or is damaged" in str(done.exception)
+    assert "is empty, cut short or damaged" in str(done.exception)
     assert not (tmp_path / "out").exists()
 
 

@@ -80,7 +80,7 @@ def test_perturbed_weights_fail(broken, name):
     done = broken(name, perturbed)
     assert done.returncode == 1
     assert "FAIL" in done.stdout
-    assert SURE in done.stderr or "answers differ" in done.stderr
+    assert SURE in done.stderr or "predictions differ" in done.stderr
 
 
 def test_pixels_that_were_not_divided_by_255_when_calibrating_fail(broken):

@@ -312,7 +312,7 @@ def test_another_picture_than_the_specs_is_refused_with_both_shapes(shape, save)
 
 def test_flat_rows_are_refused(save):
     model = keras.Sequential([keras.Input((784,)), dense(1, "sigmoid")])
-    sentence = "takes flat rows of 784 numbers, expected pictures of shape (28, 28, 1) as its spec says"
+    sentence = "takes flat rows of 784 numbers, expected images of shape (28, 28, 1) as its spec says"
     with pytest.raises(ModelError, match=re.escape(sentence)):
         load_keras_model(save(model))
 

@@ -48,7 +48,7 @@ def test_what_differs_is_counted(source, data, tmp_path):
     one, other = np.array(answers)
     assert found.differing == np.sum((one > 0.5) != (other > 0.5)) > 0
     assert found.max_shift == pytest.approx(np.abs(one - other).max(), abs=1e-6)
-    assert f"on two disjoint draws of 100 training pictures, {found.differing} of 500 validation" in str(found)
+    assert f"on two disjoint draws of 100 training images, {found.differing} of 500 validation" in str(found)
 
 
 @pytest.mark.parametrize("name", ["tflite-int8", "onnx-int8"])

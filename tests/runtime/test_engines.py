@@ -144,5 +144,5 @@ def test_a_spec_of_other_pictures_is_refused(tmp_path):
         flatbuffer = path.read_bytes()[: min(entry.header_offset for entry in archive.infolist())]
     other = dataclasses.replace(spec, input=dataclasses.replace(spec.input, height=32))
     (tmp_path / "mlp.tflite").write_bytes(attach_to_tflite(flatbuffer, other))
-    with pytest.raises(ModelError, match=r"its spec says \(32, 28, 1\) pictures, its tensors \(28, 28, 1\)"):
+    with pytest.raises(ModelError, match=r"its spec says \(32, 28, 1\) images, its tensors \(28, 28, 1\)"):
         open_engine(tmp_path / "mlp.tflite")

@@ -249,7 +249,7 @@ def test_new_answers_are_counted_against_the_baseline(run, copy, tmp_path):
 @pytest.fixture
 def pictures(tmp_path, raw):
     """200 test pictures in a subfolder a label."""
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     for number, (image, digit) in enumerate(zip(raw["x_test"][:200], raw["y_test"], strict=False)):
         path = folder / ("even", "odd")[digit % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -271,7 +271,7 @@ def test_a_labelled_folder_is_asked_about(run, copy, pictures):
 def test_unusable_labelled_folders_are_named(run, copy, pictures, tmp_path):
     data = ("verify", copy, "--allow-inconclusive", "--data")
     (pictures / "odd" / "broken.png").write_bytes(b"no picture")
-    refused(run(*data, pictures), 5, "1 pictures of", "--max-bad allows 0", "broken.png")
+    refused(run(*data, pictures), 5, "1 images of", "--max-bad allows 0", "broken.png")
     done = run(*data, pictures, "--max-bad", "1")
     refused(done, 0, "left out:", "broken.png")
     shutil.copy(next((pictures / "even").glob("*.png")), pictures / "odd" / "copy.png")

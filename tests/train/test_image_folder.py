@@ -101,7 +101,7 @@ def test_splits_cover_the_folder_once_and_labels_follow_the_folders(parts):
 
 def test_an_equal_folder_is_decoded_once_and_a_changed_one_again(parts, cache, monkeypatch):
     first = load_image_set(source(parts))
-    monkeypatch.setattr(decoding, "read", None)
+    monkeypatch.setattr(decoding, "decode_image", None)
     again = load_image_set(source(parts))
     assert again.sha256 == first.sha256
     np.testing.assert_array_equal(again.train.images, first.train.images)
@@ -261,7 +261,7 @@ def test_a_group_too_large_for_a_split_is_refused(parts):
 
 
 def test_the_outline_has_the_splits_without_opening_an_image(parts, monkeypatch):
-    monkeypatch.setattr(decoding, "read", None)
+    monkeypatch.setattr(decoding, "decode_image", None)
     outline = outline_image_set(source(parts))
     assert [len(split) for split in (outline.train, outline.validation, outline.test)] == [56, 12, 12]
     assert outline.train.images.shape == (56, 32, 24, 3)
