@@ -257,7 +257,7 @@ Made by `python benchmarks/quantization.py`: the shipped models in every format 
 Keras, on the 10,000 validation and the 10,000 test images. Where several draws make a row, it is the one that agrees
 least. A shift is a difference in probability. *As exported* is the default: {size} training images, stratified, seed
 0; int8 weights per channel; the smallest and largest value seen as the range; in ONNX the last layer in float; and for
-TFLite a image of black and white first, so that both are exact and a uint8 pixel is its own quantized value.
+TFLite an image of black and white first, so that both are exact and a uint8 pixel is its own quantized value.
 """
 
 
