@@ -29,6 +29,7 @@ from oddeven.export.formats import FORMATS
 from oddeven.export.keras_model import load_keras_model
 from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.device.host_info import cpu_features, cpu_name
 from oddeven.runtime.device.latency import median_us
 from oddeven.runtime.engines.saturation import overflows
 from oddeven.runtime.images.preprocess import to_float
@@ -40,13 +41,15 @@ from oddeven.train.data.dataset import Dataset, Split
 from oddeven.train.data.registry import load_dataset
 
 ROOT = Path(__file__).parents[1]
-ELSEWHERE, HASWELL = 2000, "Haswell"  # test images, and qemu's name of a CPU with AVX2 and without VNNI
+ELSEWHERE = 2000  # test images under emulation
+BATCH = 100  # that of tests/device/plain.py, since the ranges of a dynamic file follow the batch
+HASWELL = ("qemu-x86_64-static", "-cpu", "Haswell")  # a CPU with AVX2 and without VNNI
 SIZES = (32, 100, 500, 2000)
 SEEDS = (0, 1, 2)
 HEADER = ("format", "variant", "validation agreement", "test agreement", "accuracy", "drop pp", "max shift",
           "mean shift", "verdict")  # fmt: skip
 CPU_HEADER = ("model", "format", "variant", "pairs that can overflow", "agreement", "drop pp", "largest difference",
-              "us with VNNI")  # fmt: skip
+              "us")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -209,46 +212,48 @@ def judge(variant: Variant, source: Conversion, validation: Reference, test: Ref
             return before, after
 
 
+def without_vnni() -> tuple[str, ...]:
+    """The command that starts Python on a CPU with AVX2 and without VNNI: empty where this is one, else an emulator."""
+    return () if set(cpu_features()) == {"avx2"} else HASWELL
+
+
 def elsewhere(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
     """A row for each way to multiply 8 bits, as a plain session predicts on a CPU with AVX2 and without VNNI."""
     import keras
 
     keras.backend.clear_session()
     network, spec = load_keras_model(ROOT / "train" / "models" / f"{model}.keras")
-    test = data.test.take(slice(ELSEWHERE))
+    test = data.test.take(slice(ELSEWHERE if without_vnni() else None))
     pixels = to_float(test.images, data.input)
     truth = network.predict(pixels, batch_size=1000, verbose=0)[:, 0]
     source = Conversion(network, spec, to_float(draw_calibration(data)[0], data.input))
     with tempfile.TemporaryDirectory() as scratch:
-        paths = {}
-        for number, variant in enumerate(PORTABLE):
-            row = FORMATS[variant.format]
-            path = Path(scratch) / f"{number}.onnx"
+        path = Path(scratch) / "variant.onnx"
+        np.save(f"{path}.npy", pixels)
+        for variant in PORTABLE:
             with variant.patch():
-                changed = replace(variant.change(source), spec=replace(spec, precision=row.precision))
-                path.write_bytes(row.convert(changed))
-            np.save(f"{path}.npy", pixels)
-            paths[path] = variant
-        here, there = (_plainly(start, scratch, list(paths)) for start in ([], ["qemu-x86_64-static", "-cpu", HASWELL]))
-        for path, variant in paths.items():
-            found = there[str(path)][:, 0]
-            p = measure(found, spec, Reference(test.images, test.labels, test.slices, truth, ""), Policy())
+                path.write_bytes(FORMATS[variant.format].convert(variant.change(source)))
+            plain = _plainly(path)
+            p = measure(plain, spec, Reference(test.images, test.labels, test.slices, truth, ""), Policy())
             can = sum(overflow.pairs for overflow in overflows(path))
             with Classifier.load(path) as classifier:
                 us = median_us(classifier.engine, classifier.encode(test.images[:1]))
+                batches = np.split(test.images, range(BATCH, len(test), BATCH))
+                ours = np.concatenate([classifier.probabilities(batch) for batch in batches])
             yield (
                 model, variant.format, variant.name, f"{can:,}", f"{p.agreement:.2%}", f"{p.drop_pp:+.2f}",
-                f"{np.abs(found - here[str(path)][:, 0]).max():.1e}", f"{us:.1f}",
+                f"{np.abs(plain - ours).max():.1e}", f"{us:.1f}",
             )  # fmt: skip
 
 
-def _plainly(start: list[str], scratch: str, paths: list[Path]) -> dict[str, npt.NDArray[np.float32]]:
-    """What a plain session predicts with each file, on this CPU or, by an emulator's command, on another."""
-    out = Path(scratch) / "answers.npz"
-    command = [*start, sys.executable, str(ROOT / "tests" / "device" / "plain.py"), str(out), *map(str, paths)]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+def _plainly(path: Path) -> npt.NDArray[np.float32]:
+    """What a plain session predicts with the file `path` on a CPU with AVX2 and without VNNI."""
+    out = path.with_suffix(".npz")
+    command = [*without_vnni(), sys.executable, ROOT / "tests" / "device" / "plain.py", out, path]
+    subprocess.run(list(map(str, command)), check=True, stderr=subprocess.DEVNULL)
     with np.load(out) as file:
-        return dict(file)
+        plain: npt.NDArray[np.float32] = file[str(path)][:, 0]
+    return plain
 
 
 PAGE = """# What quantization costs
@@ -293,12 +298,13 @@ calibration images; for a file alone it says nothing of the share. oddeven itsel
 option `session.x64quantprecision`, which turns its weights to uint8 where the CPU needs that, so oddeven's predictions
 are right everywhere. A plain session's are not.
 
-Below, a plain session without that option answers for the first {count:,} test images on an emulated CPU with AVX2 and
-without VNNI (`qemu-x86_64-static -cpu Haswell`). Agreement and drop are against Keras; the difference is the largest in
-probability against the same file on the CPU that made this page, which has VNNI. *No pair overflows* is the default.
-Weights of 7 bits are as portable, and coarser. uint8 weights (U8U8) are as portable with all 8 bits, because these
-kernels add in 32 bits, but with VNNI they take twice the time where convolutions dominate. int8 activations (S8S8)
-change nothing: onnxruntime turns them to uint8 first. Dynamic files have uint8 weights, so they never overflow.
+Below, a plain session without that option predicts {count} test images on {where}.
+Agreement and drop are against Keras; the difference is the largest in probability against the same file opened by
+oddeven on the CPU that made this page. Microseconds are oddeven's for one image there: {machine} ({features}).
+*No pair overflows* is the default. Weights of 7 bits are as portable, and coarser. uint8 weights (U8U8) are as portable
+with all 8 bits, because their kernels add in 32 bits, but these are slower where a CPU has VNNI, which multiplies uint8
+by int8 only. int8 activations (S8S8) change nothing: onnxruntime turns them to uint8 first. Dynamic files have uint8
+weights, so they never overflow.
 
 A `.tflite` file needs no such care. XNNPACK, which runs its int8 layers in LiteRT and tflite-runtime, widens int8
 activations and weights to 16 bits before it multiplies (`vpmovsxbw`, then `vpmaddwd`, which adds two products in 32
@@ -310,7 +316,14 @@ well. [devices.md](devices.md) shows that these files give the same bits on ever
 def page(models: dict[str, list[tuple[object, ...]]], cpus: list[tuple[object, ...]]) -> str:
     """docs/quantization.md as text."""
     table = render(CPU_HEADER, cpus, markdown=True)
-    parts = [PAGE.format(size=DEFAULT_SIZE), NOTES, CPUS.format(count=ELSEWHERE), table + "\n"]
+    emulator = " ".join(without_vnni())
+    notes = CPUS.format(
+        count=f"the first {ELSEWHERE:,}" if emulator else "all",
+        where=f"an emulated CPU (`{emulator}`)" if emulator else "a CPU with AVX2 and without VNNI",
+        machine=cpu_name(),
+        features=", ".join(cpu_features()),
+    )
+    parts = [PAGE.format(size=DEFAULT_SIZE), NOTES, notes, table + "\n"]
     for model, rows in models.items():
         parts += [f"## {model}\n", render(HEADER, rows, markdown=True) + "\n"]
     return "\n".join(parts)
