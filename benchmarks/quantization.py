@@ -30,7 +30,6 @@ from oddeven.export.keras_model import load_keras_model
 from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_features, cpu_name
-from oddeven.runtime.device.latency import median_us
 from oddeven.runtime.engines.saturation import overflows
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.parity.compare import Parity
@@ -48,8 +47,7 @@ SIZES = (32, 100, 500, 2000)
 SEEDS = (0, 1, 2)
 HEADER = ("format", "variant", "validation agreement", "test agreement", "accuracy", "drop pp", "max shift",
           "mean shift", "verdict")  # fmt: skip
-CPU_HEADER = ("model", "format", "variant", "pairs that can overflow", "agreement", "drop pp", "largest difference",
-              "us")  # fmt: skip
+CPU_HEADER = ("model", "format", "variant", "pairs that can overflow", "agreement", "drop pp", "largest difference")
 
 
 @dataclass(frozen=True)
@@ -237,12 +235,11 @@ def elsewhere(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
             p = measure(plain, spec, Reference(test.images, test.labels, test.slices, truth, ""), Policy())
             can = sum(overflow.pairs for overflow in overflows(path))
             with Classifier.load(path) as classifier:
-                us = median_us(classifier.engine, classifier.encode(test.images[:1]))
                 batches = np.split(test.images, range(BATCH, len(test), BATCH))
                 ours = np.concatenate([classifier.probabilities(batch) for batch in batches])
             yield (
                 model, variant.format, variant.name, f"{can:,}", f"{p.agreement:.2%}", f"{p.drop_pp:+.2f}",
-                f"{np.abs(plain - ours).max():.1e}", f"{us:.1f}",
+                f"{np.abs(plain - ours).max():.1e}",
             )  # fmt: skip
 
 
@@ -300,7 +297,7 @@ are right everywhere. A plain session's are not.
 
 Below, a plain session without that option predicts {count} test images on {where}.
 Agreement and drop are against Keras; the difference is the largest in probability against the same file opened by
-oddeven on the CPU that made this page. Microseconds are oddeven's for one image there: {machine} ({features}).
+oddeven on the CPU that made this page: {machine} ({features}).
 *No pair overflows* is the default. Weights of 7 bits are as portable, and coarser. uint8 weights (U8U8) are as portable
 with all 8 bits, because their kernels add in 32 bits, but these are slower where a CPU has VNNI, which multiplies uint8
 by int8 only. int8 activations (S8S8) change nothing: onnxruntime turns them to uint8 first. Dynamic files have uint8
