@@ -275,21 +275,21 @@ def test_unusable_labelled_folders_are_named(run, copy, pictures, tmp_path):
     done = run(*data, pictures, "--max-bad", "1")
     refused(done, 0, "left out:", "broken.png")
     shutil.copy(next((pictures / "even").glob("*.png")), pictures / "odd" / "copy.png")
-    refused(run(*data, pictures, "--max-bad", "1"), 5, "are the same picture under both labels")
+    refused(run(*data, pictures, "--max-bad", "1"), 5, "are the same image under both labels")
     (pictures / "odd").rename(pictures / "uneven")
-    refused(run(*data, pictures), 5, "subfolders even, uneven; the model answers even and odd")
+    refused(run(*data, pictures), 5, "subfolders even, uneven; the model tells even from odd")
     (pictures / "even").rename(pictures / "level")
     refused(
         run(*data, pictures, "--max-bad", "1"), 0, "has no subfolder even or odd, so its images count as unlabelled"
     )
     (pictures / "level").rename(pictures / "even")
     shutil.rmtree(pictures / "uneven")
-    refused(run(*data, pictures), 5, "subfolders even; the model answers")
+    refused(run(*data, pictures), 5, "subfolders even; the model tells")
     refused(run(*data, tmp_path / "absent"), 5, "is not a folder")
     (tmp_path / "empty").mkdir()
-    refused(run(*data, tmp_path / "empty"), 5, "holds no picture")
+    refused(run(*data, tmp_path / "empty"), 5, "holds no image")
     (tmp_path / "empty" / "broken.png").write_bytes(b"no picture")
-    refused(run(*data, tmp_path / "empty", "--max-bad", "1"), 5, "holds no usable picture")
+    refused(run(*data, tmp_path / "empty", "--max-bad", "1"), 5, "holds no usable image")
 
 
 @pytest.fixture
