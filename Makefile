@@ -1,11 +1,11 @@
 # `make demo` does the whole job on real MNIST, `make test` runs the checks; both set everything up first.
-# `make test-emulated` runs the tests on other CPUs under qemu, as .ci/run does; it needs mmdebstrap and qemu-user-static.
+# CI also runs `make test-slow`, and `make test-emulated` for other CPUs, which needs mmdebstrap and qemu-user-static.
 PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-emulated gate models results clean
+.PHONY: demo test test-slow test-emulated gate models results clean
 
 demo: $(READY)
 	$(BIN)/oddeven pipeline --epochs 3 --out build/demo
@@ -14,8 +14,11 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not emulated'
-	@echo 'Skipped: the tests on other CPUs under emulation (tests/device); run them with: make test-emulated'
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not emulated'
+	@echo 'Skipped: long training runs, kills, installs and fuzzing (make test-slow), other CPUs (make test-emulated)'
+
+test-slow: $(READY)
+	$(BIN)/pytest -n 2 --dist loadfile -m 'slow and not emulated'
 
 test-emulated: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m emulated

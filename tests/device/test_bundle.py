@@ -98,6 +98,7 @@ def test_an_offline_bundle_holds_all_that_the_pi_needs(run, tmp_path):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_update_killed_halfway_and_then_made(pi, run, digit, tmp_path):
     first = current(pi)
     assert run("bundle", "cnn", "--out", tmp_path / "cnn.zip").returncode == 0

@@ -35,6 +35,7 @@ def as_if_by_apt(folder):
     return {"PYTHONPATH": str(folder), "GPIOZERO_PIN_FACTORY": "mock"}
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_does_what_it_says(pi, video, raw, tmp_path):
     Image.fromarray(255 - raw["x_test"][0]).resize((280, 280)).save(tmp_path / "photo.jpg")
     shutil.move(video([0, 1], name="clip.avi"), tmp_path / "video.avi")

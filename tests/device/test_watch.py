@@ -38,6 +38,7 @@ def wait_for(condition, process):
         time.sleep(0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kills"), [("out.jsonl", 24), ("out.csv", 6)])
 def test_no_line_is_lost_and_none_is_double_however_often_it_is_killed(pictures, start, run, tmp_path, name, kills):
     expected = pictures(EACH_KILL * kills, tmp_path / "made")

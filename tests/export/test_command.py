@@ -204,6 +204,7 @@ def killed(out, lines, delay_s):
         process.send_signal(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_leaves_whole_files_only_and_a_second_run_completes_the_folder(exported, tmp_path, run):
     moments = random.Random(0)
     folder = tmp_path / "cnn"

@@ -171,6 +171,7 @@ def test_wrong_names_are_refused_before_tensorflow_is_imported(run, tmp_path):
     assert (done.returncode, "There is no file" in done.stderr) == (4, True)
 
 
+@pytest.mark.slow
 def test_the_pipeline_from_the_shipped_models_ends_in_one_table(run, tmp_path):
     done = run("pipeline", "--pretrained", "--out", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -106,6 +106,7 @@ def outlier(path):
     attach_to_keras(path, read_spec(SHIPPED / "cnn.keras"))
 
 
+@pytest.mark.slow
 def test_the_report_of_a_failing_file_names_the_layer_and_the_next_thing_to_try(tmp_path):
     outlier(tmp_path / "cnn.keras")
     kinds = ("tflite-float32", "tflite-dynamic", "tflite-int8", "onnx-int8")

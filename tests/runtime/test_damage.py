@@ -38,6 +38,7 @@ def with_entry(path, content, name, text, **options):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
 def test_changed_bytes_end_in_an_answer_or_in_a_model_error(suffix, exported, tmp_path, run, digit):
     done = subprocess.run(

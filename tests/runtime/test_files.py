@@ -119,6 +119,7 @@ for name, writer in writers.items():
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_from_every_writer(tmp_path):
     done = run(WRITERS, tmp_path)
     names = ("a.json", "a.npz", "a.png", "a.weights.h5", "a.keras", "curves.png")

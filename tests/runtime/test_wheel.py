@@ -47,6 +47,7 @@ def test_the_wheel_holds_three_parts_and_three_models_and_no_dataset(wheel):
     assert "oddeven/runtime/py.typed" in names
 
 
+@pytest.mark.slow
 def test_a_plain_install_answers_without_tensorflow(wheel, tmp_path, digit):
     python = environment(tmp_path / "plain", wheel)
     for name in ("tensorflow", "keras", "onnxruntime", "matplotlib"):
@@ -59,6 +60,7 @@ def test_a_plain_install_answers_without_tensorflow(wheel, tmp_path, digit):
     assert "pip install 'oddeven[train]'" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("extra", "engines"),
     [

@@ -47,6 +47,7 @@ def unbroken(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_and_ends_bit_for_bit_like_an_unbroken_one(unbroken, tmp_path):
     process = start(tmp_path)
     saved = tmp_path / ".checkpoint.keras"
@@ -101,6 +102,7 @@ def test_a_damaged_record_of_a_finished_run_is_one_sentence(unbroken, tmp_path, 
     assert record.read_bytes() == harm
 
 
+@pytest.mark.slow
 def test_two_runs_do_not_train_in_one_folder(run, tmp_path):
     (tmp_path / "mlp").mkdir()
     with alone_in(tmp_path / "mlp"):
@@ -120,6 +122,7 @@ def test_a_damaged_checkpoint_is_not_resumed(tmp_path):
     assert restore_checkpoint(tmp_path / "absent.keras", None, None) is None
 
 
+@pytest.mark.slow
 def test_quick_says_loudly_what_it_is_and_draws_every_plot(run, tmp_path):
     done = run("train", "mlp", "cnn", "--quick", "--out", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -20,6 +20,7 @@ from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.train.data.registry import training_dataset
 
+pytestmark = pytest.mark.slow
 PAGE = (ROOT / "docs" / "your-own-data.md").read_text()
 
 
