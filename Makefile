@@ -28,7 +28,7 @@ gate: $(READY)
 	$(BIN)/oddeven export train/models/*.keras --out build/gate \
 		--format tflite-float32 --format tflite-int8 --format onnx-float32 --format onnx-int8
 	$(BIN)/oddeven verify build/gate --engine litert --engine onnxruntime --strict \
-		--baseline tests/baseline.json $(UPDATE) --junit build/gate/junit.xml --html build/gate/report.html
+		--baseline tests/baseline.json $(UPDATE) --report build/gate/junit.xml --report build/gate/report.html
 
 # Figures of docs/results.md: an hour and a half on two cores.
 results: $(READY)
