@@ -59,3 +59,23 @@ def oddeven(*arguments, **options):
 def run():
     """The real command line, in a process of its own."""
     return oddeven
+
+
+@pytest.fixture
+def video(tmp_path, raw):
+    """A function that writes test digits, each for so many frames, as a lossless video; gives its path."""
+    cv2 = pytest.importorskip("cv2")
+
+    def write(digits, each=1, scale=4, codec="png ", name="digits.avi"):
+        path = tmp_path / name
+        side = 28 * scale
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 25.0, (side, side))
+        assert writer.isOpened()
+        for number in digits:
+            frame = np.kron(raw["x_test"][number], np.ones((scale, scale), np.uint8))
+            for _ in range(each):
+                writer.write(np.repeat(frame[..., None], 3, axis=-1))
+        writer.release()
+        return path
+
+    return write

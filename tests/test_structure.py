@@ -29,7 +29,8 @@ ROOMS = {
     "classifier": {"engines", "images", "artifacts"},
     "device": {"engines", "images", "artifacts", "classifier"},
     "verify": {"engines", "images", "parity", "artifacts", "classifier", "device"},
-    "cli": {"engines", "images", "parity", "artifacts", "classifier", "device", "verify"},
+    "serve": {"engines", "images", "artifacts", "classifier", "device"},
+    "cli": {"engines", "images", "parity", "artifacts", "classifier", "device", "verify", "serve"},
 }
 TOP = {"arrays", "errors", "files", "prediction", "process", "schema", "spec", "table"}
 # What training may take: plain data, and the functions that decode and prepare images as the device does.
@@ -141,11 +142,12 @@ def test_every_module_of_the_runtime_stands_in_a_room_or_is_named_here():
 # What `packages_distributions` cannot say here: what is not installed with this Python, or has two distributions.
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless", "gpiozero": "gpiozero", "tflite_runtime": "tflite-runtime", "tomli": "tomli",
+    "prometheus_client": "prometheus-client",
     "ai_edge_litert": "ai-edge-litert", "PIL": "pillow", "keras": "keras", "google": "protobuf",
 }  # fmt: skip
 OF_DEBIAN = {"picamera2"}  # apt has it, PyPI has no wheel of it
 EXTRAS = {
-    "runtime": {"onnx", "tflite", "camera", "gpio", "report"},
+    "runtime": {"onnx", "tflite", "camera", "gpio", "report", "serve"},
     "train": {"train"},
     "export": {"export", "train", "onnx"},
 }

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "selftest": ("oddeven.runtime.cli.selftest", "Check that models predict here what they did when they were made."),
     "watch": ("oddeven.runtime.cli.watch", "Classify each new image in a folder."),
     "camera": ("oddeven.runtime.cli.camera", "Classify what a camera sees."),
+    "serve": ("oddeven.runtime.cli.serve", "Serve models on a web page and to other programs."),
     "bundle": ("oddeven.export.bundle.bundle_command", "Pack a model and its installer for a Raspberry Pi."),
     "bench": ("oddeven.runtime.cli.bench", "Measure a model on this machine."),
     "info": ("oddeven.runtime.cli.info", "Show what a model file holds, or what is installed here."),

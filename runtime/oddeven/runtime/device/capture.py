@@ -71,14 +71,12 @@ def classify_frames(classifier: Classifier, frames: Iterable[Pixels], patience: 
         patience: debouncing: the steady label changes when this many frames in a row agree on another.
     """
     steady, candidate, agreeing = UNCERTAIN, UNCERTAIN, 0
-    grey = classifier.spec.input.channels == 1
     start = time.perf_counter()
     for number, frame in enumerate(frames, 1):
         captured = time.perf_counter()
         pixels = None
         try:
-            # Grey by the same arithmetic as an image file.
-            pixels = classifier.prepare(np.asarray(Image.fromarray(frame).convert("L")) if grey else frame)
+            pixels = classifier.prepare(toned(frame, classifier.spec.input.channels))
             prepared = time.perf_counter()
             prediction = classifier.predict_prepared(pixels)
         except BlankError as error:
@@ -92,6 +90,11 @@ def classify_frames(classifier: Classifier, frames: Iterable[Pixels], patience: 
         stages = (1e3 * seconds for seconds in (captured - start, prepared - captured, inferred - prepared))
         yield Frame(number, prediction, steady, pixels, *stages)
         start = time.perf_counter()
+
+
+def toned(frame: Pixels, channels: int) -> Pixels:
+    """An RGB frame with as many channels as the model wants, by the same arithmetic as an image file."""
+    return frame if channels == 3 else np.asarray(Image.fromarray(frame).convert("L"))
 
 
 @contextmanager

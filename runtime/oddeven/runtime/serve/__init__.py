@@ -1,0 +1,1 @@
+"""Models behind HTTP: a page, an API and metrics."""

@@ -1,0 +1,226 @@
+"""The endpoints: the page, `POST /predict`, the Open Inference Protocol and metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from time import perf_counter
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from oddeven.runtime.errors import DataError, MissingPackageError, OddEvenError, OutputError, UsageError
+from oddeven.runtime.serve import protocol
+from oddeven.runtime.serve.camera import SharedCamera
+from oddeven.runtime.serve.collection import Collection
+from oddeven.runtime.serve.guard import Guard
+from oddeven.runtime.serve.limits import read_body
+from oddeven.runtime.serve.metrics import Metrics
+from oddeven.runtime.serve.page import BACKEND, PAGE, POLICY
+from oddeven.runtime.serve.served_model import ServedModel
+from oddeven.runtime.serve.service import Service
+
+# Of errors; others: 500. A client that left hears nothing, but is counted.
+STATUS = {UsageError: 404, DataError: 400, MissingPackageError: 503, OutputError: 507, ClientDisconnect: 499}
+
+
+class Api:
+    """The endpoints over one `Service`."""
+
+    def __init__(self, service: Service, collection: Collection | None, camera: SharedCamera | None) -> None:
+        self._service, self._collection, self._camera = service, collection, camera
+
+    def routes(self) -> list[Route]:
+        """Every path that the server knows."""
+        routes = [
+            Route("/", self.page),
+            Route("/backend.js", self.backend),
+            Route("/about", self.about),
+            Route("/predict", self.predict, methods=["POST"]),
+            Route("/camera", self.camera),
+            Route("/keep/{label}", self.keep, methods=["POST"]),
+            Route("/metrics", self.metrics),
+            Route("/v2", self.server_metadata),
+            Route("/v2/health/live", self.live),
+            Route("/v2/health/ready", self.live),
+        ]
+        for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            routes += [
+                Route(model, self.model_metadata),
+                Route(f"{model}/ready", self.model_ready),
+                Route(f"{model}/infer", self.infer, methods=["POST"]),
+            ]
+        return routes
+
+    async def page(self, request: Request) -> Response:
+        """The page."""
+        return Response(PAGE, media_type="text/html", headers={"content-security-policy": POLICY})
+
+    async def backend(self, request: Request) -> Response:
+        """The page's way to this server."""
+        return Response(BACKEND, media_type="text/javascript")
+
+    async def about(self, request: Request) -> Response:
+        """What the page needs to know."""
+        models = [
+            {
+                "name": model.name,
+                "labels": model.classifier.spec.labels,
+                "drawable": model.classifier.spec.input.channels == 1,
+                "precision": model.facts["precision"],
+                "engine": model.facts["engine"],
+            }
+            for model in self._service.models.values()
+        ]
+        kept = await self._service.in_thread(self._collection.counts) if self._collection else None
+        return JSONResponse({"models": models, "camera": self._camera is not None, "kept": kept})
+
+    async def predict(self, request: Request) -> Response:
+        """The prediction for the image file that is the body."""
+        model, show = self._model(request.query_params.get("model")), "input" in request.query_params
+        async with self._body(request) as body:
+            return JSONResponse(await self._service.predict(model, body, "upload", show))
+
+    async def camera(self, request: Request) -> Response:
+        """The camera's next frame as a JPEG file, and the predictions for it in a header."""
+        if self._camera is None:
+            raise HTTPException(404, "This server has no camera; start it with --camera.")
+        start = perf_counter()
+        shot = await self._camera.shot()
+        capture_ms = round(1e3 * (perf_counter() - start), 3)
+        predictions = [
+            {**await self._service.predict(model, shot.image(model.classifier.spec.input.channels), "camera", True),
+             "capture_ms": capture_ms}
+            for model in self._service.models.values()
+        ]  # fmt: skip
+        return Response(shot.jpeg, media_type="image/jpeg", headers={"predictions": json.dumps(predictions)})
+
+    async def keep(self, request: Request) -> Response:
+        """Keep the image file that is the body."""
+        if self._collection is None:
+            raise HTTPException(404, "This server keeps no images; start it with --keep FOLDER.")
+        async with self._body(request) as body:
+            name = await self._service.in_thread(self._collection.keep, request.path_params["label"], body)
+        return JSONResponse({"file": name, "kept": await self._service.in_thread(self._collection.counts)}, 201)
+
+    async def metrics(self, request: Request) -> Response:
+        """For Prometheus."""
+        return Response(generate_latest(self._service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def server_metadata(self, request: Request) -> Response:
+        """Of the Open Inference Protocol."""
+        return JSONResponse({"name": "oddeven", "version": version("oddeven"), "extensions": ["binary_tensor_data"]})
+
+    async def live(self, request: Request) -> Response:
+        """Of the Open Inference Protocol; the models are open before the server listens, so it is ready as well."""
+        return JSONResponse({"live": True, "ready": True})
+
+    async def model_ready(self, request: Request) -> Response:
+        """Of the Open Inference Protocol."""
+        return JSONResponse({"name": self._asked(request).name, "ready": True})
+
+    async def model_metadata(self, request: Request) -> Response:
+        """Of the Open Inference Protocol."""
+        model = self._asked(request)
+        return JSONResponse(protocol.model_metadata(model.name, model.classifier.spec))
+
+    async def infer(self, request: Request) -> Response:
+        """Of the Open Inference Protocol."""
+        model = self._asked(request)
+        spec = model.classifier.spec
+        if "content-encoding" in request.headers:
+            raise HTTPException(415, "The body is compressed; send it as it is.")
+        async with self._body(request) as body:
+            parsed = protocol.parse(body, request.headers.get(protocol.HEADER_LENGTH), spec.input)
+            probabilities = await self._service.probabilities(model, parsed)
+        content, headers = protocol.response(model.name, parsed, probabilities, spec)
+        return Response(content, headers=headers)
+
+    def _model(self, name: str | None) -> ServedModel:
+        """The model `name`, or the first one."""
+        models = self._service.models
+        if name is None:
+            return next(iter(models.values()))
+        if name not in models:
+            raise HTTPException(404, f"There is no model {name[:100]!r}; there are {', '.join(models)}.")
+        return models[name]
+
+    def _asked(self, request: Request) -> ServedModel:
+        if request.path_params.get("version", "1") != "1":
+            raise HTTPException(404, "Each model has one version, 1.")
+        return self._model(request.path_params["model"])
+
+    @asynccontextmanager
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        """A request's body, for as long as the memory for it is reserved."""
+        with self._service.budget.reserve(request.scope):
+            start = perf_counter()
+            body = await read_body(request.receive)
+            self._service.metrics.observe("read", perf_counter() - start)
+            yield body
+
+
+def create_app(
+    service: Service,
+    names: frozenset[str],
+    token: str = "",
+    collection: Collection | None = None,
+    camera: SharedCamera | None = None,
+) -> ASGIApp:
+    """The server as an ASGI application.
+
+    Args:
+        names, token: as `Guard` has them.
+        collection: where images are kept; None for nowhere.
+        camera: None for none.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        if camera:
+            camera.close()
+        service.close()
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        kind, status = type(error).__name__, 500
+        headers, message = None, str(error)
+        if isinstance(error, HTTPException):
+            status, message, headers = error.status_code, error.detail, error.headers
+            kind = str(status)
+        else:
+            status = next((code for ours, code in STATUS.items() if isinstance(error, ours)), 500)
+        service.metrics.error(kind)
+        return JSONResponse({"error": message}, status, headers)
+
+    app = Starlette(
+        routes=Api(service, collection, camera).routes(),
+        lifespan=lifespan,
+        exception_handlers=dict.fromkeys((OddEvenError, HTTPException, ClientDisconnect), on_error),
+    )
+    return _counted(Guard(app, names, token), service.metrics)
+
+
+def _counted(app: ASGIApp, metrics: Metrics) -> ASGIApp:
+    """`app`, each of whose responses is counted and timed."""
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        start, status = perf_counter(), 0
+
+        async def send_counted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        await app(scope, receive, send_counted)
+        if status:
+            metrics.answered(status, perf_counter() - start)
+
+    return counted

@@ -1,0 +1,132 @@
+"""Who may talk to the server: by Host, by Origin and by token, before any request is looked at."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from oddeven.runtime.errors import UsageError
+
+COOKIE = "oddeven_token"
+OPEN_TO_ALL = "/v2/health/"  # what a load balancer asks
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The ASGI application `app` for those who may use it.
+
+    Attributes:
+        names: host names that a request may be addressed to, lower case. An IP address always may: a page of another
+            site that rebinds its own name to our address still sends its name.
+        token: what each request must carry, as `Authorization: Bearer TOKEN` or as a cookie; "" where none is needed.
+            `/?token=TOKEN` sets the cookie.
+    """
+
+    app: ASGIApp
+    names: frozenset[str]
+    token: str = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*HEADERS_RAW, *message["headers"]]
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (refusal or self.app)(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        """What to answer instead of passing the request on; None for one that may pass."""
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        host, origin = headers.get(b"host", ""), headers.get(b"origin")
+        if not self._is_ours(host):
+            return _refuse(421, f"This server is not called {host[:100]!r}; start it with --allow-host to let it be.")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return _refuse(403, f"A page of {origin[:100]!r} may not use this server.")
+        if not self.token or scope["path"].startswith(OPEN_TO_ALL) or self._is_right(_carried(headers)):
+            return None
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        if scope["path"] == "/" and scope["method"] == "GET" and self._is_right(given):
+            response: Response = RedirectResponse("/", 303)
+            response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+            return response
+        return _refuse(401, "Give the token that the server printed, as: Authorization: Bearer TOKEN")
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+            return name in self.names or bool(ipaddress.ip_address(name))
+        except ValueError:
+            return False
+
+    def _is_right(self, given: str) -> bool:
+        return secrets.compare_digest(given.encode(), self.token.encode())
+
+
+HEADERS_RAW = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
+
+def own_names(host: str, more: Iterable[str] = ()) -> frozenset[str]:
+    """The names of this machine, of the address it listens on, and `more`."""
+    own = socket.gethostname().lower()
+    return frozenset({"localhost", own, f"{own}.local", host.lower(), *(name.lower() for name in more)})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address `host`."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _carried(headers: dict[bytes, str]) -> str:
+    """The token that a request carries; "" where it carries none."""
+    scheme, _, given = headers.get(b"authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given
+    try:
+        cookie = SimpleCookie(headers.get(b"cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return cookie.value if cookie else ""
+
+
+def _refuse(status: int, reason: str) -> Response:
+    return JSONResponse({"error": reason}, status, {"connection": "close"})
+
+
+def checked_token(given: str | None, host: str) -> str:
+    """The token to ask for: the `given` one, a new one where others than this machine reach `host`, or "" for none.
+
+    Raises:
+        UsageError: the given one cannot be part of an address.
+    """
+    if given is None:
+        return "" if is_loopback(host) else secrets.token_urlsafe(16)
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+", given):
+        raise UsageError("The token is empty, or has other characters than letters, digits and . _ ~ -")
+    return given

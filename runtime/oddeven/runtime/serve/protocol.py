@@ -1,0 +1,214 @@
+"""The Open Inference Protocol, version 2: requests to images, probabilities to responses.
+
+https://github.com/kserve/open-inference-protocol, with the binary tensor extension of
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.errors import DataError
+from oddeven.runtime.spec import InputSpec, ModelSpec
+
+HEADER_LENGTH = "inference-header-content-length"
+IMAGE, PROBABILITY, LABEL = "image", "probability", "label"
+OUTPUTS = (PROBABILITY, LABEL)
+
+
+@dataclass(frozen=True)
+class InferenceRequest:
+    """What a client asks for.
+
+    Attributes:
+        id: the client's own, to be returned; "" for none.
+        pixels: uint8 (N, *input.shape), ready for the model; None where files are given.
+        files: image files, to be decoded and prepared.
+        binary: for each wanted output, by name, whether it is to be sent as bytes behind the JSON.
+    """
+
+    id: str
+    pixels: Pixels | None
+    files: tuple[bytes, ...]
+    binary: Mapping[str, bool]
+
+
+def model_metadata(name: str, spec: ModelSpec) -> dict[str, Any]:
+    """The response to a model metadata request. An image may also be given as a file: BYTES [-1]."""
+    return {
+        "name": name,
+        "versions": ["1"],
+        "platform": "oddeven",
+        "inputs": [{"name": IMAGE, "datatype": "UINT8", "shape": [-1, *spec.input.shape]}],
+        "outputs": [
+            {"name": PROBABILITY, "datatype": "FP32", "shape": [-1, 1]},
+            {"name": LABEL, "datatype": "BYTES", "shape": [-1, 1]},
+        ],
+        "parameters": {"labels": list(spec.labels), "threshold": spec.threshold},
+    }
+
+
+def parse(body: bytes, header_length: str | None, view: InputSpec) -> InferenceRequest:
+    """An inference request for a model that takes images as `view` says.
+
+    Args:
+        header_length: of the JSON at the head of `body`, where bytes of tensors follow; None where it is all JSON.
+
+    Raises:
+        DataError: it is malformed, or not for such a model.
+    """
+    head, tail = body, b""
+    if header_length is not None:
+        if not (header_length.isascii() and header_length.isdecimal() and int(header_length) <= len(body)):
+            raise DataError(
+                f"{HEADER_LENGTH} is {header_length[:20]!r}; expected at most the body's {len(body)} bytes."
+            )
+        head, tail = body[: int(header_length)], body[int(header_length) :]
+    try:
+        request = json.loads(head)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"The request is no JSON: {error}.") from error
+    inputs = _field(_typed(request, dict, "The request"), "inputs", list)
+    if len(inputs) != 1:
+        raise DataError(f"The request has {len(inputs)} inputs; expected one, {IMAGE!r}.")
+    tensor = _typed(inputs[0], dict, "The input")
+    if tensor.get("name") != IMAGE:
+        raise DataError(f"There is no input {tensor.get('name')!r:.100}; the model's is {IMAGE!r}.")
+    identifier, binary = _field(request, "id", str, ""), _wanted(request)
+    if tensor.get("datatype") == "BYTES":
+        return InferenceRequest(identifier, None, _files(tensor, tail), binary)
+    return InferenceRequest(identifier, _pixels(tensor, tail, view), (), binary)
+
+
+def response(
+    name: str, request: InferenceRequest, probabilities: npt.NDArray[np.float32], spec: ModelSpec
+) -> tuple[bytes, dict[str, str]]:
+    """The response's body and headers for `probabilities` of label 1, (N,)."""
+    labels = [spec.labels[int(p > spec.threshold)] for p in probabilities.tolist()]
+    outputs, tail = [], b""
+    for output, binary in request.binary.items():
+        values: list[Any] = labels if output == LABEL else probabilities.tolist()
+        datatype = "BYTES" if output == LABEL else "FP32"
+        described = {"name": output, "datatype": datatype, "shape": [len(values), 1]}
+        if binary:
+            encoded = (
+                probabilities.astype("<f4").tobytes() if output == PROBABILITY else b"".join(map(_prefixed, labels))
+            )
+            outputs.append({**described, "parameters": {"binary_data_size": len(encoded)}})
+            tail += encoded
+        else:
+            outputs.append({**described, "data": values})
+    content = {"model_name": name, "model_version": "1", "outputs": outputs}
+    head = json.dumps({"id": request.id, **content} if request.id else content).encode()
+    if not tail:
+        return head, {"content-type": "application/json"}
+    return head + tail, {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
+
+
+def _wanted(request: dict[str, Any]) -> dict[str, bool]:
+    """The wanted outputs, all of them where none is named, and whether each is to be binary."""
+    binary = _field(_field(request, "parameters", dict, {}), "binary_data_output", bool, False)
+    outputs = [_typed(output, dict, "An output") for output in _field(request, "outputs", list, [])]
+    if not outputs:
+        return dict.fromkeys(OUTPUTS, binary)
+    wanted = {}
+    for output in outputs:
+        name = output.get("name")
+        if name not in OUTPUTS:
+            raise DataError(f"There is no output {name!r:.100}; the model's are {' and '.join(OUTPUTS)}.")
+        wanted[name] = _field(_field(output, "parameters", dict, {}), "binary_data", bool, binary)
+    return wanted
+
+
+def _pixels(tensor: dict[str, Any], tail: bytes, view: InputSpec) -> Pixels:
+    """A tensor of pixels, uint8 (N, *view.shape)."""
+    shape, expected = _shape(tensor), (-1, *view.shape)
+    if tensor.get("datatype") != "UINT8":
+        raise DataError(f"The input is {tensor.get('datatype')!r:.20}; expected UINT8 pixels, or BYTES: image files.")
+    if shape[1:] != expected[1:]:
+        raise DataError(f"The input has the shape {list(shape)!s:.100}; expected {list(expected)}.")
+    content = _binary(tensor, tail)
+    if content is None:
+        values = np.asarray(_flat(tensor, prod(shape)))
+        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
+            raise DataError("The input's data are not whole numbers from 0 to 255.")
+        return values.astype(np.uint8).reshape(shape)
+    if len(content) != prod(shape):
+        raise DataError(f"The input has {len(content)} bytes; expected {prod(shape)} for the shape {list(shape)}.")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _files(tensor: dict[str, Any], tail: bytes) -> tuple[bytes, ...]:
+    """Image files: each behind its length, 4 bytes little endian, or, in JSON, as base64."""
+    count, content = prod(_shape(tensor)), _binary(tensor, tail)
+    if content is None:
+        try:
+            return tuple(base64.b64decode(text, validate=True) for text in _flat(tensor, count))
+        except (binascii.Error, TypeError, ValueError) as error:
+            raise DataError(f"BYTES in JSON are image files as base64; these are not: {error}.") from error
+    files, start = [], 0
+    while start + 4 <= len(content):
+        (size,) = struct.unpack_from("<I", content, start)
+        files.append(content[start + 4 : start + 4 + size])
+        start += 4 + size
+    if start != len(content) or len(files) != count:
+        raise DataError(f"The input's bytes are not {count} files, each behind its length in 4 bytes, little endian.")
+    return tuple(files)
+
+
+def _shape(tensor: dict[str, Any]) -> tuple[int, ...]:
+    shape = _field(tensor, "shape", list)
+    if not shape or not all(type(size) is int and 0 < size < 1 << 31 for size in shape):
+        raise DataError(f"The input has the shape {shape!r:.100}; expected numbers of at least 1.")
+    return tuple(shape)
+
+
+def _binary(tensor: dict[str, Any], tail: bytes) -> bytes | None:
+    """The tensor's bytes behind the JSON; None where its data are in the JSON."""
+    size = _field(_field(tensor, "parameters", dict, {}), "binary_data_size", int, -1)
+    if size == -1:
+        return None
+    if size != len(tail):
+        raise DataError(f"{len(tail)} bytes follow the JSON; binary_data_size says {size}.")
+    return tail
+
+
+def _flat(tensor: dict[str, Any], count: int) -> list[Any]:
+    """The tensor's data in the JSON, `count` values, nested or not."""
+    values: list[Any] = _field(tensor, "data", list)
+    while values and all(isinstance(value, list) for value in values):
+        values = [inner for value in values for inner in value]
+    if len(values) != count or any(isinstance(value, list) for value in values):
+        raise DataError(f"The input's data do not fill its shape, which has {count} values.")
+    return values
+
+
+def _field(fields: dict[str, Any], name: str, kind: type, default: Any = None) -> Any:
+    """The field `name`, of the type `kind`; without a default it must be there."""
+    value = fields.get(name, default)
+    return _typed(value, kind, f"{name!r}")
+
+
+def _typed(value: Any, kind: type, what: str) -> Any:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise DataError(f"{what} is {value!r:.50}; expected {NAMES[kind]}.")
+    return value
+
+
+def _prefixed(label: str) -> bytes:
+    encoded = label.encode()
+    return struct.pack("<I", len(encoded)) + encoded
+
+
+NAMES = {dict: "an object", list: "a list", str: "text", int: "a whole number", bool: "true or false"}

@@ -1,0 +1,51 @@
+"""From an address to a running server."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+from PIL import Image
+from starlette.types import ASGIApp
+
+from oddeven.runtime.errors import UsageError
+from oddeven.runtime.serve.limits import CONNECTIONS, IMAGE_PIXELS
+
+GRACE_SECONDS = 20  # for what has been accepted when the server is told to end
+BACKLOG = 512
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that accepts connections to `host` and `port`, 0 for any that is free.
+
+    Raises:
+        UsageError: the address is not this machine's, or is in use.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]
+        raise UsageError(f"Cannot listen on {host} port {port}: {reason}; choose another --port.") from error
+
+
+def url(host: str, listening: socket.socket) -> str:
+    """The address to open in a browser."""
+    port = listening.getsockname()[1]
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/"
+
+
+def run(app: ASGIApp, listening: socket.socket) -> None:
+    """Serve until SIGTERM or Ctrl-C; what was accepted by then is answered."""
+    Image.MAX_IMAGE_PIXELS = IMAGE_PIXELS
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ws="none",
+    )
+    uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,133 @@
+"""What the endpoints share: open models, the threads that run them, and what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from oddeven.runtime.arrays import Pixels, Probabilities
+from oddeven.runtime.errors import BlankError, DataError
+from oddeven.runtime.images.decode import ImageLike
+from oddeven.runtime.prediction import as_fields, blank_prediction
+from oddeven.runtime.serve.batching import Batcher
+from oddeven.runtime.serve.limits import Budget
+from oddeven.runtime.serve.metrics import Metrics
+from oddeven.runtime.serve.protocol import InferenceRequest
+from oddeven.runtime.serve.served_model import ServedModel
+
+HANDOVER_US = 200.0  # a shorter call would take longer to hand to a thread than to make
+
+Result = TypeVar("Result")
+
+
+class Service:
+    """Predictions for requests.
+
+    Attributes:
+        models: by name.
+    """
+
+    def __init__(self, models: Mapping[str, ServedModel], batch_wait_s: float = 0.0) -> None:
+        self.models, self.metrics, self.budget = models, Metrics(), Budget()
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "engine")
+        self._batchers: dict[str, Batcher] = {}
+        for name, model in models.items():
+            self.metrics.model(name, model.facts)
+            if batch_wait_s:
+                self._batchers[name] = Batcher(partial(self._compute, model), batch_wait_s)
+
+    async def in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """`work(*arguments)`, outside the event loop."""
+        asked = perf_counter()
+
+        def timed() -> Result:
+            self.metrics.observe("wait", perf_counter() - asked)
+            return work(*arguments)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, timed)
+
+    async def predict(self, model: ServedModel, image: ImageLike, name: str, show_input: bool) -> dict[str, Any]:
+        """The prediction for one image, as `oddeven predict --json` gives it, with the model and its times.
+
+        Raises:
+            DataError: the image cannot be read.
+        """
+        return await self.in_thread(self._predict, model, image, name, show_input)
+
+    async def probabilities(self, model: ServedModel, request: InferenceRequest) -> Probabilities:
+        """Probability of label 1 for each image of an inference request, float32 (N,).
+
+        Raises:
+            DataError: an image cannot be read, or there is nothing on it.
+        """
+        if request.pixels is None:
+            return await self.in_thread(self._files, model, request.files)
+        if model.name in self._batchers:
+            return await self._batchers[model.name].probabilities(request.pixels)
+        return await self._compute(model, request.pixels)
+
+    def close(self) -> None:
+        """Wait for what runs, and free the models."""
+        self._threads.shutdown()
+        for model in self.models.values():
+            model.classifier.close()
+
+    async def _compute(self, model: ServedModel, pixels: Pixels) -> Probabilities:
+        if model.image_us * len(pixels) < HANDOVER_US:
+            return self._infer(model, pixels)
+        return await self.in_thread(self._infer, model, pixels)
+
+    def _infer(self, model: ServedModel, pixels: Pixels) -> Probabilities:
+        start = perf_counter()
+        probabilities = model.classifier.probabilities(pixels)
+        self.metrics.observe("infer", perf_counter() - start)
+        positive = int((probabilities > model.classifier.spec.threshold).sum())
+        for label, count in zip(model.classifier.spec.labels, (len(pixels) - positive, positive), strict=True):
+            self.metrics.predicted(model.name, label, count)
+        return probabilities
+
+    def _files(self, model: ServedModel, files: tuple[bytes, ...]) -> Probabilities:
+        start, ready = perf_counter(), []
+        for number, file in enumerate(files):
+            try:
+                ready.append(model.classifier.prepare(file))
+            except DataError as error:
+                raise DataError(f"Image {number}: {error}") from error
+        self.metrics.observe("prepare", perf_counter() - start)
+        return self._infer(model, np.stack(ready))
+
+    def _predict(self, model: ServedModel, image: ImageLike, name: str, show_input: bool) -> dict[str, Any]:
+        start, pixels = perf_counter(), None
+        try:
+            pixels = model.classifier.prepare(image)
+            prepared = perf_counter()
+            prediction = model.classifier.predict_prepared(pixels)
+        except BlankError as error:
+            prepared = perf_counter()
+            prediction = blank_prediction(error)
+        stages = {"prepare": prepared - start, "infer": perf_counter() - prepared}
+        for stage, seconds in stages.items():
+            self.metrics.observe(stage, seconds)
+        self.metrics.predicted(model.name, prediction.label)
+        fields = {**as_fields(name, prediction), "model": model.name}
+        fields |= {f"{stage}_ms": round(1e3 * seconds, 3) for stage, seconds in stages.items()}
+        if show_input and pixels is not None:
+            fields["input"] = _data_url(pixels)
+        return fields
+
+
+def _data_url(pixels: Pixels) -> str:
+    """What the model sees, as a PNG file in a URL."""
+    png = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(png, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"

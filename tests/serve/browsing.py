@@ -1,0 +1,49 @@
+"""Chromium on a page, watched: what it says on its console, and whom it asks."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from playwright.sync_api import sync_playwright
+
+QUIET = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync"]  # fmt: skip
+FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+# Strokes of the digits 1 and 4 on the drawing area, as parts of its side.
+ONE = [[(0.5, 0.2), (0.5, 0.8)]]
+FOUR = [[(0.35, 0.2), (0.3, 0.5), (0.65, 0.5)], [(0.62, 0.2), (0.6, 0.8)]]
+
+
+@contextmanager
+def browsing(chromium, url, flags=(), refused=0, **context):
+    """A page at `url`; afterwards there must have been no request to another host, and no console error but that of so
+    many requests that were `refused`."""
+    said, asked = [], set()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*QUIET, *flags])
+        try:
+            page = browser.new_context(**context).new_page()
+            page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
+            page.goto(url)
+            yield page
+        finally:
+            browser.close()
+    assert len(said) == refused, said
+    assert all("responded with a status of 400" in text for text in said), said
+    assert asked - {""} == {urlsplit(url).netloc}, asked
+
+
+def draw(page, strokes):
+    """Draw with the mouse."""
+    box = page.locator("#canvas").bounding_box()
+    for stroke in strokes:
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=12)
+        page.mouse.up()
