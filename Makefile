@@ -1,11 +1,12 @@
 # `make demo` does the whole job on real MNIST, `make test` runs the checks; both set everything up first.
-# CI also runs `make test-slow`, and `make test-emulated` for other CPUs, which needs mmdebstrap and qemu-user-static.
+# CI also runs `make test-slow`, `make test-emulated` for other CPUs, which needs mmdebstrap and qemu-user-static, and
+# `make test-browser` for the page of `oddeven serve`, which needs chromium.
 PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-emulated gate models results clean
+.PHONY: demo test test-slow test-emulated test-browser gate models results clean
 
 demo: $(READY)
 	$(BIN)/oddeven pipeline --epochs 3 --out build/demo
@@ -14,14 +15,18 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not emulated'
-	@echo 'Skipped: long training runs, kills, installs and fuzzing (make test-slow), other CPUs (make test-emulated)'
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not emulated and not browser'
+	@echo 'Skipped: long training runs, kills, installs and fuzzing (make test-slow), other CPUs (make test-emulated),'
+	@echo 'the page in Chromium (make test-browser)'
 
 test-slow: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile -m 'slow and not emulated'
+	$(BIN)/pytest -n 2 --dist loadfile -m 'slow and not emulated and not browser'
 
 test-emulated: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m emulated
+
+test-browser: $(READY)
+	$(BIN)/pytest -m browser
 
 # This project's own gate: the shipped models against the answers that were accepted. They come out alike on every CPU.
 gate: $(READY)
