@@ -11,7 +11,10 @@ import subprocess
 import sys
 import time
 import zipfile
+from getpass import getuser
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -53,7 +56,9 @@ def test_equal_bundles_are_equal_bytes_and_hold_what_they_list(run, pi, tmp_path
         f"{hashlib.sha256(content).hexdigest()}  {name.removeprefix('oddeven-pi/')}" for name, content in files.items()
     )
     assert {"oddeven-pi/model/mlp.int8.tflite", "oddeven-pi/model/mlp.selftest.npz"} < set(files)
-    assert {"install.sh", "README.txt", "oddeven-watch.service"} < {Path(name).name for name in files}
+    names = {Path(name).name for name in files}
+    assert {"install.sh", "README.txt", "oddeven-watch.service"} < names
+    assert "oddeven-serve.service" not in names
 
 
 def test_what_it_prints_answers_and_the_installed_oddeven_makes_the_same_wheel(pi, digit, tmp_path):
@@ -82,7 +87,7 @@ def test_an_artifact_folder_gives_all_its_files_of_the_precision(run, exported, 
 
 def test_an_offline_bundle_holds_all_that_the_pi_needs(run, tmp_path):
     out = tmp_path / "offline.zip"
-    done = run("bundle", "mlp", "--offline", "bookworm-arm64", "--out", out)
+    done = run("bundle", "mlp", "--serve", "--offline", "bookworm-arm64", "--out", out)
     assert done.returncode == 0, done.stderr
     wheels = unpack(out, tmp_path) / "wheels"
     native = [path.name for path in wheels.iterdir() if not path.name.endswith("-none-any.whl")]
@@ -93,7 +98,7 @@ def test_an_offline_bundle_holds_all_that_the_pi_needs(run, tmp_path):
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--no-index", f"--find-links={wheels}",
          "--only-binary=:all:", "--python-version=3.11", "--implementation=cp", "--platform=manylinux2014_aarch64",
-         *platforms, f"--target={tmp_path / 'target'}", "oddeven"],
+         *platforms, f"--target={tmp_path / 'target'}", "oddeven", "starlette", "uvicorn", "prometheus-client"],
         check=True, timeout=300,
     )  # fmt: skip
 
@@ -159,10 +164,37 @@ def test_the_installer_is_plain_sh():
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
+def test_a_bundle_with_serve_installs_a_server_that_its_unit_starts(run, tmp_path):
+    assert run("bundle", "mlp", "--serve", "--out", tmp_path / "serve.zip").returncode == 0
+    bundle = unpack(tmp_path / "serve.zip", tmp_path)
+    done = installer(bundle, tmp_path)
+    assert done.returncode == 0, done.stderr
+    settings = tmp_path / "oddeven" / "serve.env"
+    token = settings.read_text().strip().removeprefix("ODDEVEN_TOKEN=")
+    assert (len(token) > 20, settings.stat().st_mode & 0o777) == (True, 0o600)
+    unit = (tmp_path / "oddeven" / "current" / "oddeven-serve.service").read_text()
+    command = unit.partition("ExecStart=")[2].partition("\n")[0].split()
+    started = {**environment(tmp_path), "ODDEVEN_TOKEN": token}
+    process = subprocess.Popen([*command, "--port", "0"], env=started, stdout=subprocess.PIPE, text=True)
+    try:
+        address = urlsplit(process.stdout.readline().strip())
+        assert address.query == f"token={token}"
+        request = Request(f"http://127.0.0.1:{address.port}/v2", headers={"authorization": f"Bearer {token}"})
+        with urlopen(request, timeout=30) as response:
+            assert json.load(response)["name"] == "oddeven"
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+    assert installer(bundle, tmp_path).returncode == 0  # an update keeps the token
+    assert token in settings.read_text()
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd-analyze here")
-def test_systemd_finds_nothing_wrong_with_the_unit(pi, tmp_path):
-    unit = tmp_path / "oddeven-watch.service"
-    shutil.copy(pi / "oddeven" / "current" / unit.name, unit)
+@pytest.mark.parametrize("name", ["oddeven-watch.service", "oddeven-serve.service"])
+def test_systemd_finds_nothing_wrong_with_the_unit(pi, tmp_path, name):
+    unit, prefix = tmp_path / name, pi / "oddeven"
+    unit.write_text((DEVICE / name).read_text().replace("@PREFIX@", str(prefix)).replace("@USER@", getuser()))
     assert "@" not in unit.read_text().replace("@system-service", "")
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
     assert (done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]) == (0, [])

@@ -41,6 +41,11 @@ class PiSystem:
 
 
 LITERT = ("ai-edge-litert>=2.0", "numpy>=1.24", "pillow>=9.4", "click>=8.1")
+SERVE_UNIT = "oddeven-serve.service"
+# The extra `serve` and what it needs in turn, which pip does not fetch under `--no-deps`. PyPI has no httptools for 32
+# bits, and uvicorn runs without it.
+SERVE = ("starlette>=0.40", "uvicorn>=0.30", "prometheus-client>=0.20", "h11", "anyio", "idna", "sniffio",
+         "typing-extensions")  # fmt: skip
 PI_SYSTEMS: Mapping[str, PiSystem] = {
     "bookworm-arm64": PiSystem("3.11", "aarch64", 36, LITERT),
     "trixie-arm64": PiSystem("3.13", "aarch64", 41, LITERT),
@@ -68,11 +73,12 @@ def bundle_models(model: str, precision: str) -> list[Path]:
     return found
 
 
-def build_bundle(found: Sequence[Path], out: Path, target: PiSystem | None) -> None:
+def build_bundle(found: Sequence[Path], out: Path, target: PiSystem | None, serve: bool = False) -> None:
     """Write the model files `found` with all they need as the ZIP file `out`; equal input gives equal bytes.
 
     Args:
         target: put the wheels for this one inside, so that installing needs no network.
+        serve: let the installer set up `oddeven serve` as well.
 
     Raises:
         MissingPackageError: there is no pip, or it could not fetch a wheel.
@@ -83,10 +89,11 @@ def build_bundle(found: Sequence[Path], out: Path, target: PiSystem | None) -> N
     for path in [*found, *{golden_path(path) for path in found}]:
         entries[f"model/{path.name}"] = path.read_bytes()
     for path in DEVICE.iterdir():
-        entries[path.name] = path.read_bytes()
+        if serve or path.name != SERVE_UNIT:
+            entries[path.name] = path.read_bytes()
     if target:
-        more = () if any(path.suffix == ".tflite" for path in found) else ("onnxruntime>=1.18",)
-        entries |= _fetched(target, more)
+        onnx = () if any(path.suffix == ".tflite" for path in found) else ("onnxruntime>=1.18",)
+        entries |= _fetched(target, onnx + (SERVE if serve else ()))
     sums = "".join(f"{sha256(content)}  {name}\n" for name, content in sorted(entries.items()))
     entries["SHA256SUMS"] = sums.encode()
     write(out, zipped({f"{TOP}/{name}": content for name, content in entries.items()}))

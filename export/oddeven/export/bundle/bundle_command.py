@@ -16,7 +16,8 @@ import click
 @click.option(
     "--offline", metavar="SYSTEM", help="Put its wheels inside: bookworm-arm64, trixie-arm64, bookworm-armhf."
 )
-def command(model: str, precision: str, out: Path, offline: str | None) -> None:
+@click.option("--serve", is_flag=True, help="Let the installer set up oddeven serve, with a systemd unit.")
+def command(model: str, precision: str, out: Path, offline: str | None, serve: bool) -> None:
     """Pack a bundled model, a file or an artifact folder for a Raspberry Pi, with what installs and tests it there.
 
     On the Pi: python3 -m zipfile -e oddeven-pi.zip . && sh oddeven-pi/install.sh
@@ -28,6 +29,6 @@ def command(model: str, precision: str, out: Path, offline: str | None) -> None:
     target = PI_SYSTEMS[choose("system", offline, PI_SYSTEMS)] if offline else None
     tell_of_path(model)
     found = bundle_models(model, precision)
-    build_bundle(found, out, target)
+    build_bundle(found, out, target, serve)
     click.echo(f"{out}  {out.stat().st_size:,} bytes: {', '.join(path.name for path in found)}")
     click.echo(f"On the Pi: python3 -m zipfile -e {out.name} . && sh {TOP}/install.sh", err=True)

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope
 
 BODY_BYTES = 16 << 20  # of one request
 BODY_SECONDS = 10.0  # in which it must have come
-REQUEST_BYTES = 64 << 10  # what a request counts at least: its buffers and its task
+REQUEST_BYTES = 256 << 10  # what a request counts at least, so that at most 256 are answered at a time
 ALL_BYTES = 64 << 20  # of all requests at a time
 IMAGE_PIXELS = 50_000_000  # of one image: Pillow refuses more before it decodes
 CONNECTIONS = 512

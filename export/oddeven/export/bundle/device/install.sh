@@ -66,6 +66,11 @@ else
     fi
     pip --no-deps "./$1" # last, or pip misses what its markers name by a 64-bit kernel
 fi
+serving=
+if [ -e oddeven-serve.service ]; then
+    serving=yes
+    pip 'starlette>=0.40' 'uvicorn>=0.30' 'prometheus-client>=0.20'
+fi
 
 cp -R model "$stage/model"
 chosen=
@@ -88,7 +93,16 @@ export ODDEVEN_MODEL
 exec "$stage/venv/bin/oddeven" "\$@"
 END
 chmod 755 "$stage/oddeven"
-sed -e "s|@PREFIX@|$prefix|g" -e "s|@USER@|$(id -un)|" oddeven-watch.service >"$stage/oddeven-watch.service"
+for unit in oddeven-*.service; do
+    sed -e "s|@PREFIX@|$prefix|g" -e "s|@USER@|$(id -un)|" "$unit" >"$stage/$unit"
+done
+if [ "$serving" ]; then
+    mkdir -p "$prefix/collected"
+    if ! [ -e "$prefix/serve.env" ]; then # the token stays the same over updates
+        (umask 077 && "$python" -c 'import secrets; print("ODDEVEN_TOKEN=" + secrets.token_urlsafe(16))' >"$stage/serve.env")
+        mv "$stage/serve.env" "$prefix/serve.env"
+    fi
+fi
 
 sync
 if [ -L "$prefix/current" ]; then point previous "$(readlink "$prefix/current")"; fi
@@ -101,3 +115,8 @@ done
 
 echo "Ready: ${chosen##*/}. To classify an image:"
 echo "  $prefix/oddeven predict photo.jpg"
+if [ "$serving" ]; then
+    echo "To serve the page on port 8000, now and after each start:"
+    echo "  sudo cp $prefix/current/oddeven-serve.service /etc/systemd/system/ && sudo systemctl enable --now oddeven-serve"
+    echo "Its address, with the token:  journalctl -u oddeven-serve | grep token="
+fi
