@@ -53,7 +53,7 @@ def colours(monkeypatch):
     """A second dataset, of RGB pictures 32 high and 40 wide, as a row of the table."""
     parts = split(600, 0), split(300, 1), split(1500, 2)
     data = Dataset("colours", "0" * 64, ("blue", "red"), PICTURE, *parts)
-    monkeypatch.setitem(DATASETS, "colours", lambda: data)
+    monkeypatch.setitem(DATASETS, "colours", lambda file: data)
     return data
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from http.client import IncompleteRead
+from urllib.error import URLError
+
 import numpy as np
 import pytest
+from conftest import MNIST
 
-from oddeven.runtime.errors import DataError, MissingPackageError
+from oddeven.runtime.errors import DataError
+from oddeven.runtime.files import sha256
 from oddeven.train.data import mnist
 from oddeven.train.data.registry import load_dataset
 
@@ -57,18 +63,64 @@ def test_a_missing_array_is_refused(tmp_path, raw):
         mnist.load_mnist(tmp_path / "mnist.npz")
 
 
-def test_without_the_file_keras_delivers_and_is_verified_too(tmp_path, raw, monkeypatch):
-    from keras.datasets import mnist as keras_mnist
-
-    pairs = ((raw["x_train"], raw["y_train"]), (raw["x_test"], raw["y_test"]))
-    monkeypatch.setattr(keras_mnist, "load_data", lambda: pairs)
-    assert mnist.load_mnist(tmp_path / "absent.npz").sha256 == mnist.load_mnist().sha256
-    monkeypatch.setattr(keras_mnist, "load_data", lambda: (pairs[0], pairs[0]))
-    with pytest.raises(DataError, match=r"Keras mnist\.load_data"):
-        mnist.load_mnist(tmp_path / "absent.npz")
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """A folder without MNIST, below one that Keras' cache would be in, as a plain installation has it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(mnist, "FILE", tmp_path / "absent.npz")
+    return tmp_path
 
 
-def test_without_file_and_keras_the_pip_line_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "keras.datasets", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'oddeven\[train\]'"):
-        mnist.load_mnist(tmp_path / "absent.npz")
+@pytest.mark.parametrize("place", ["train/data/mnist.npz", "keras/datasets/mnist.npz", "absent.npz"])
+def test_it_is_found_in_a_checkout_beside_the_source_and_in_the_cache_of_keras(nowhere, place):
+    path = nowhere / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(MNIST)
+    assert mnist.find_mnist().absolute() == path
+    assert len(mnist.load_mnist().test) == 10_000
+
+
+def served(content):
+    return lambda url, timeout: io.BytesIO(content)
+
+
+def test_it_is_fetched_whole_and_said_so(nowhere, monkeypatch, capsys):
+    content = MNIST.read_bytes()  # Keras' file has the same arrays, packed in another way
+    monkeypatch.setattr(mnist, "ORIGIN_SHA256", sha256(content))
+    monkeypatch.setattr(mnist, "ORIGIN_BYTES", len(content))
+    monkeypatch.setattr(mnist, "urlopen", served(content))
+    assert mnist.load_mnist().sha256 == mnist.load_mnist(MNIST).sha256
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("downloading MNIST, 11.5 MB, from https://storage.googleapis.com/")
+    assert said.err.count("\n") == 1  # the second time it is in the cache
+    assert str(nowhere / "keras" / "datasets" / "mnist.npz") in said.err
+
+
+def cut(url, timeout):
+    raise IncompleteRead(b"")
+
+
+def offline(url, timeout):
+    raise URLError("Name or service not known")
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (served(b"<html>"), "gave something else than MNIST"),
+        (cut, "cannot be downloaded"),
+        (offline, r"cannot be downloaded \(Name or service not known\)"),
+    ],
+)
+def test_a_download_that_fails_leaves_nothing_behind(nowhere, monkeypatch, reply, says):
+    monkeypatch.setattr(mnist, "urlopen", reply)
+    with pytest.raises(DataError, match=f"{says}.*--mnist FILE"):
+        mnist.load_mnist()
+    assert not list(nowhere.rglob("*.npz"))
+
+
+def test_a_file_that_is_named_is_the_only_one_that_is_tried(nowhere):
+    with pytest.raises(DataError, match=r"There is no file other\.npz.*--mnist FILE"):
+        mnist.load_mnist(nowhere.relative_to(nowhere) / "other.npz")

@@ -68,6 +68,12 @@ HEADER = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
 @click.option(
     "--reduce-range", is_flag=True, hidden=True, help="Deprecated: the default.", expose_value=False
 )  # deprecated: the default
+@click.option(
+    "--mnist",
+    type=click.Path(path_type=Path),
+    hidden=True,
+    help="The file mnist.npz, where it is neither in ./train/data nor in Keras' cache.",
+)
 @click.option("--cost", hidden=True, help="Choose thresholds on validation images by least cost, such as fp=1,fn=5.")
 @click.option(
     "--max-fpr",
@@ -83,6 +89,7 @@ def command(
     out: Path,
     formats: tuple[str, ...],
     data: Path | None,
+    mnist: Path | None,
     as_json: bool,
     policy_file: Path | None,
     io: str,
@@ -104,7 +111,7 @@ def command(
     for path, spec in specs.items():
         if (other := first.setdefault(spec.name, path)) != path:
             raise UsageError(f"{other} and {path} are both called {spec.name!r}; export each to an --out of its own.")
-    datasets = {path: training_dataset(path, spec, data) for path, spec in specs.items()}
+    datasets = {path: training_dataset(path, spec, data, mnist) for path, spec in specs.items()}
     context.with_resource(alone_in(writable_folder(out)))
     _import_converters()
     calibrated = sum(FORMATS[name].calibrated for name in formats) if settings.calibration_check else 0

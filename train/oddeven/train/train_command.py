@@ -46,6 +46,12 @@ Natural = click.IntRange(min=0)
 @click.option(
     "--dataset", type=click.Choice(list(DATASETS)), hidden=True, help="Train on a named dataset instead of a folder."
 )
+@click.option(
+    "--mnist",
+    type=click.Path(path_type=Path),
+    hidden=True,
+    help="The file mnist.npz, where it is neither in ./train/data nor in Keras' cache.",
+)
 @click.option("--positive", hidden=True, help="The label that counts as 1; the second by name otherwise.")
 @click.option("--channels", type=click.Choice(["1", "3"]), default="3", hidden=True, help="1 for grey, 3 for colour.")
 @click.option(
@@ -100,6 +106,7 @@ def command(
     dry_run: bool,
     as_json: bool,
     fresh: bool,
+    mnist: Path | None,
     **given: Any,
 ) -> None:
     """Train Keras models (all of them by default) into OUT/<model>/<model>.keras.
@@ -114,7 +121,7 @@ def command(
     if not dry_run:
         writable_folder(out)
     names = list(dict.fromkeys(architectures)) or list(ARCHITECTURES)
-    data = _dataset(options, source, dry_run)
+    data = _dataset(options, source, mnist, dry_run)
     plans = options.plans(names, data)
     if options.quick:
         click.secho("SMOKE RUN: one epoch on few images. The models are not fit for use.", fg="yellow", err=True)
@@ -153,10 +160,10 @@ def _train(plan: Plan, source: ImageSource | None, folder: Path, fresh: bool) ->
         return train(plan, folder, fresh)
 
 
-def _dataset(options: TrainOptions, source: ImageSource | None, dry_run: bool) -> Dataset:
+def _dataset(options: TrainOptions, source: ImageSource | None, mnist: Path | None, dry_run: bool) -> Dataset:
     """The dataset to train on, its warnings and labels printed; its outline for a dry run on an image folder."""
     if source is None:
-        return load_dataset(options.dataset or "mnist")
+        return load_dataset(options.dataset or "mnist", mnist)
     data = outline_image_set(source) if dry_run else load_image_set(source)
     for text in data.warnings:
         click.secho(f"warning: {text}", fg="yellow", err=True)

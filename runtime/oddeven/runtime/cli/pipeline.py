@@ -21,9 +21,21 @@ NOT_OF_A_NAME = re.compile(r"[^\w .-]")  # a label may be any text
 @click.argument("training", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF oddeven train]...")
 @click.option("--pretrained", is_flag=True, help="Start from the Keras models that the repository ships.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/pipeline"), show_default=True)
+@click.option(
+    "--mnist",
+    type=click.Path(path_type=Path),
+    help="The file mnist.npz, where it is neither in ./train/data nor in Keras' cache.",
+)
 @click.option("--policy", help="TOML file with the parity policy, as in oddeven verify.")
 @click.pass_context
-def command(context: click.Context, training: tuple[str, ...], pretrained: bool, out: Path, policy: str | None) -> None:
+def command(
+    context: click.Context,
+    training: tuple[str, ...],
+    pretrained: bool,
+    out: Path,
+    mnist: Path | None,
+    policy: str | None,
+) -> None:
     """Train models, export and verify them, and classify a few images.
 
     All other options go to oddeven train: `--data PATH` for your own images, `--recipe NAME`, `--quick`. Stopped and
@@ -32,16 +44,17 @@ def command(context: click.Context, training: tuple[str, ...], pretrained: bool,
     if pretrained and training:
         raise UsageError(f"--pretrained does not train, but {training[0]} is about training; give one of them.")
     limits = ["--policy", policy] if policy else []
+    dataset = ["--mnist", str(mnist)] if mnist else []
     runs, artifacts, samples = out / "runs", out / "artifacts", out / "samples"
     writable_folder(out)
     if pretrained:
         models = _shipped()
     else:
-        _run("train", *training, "--out", str(runs))
+        _run("train", *training, *dataset, "--out", str(runs))
         if "--dry-run" in training:
             return
         models = sorted(runs.glob("*/[!.]*.keras"))
-    _run("export", *map(str, models), "--out", str(artifacts), *limits)
+    _run("export", *map(str, models), "--out", str(artifacts), *dataset, *limits)
     gate = _run("verify", str(artifacts), *limits)
     _draw_samples(artifacts, samples)
     predicted = _run("predict", str(samples), "--model", str(_smallest(artifacts)))
@@ -62,19 +75,20 @@ def _run(*arguments: str) -> int:
 
 
 def _shipped() -> list[Path]:
-    """The Keras models of the checkout this runs from.
+    """The Keras models of the checkout that this runs in or from.
 
     Raises:
-        ModelError: this is an installed wheel, which holds none.
+        ModelError: it does not run in one, and is an installed wheel, which holds none.
     """
     part = importlib.util.find_spec("oddeven.train")
     locations = list(part.submodule_search_locations or []) if part else []
-    found = sorted(path for place in locations for path in (Path(place).parents[1] / "models").glob("*.keras"))
-    if not found:
-        raise ModelError(
-            "Pretrained Keras models come with the repository, not with the wheel; leave out --pretrained."
-        )
-    return found
+    for folder in (Path("train/models"), *(Path(place).parents[1] / "models" for place in locations)):
+        if found := sorted(folder.glob("*.keras")):
+            return found
+    raise ModelError(
+        "Pretrained Keras models come with the repository, not with the wheel: run this in a checkout, or leave out "
+        "--pretrained."
+    )
 
 
 def _draw_samples(artifacts: Path, folder: Path) -> None:

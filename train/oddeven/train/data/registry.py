@@ -14,27 +14,28 @@ from oddeven.train.data.dataset import SOURCE_FILE, Dataset, ImageSource
 from oddeven.train.data.image_folder import load_image_set
 from oddeven.train.data.mnist import load_mnist
 
-DATASETS: Mapping[str, Callable[[], Dataset]] = {"mnist": load_mnist}
+DATASETS: Mapping[str, Callable[[Path | None], Dataset]] = {"mnist": load_mnist}
 
 
 @cache
-def load_dataset(name: str) -> Dataset:
-    """The dataset called `name`, read once.
+def load_dataset(name: str, file: Path | None = None) -> Dataset:
+    """The dataset called `name`, read once, from `file` or from where it usually is.
 
     Raises:
         UsageError: no dataset has that name.
         DataError: its files are missing, damaged or not the expected ones.
     """
-    return DATASETS[choose("dataset", name, DATASETS)]()
+    return DATASETS[choose("dataset", name, DATASETS)](file)
 
 
-def training_dataset(model: Path, spec: ModelSpec, data: Path | None = None) -> Dataset:
+def training_dataset(model: Path, spec: ModelSpec, data: Path | None = None, mnist: Path | None = None) -> Dataset:
     """The dataset that the Keras model in the file `model` was trained on.
 
     Args:
         model: beside it is `SOURCE_FILE` where it was trained on an image folder.
         spec: of the model.
         data: where the images are, if they were moved.
+        mnist: the file with MNIST, for a model that was trained on it.
 
     Raises:
         UsageError: nothing says where its images are.
@@ -47,7 +48,7 @@ def training_dataset(model: Path, spec: ModelSpec, data: Path | None = None) -> 
     elif data is not None:
         dataset = load_image_set(ImageSource(str(data), spec.input, spec.labels[1]))
     elif trained_on in DATASETS:
-        dataset = load_dataset(trained_on)
+        dataset = load_dataset(trained_on, mnist)
     else:
         raise UsageError(
             f"{model} was trained on the images of {trained_on!r}, and there is no {record.name} beside it; "
