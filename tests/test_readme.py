@@ -44,7 +44,7 @@ def plain(tmp_path_factory):
         venv.create(folder / name, with_pip=True)
     build, programs = folder / "build" / "bin" / "python", folder / "all" / "bin"
     checked(build, "-m", "pip", "install", "--quiet", "hatchling")
-    checked(build, "-m", "hatchling", "build", "-t", "sdist", folder, cwd=ROOT)
+    checked(build, "-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=ROOT)
     (archive,) = folder.glob("*.tar.gz")
     constraints = ROOT / "constraints.txt"
     checked(programs / "python", "-m", "pip", "install", "--quiet", "-c", constraints, f"{archive}[all]")
