@@ -106,10 +106,16 @@ def test_an_onnx_file_says_who_made_it_and_what_picture_it_wants(name, made):
     assert {row.domain: row.version for row in model.opset_import}[""] == 17
     assert model.graph.name == "cnn"
     properties = {row.key: row.value for row in model.metadata_props}
-    assert set(properties) == {"oddeven", "oddeven.sha256", "Image.BitmapPixelFormat", "Image.NominalPixelRange"}
+    assert set(properties) == {
+        "oddeven", "oddeven.sha256", "Image.BitmapPixelFormat", "Image.ColorSpaceGamma", "Image.NominalPixelRange",
+    }  # fmt: skip
+    assert (model.model_version, model.doc_string) == (1, "Tells 'even' from 'odd' in an image.")
     assert properties["Image.BitmapPixelFormat"] == "Gray8"
     assert properties["Image.NominalPixelRange"] == "Normalized_0_1"
     (image,), (probability,) = model.graph.input, model.graph.output
+    assert image.type.denotation == "IMAGE"
+    denotations = [size.denotation for size in image.type.tensor_type.shape.dim]
+    assert denotations == ["DATA_BATCH", "DATA_FEATURE", "DATA_FEATURE", "DATA_CHANNEL"]
     for info, name_, rest in ((image, "image", [28, 28, 1]), (probability, "probability", [1])):
         batch, *sizes = info.type.tensor_type.shape.dim
         assert (info.name, [size.dim_value for size in sizes]) == (name_, rest)

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class About:
+    """What its maker says of a model besides the spec; "" for what is not said.
+
+    Attributes:
+        version: of the model, from 1 on.
+    """
+
+    author: str = ""
+    license: str = ""
+    description: str = ""
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,7 @@ class Conversion:
         calibration: training images as the model takes them, float32 (N, H, W, C); they set the quantized ranges.
         float_io: keep float32 input and output in a full-integer TFLite file.
         full_range: give int8 ONNX weights all 8 bits, which x86 CPUs without VNNI cannot add.
+        about: goes into the file's standard metadata.
     """
 
     model: Any
@@ -28,6 +43,7 @@ class Conversion:
     calibration: npt.NDArray[np.float32]
     float_io: bool = False
     full_range: bool = False
+    about: About = field(default_factory=About)
 
 
 def traced(model: Any) -> Any:

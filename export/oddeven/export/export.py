@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from oddeven.export.calibration import DEFAULT_SIZE, check_calibration, disjoint_draws, draw_calibration
-from oddeven.export.conversion import Conversion
+from oddeven.export.conversion import About, Conversion
 from oddeven.export.diagnosis import explain_failure, measure_stability
 from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.export.keras_model import load_keras_model
@@ -50,6 +50,8 @@ class Settings:
         calibration_check: quantize from two more draws as well, and compare.
         float_io, full_range: as in `Conversion`.
         from_logits: the model ends in a logit; append the sigmoid.
+        about: for the files' standard metadata and the model card.
+        display_names: of the labels, as in `ModelSpec`.
     """
 
     formats: tuple[str, ...] = DEFAULTS
@@ -61,6 +63,8 @@ class Settings:
     float_io: bool = False
     full_range: bool = False
     from_logits: bool = False
+    about: About = field(default_factory=About)
+    display_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,9 @@ def export_model(
     for warning in check_calibration(images, dataset):
         warn(warning)
     calibration = to_float(images, spec.input)
-    source = Conversion(model, replace(spec, calibration=record), calibration, settings.float_io, settings.full_range)
+    spec = replace(spec, display_names=settings.display_names or spec.display_names)
+    calibrated = replace(spec, calibration=record)
+    source = Conversion(model, calibrated, calibration, settings.float_io, settings.full_range, settings.about)
     golden = Golden(choose_golden(test, spec.threshold), {})
     records, reports = [], []
     for name in settings.formats:

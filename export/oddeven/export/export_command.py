@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from oddeven.export.calibration import DEFAULT_SIZE
+from oddeven.export.conversion import About
 from oddeven.export.export import Settings, export_model
 from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.export.keras_model import read_keras_spec
@@ -23,6 +24,7 @@ from oddeven.runtime.parity.policy import Policy, load_policy
 from oddeven.runtime.parity.thresholds import threshold_rule
 from oddeven.runtime.process import importing
 from oddeven.runtime.schema import to_json
+from oddeven.runtime.spec import LOCALE
 from oddeven.runtime.table import render, shown
 from oddeven.runtime.verify.recommendation import recommend
 from oddeven.runtime.verify.render.html import to_html
@@ -74,6 +76,17 @@ HEADER = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
     hidden=True,
     help="The file mnist.npz, where it is neither in ./train/data nor in Keras' cache.",
 )
+@click.option("--author", default="", hidden=True, help="Who made the model, for metadata and model card.")
+@click.option("--license", default="", hidden=True, help="The model's licence, such as apache-2.0.")
+@click.option("--description", default="", hidden=True, help="What the model is for, in a sentence or two.")
+@click.option("--model-version", type=click.IntRange(min=1), default=1, hidden=True, help="The model's version.")
+@click.option(
+    "--display-names",
+    multiple=True,
+    hidden=True,
+    metavar="LOCALE=NAME,NAME",
+    help="The labels in another language, such as ko=짝수,홀수; repeatable.",
+)
 @click.option("--cost", hidden=True, help="Choose thresholds on validation images by least cost, such as fp=1,fn=5.")
 @click.option(
     "--max-fpr",
@@ -95,6 +108,11 @@ def command(
     io: str,
     cost: str | None,
     max_fpr: float | None,
+    author: str,
+    license: str,
+    description: str,
+    model_version: int,
+    display_names: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Export Keras models to OUT/<model>/ in every format, and compare each file with Keras on the test images.
@@ -105,7 +123,9 @@ def command(
     formats = tuple(dict.fromkeys(choose("format", name, FORMATS) for name in formats or DEFAULTS))
     limits = {limit.name: options.pop(limit.name) for limit in fields(Policy) if limit.name in options}
     policy, rule = load_policy(policy_file, **limits), threshold_rule(cost, max_fpr)
-    settings = Settings(formats, policy, rule, float_io=io == "float32", **options)
+    about = About(author, license, description, model_version)
+    names = dict(map(_locale_names, display_names))
+    settings = Settings(formats, policy, rule, float_io=io == "float32", about=about, display_names=names, **options)
     specs = {path: read_keras_spec(path) for path in models}
     first: dict[str, Path] = {}
     for path, spec in specs.items():
@@ -139,6 +159,21 @@ def command(
     write(out / "report.html", to_html(report, {done.reference.data_sha256: done.reference for done in exported}))
     click.echo(to_json(report) if as_json else _table(report, out), nl=not as_json)
     context.exit(0 if all(file.verdict == PASS for file in report.files) else 1)
+
+
+def _locale_names(text: str) -> tuple[str, tuple[str, str]]:
+    """`ko=짝수,홀수` as the locale and the names of labels 0 and 1.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    locale, _, listed = text.partition("=")
+    names = tuple(name.strip() for name in listed.split(","))
+    if not LOCALE.fullmatch(locale):
+        raise UsageError(f"--display-names {text}: {locale!r} is no BCP 47 tag, such as ko or pt-BR.")
+    if len(names) != 2 or not all(names) or names[0] == names[1]:
+        raise UsageError(f"--display-names {text}: expected two different names, for the labels 0 and 1, as ko=A,B.")
+    return locale, (names[0], names[1])
 
 
 def _warn(text: str) -> None:

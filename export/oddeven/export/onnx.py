@@ -21,12 +21,12 @@ from oddeven.runtime.engines.metadata import ONNX_KEY, seal_onnx
 from oddeven.runtime.engines.saturation import LIMIT, pair_sums, terms
 from oddeven.runtime.process import quiet
 from oddeven.runtime.schema import to_json
-from oddeven.runtime.spec import ModelSpec
 
 OPSET = 17
 BATCH = 100
 PRODUCTS = {"Conv", "Gemm", "MatMul"}
 LARGEST = 127  # of a weight
+DENOTATIONS = ("DATA_BATCH", "DATA_FEATURE", "DATA_FEATURE", "DATA_CHANNEL")  # of N, H, W, C
 PIXEL_RANGES = {(0.0, 1.0): "Normalized_0_1", (-1.0, 1.0): "Normalized_1_1", (0.0, 255.0): "NominalRange_0_255"}
 
 
@@ -72,20 +72,29 @@ def _renumber(graph: Any) -> None:
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
 
 
-def to_bytes(proto: Any, spec: ModelSpec) -> bytes:
-    """`proto` with `spec`, its producer and ONNX's standard image properties in its metadata, checked and serialised.
+def to_bytes(proto: Any, source: Conversion) -> bytes:
+    """`proto` with its spec, its producer and ONNX's standard image properties in its metadata, checked and serialised.
 
     Raises:
         onnx.checker.ValidationError: the graph is not valid ONNX, which is a defect of ours.
     """
     import onnx
 
+    spec, about = source.spec, source.about
     proto.producer_name, proto.producer_version = "oddeven", version("oddeven")
+    proto.model_version = about.version
+    proto.doc_string = about.description or f"Tells {spec.labels[0]!r} from {spec.labels[1]!r} in an image."
     proto.graph.name = spec.name
-    properties = {ONNX_KEY: to_json(spec), "Image.BitmapPixelFormat": "Gray8" if spec.input.channels == 1 else "Rgb8"}
+    properties = {ONNX_KEY: to_json(spec), "Image.BitmapPixelFormat": "Gray8" if spec.input.channels == 1 else "Rgb8",
+                  "Image.ColorSpaceGamma": "SRGB"}  # fmt: skip
     if pixel_range := PIXEL_RANGES.get((spec.input.low, spec.input.high)):
         properties["Image.NominalPixelRange"] = pixel_range
-    onnx.helper.set_model_props(proto, properties)
+    said = {"model_author": about.author, "model_license": about.license}
+    onnx.helper.set_model_props(proto, properties | {key: text for key, text in said.items() if text})
+    (image,) = proto.graph.input
+    image.type.denotation = "IMAGE"
+    for dimension, denotation in zip(image.type.tensor_type.shape.dim, DENOTATIONS, strict=True):
+        dimension.denotation = denotation
     onnx.checker.check_model(proto, full_check=True)
     return seal_onnx(proto.SerializeToString(deterministic=True))
 
@@ -100,12 +109,12 @@ def quantized(source: Conversion, quantize: Callable[[Path, Path], None]) -> byt
         onnx.save(float_graph(source), plain)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         quantize(prepared, target)
-        return to_bytes(onnx.load(target), source.spec)
+        return to_bytes(onnx.load(target), source)
 
 
 def float32(source: Conversion) -> bytes:
     """The model as it is."""
-    return to_bytes(float_graph(source), source.spec)
+    return to_bytes(float_graph(source), source)
 
 
 def float16(source: Conversion) -> bytes:
@@ -115,7 +124,7 @@ def float16(source: Conversion) -> bytes:
 
     half = OnnxModel(convert_float_to_float16(float_graph(source), keep_io_types=True))
     half.topological_sort()  # the conversion puts the cast of the input after its first use
-    return to_bytes(half.model, source.spec)
+    return to_bytes(half.model, source)
 
 
 def dynamic(source: Conversion) -> bytes:

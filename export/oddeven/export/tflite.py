@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from oddeven.export.conversion import Conversion, traced
 from oddeven.export.sigmoid import refine
+from oddeven.export.tflite_metadata import describe, with_metadata
 from oddeven.runtime.engines.metadata import attach_to_tflite
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.process import quiet
@@ -48,7 +49,7 @@ def to_tflite(
             if configure:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 configure(converter)
-            return attach_to_tflite(finish(converter.convert()), source.spec)
+            return attach_to_tflite(with_metadata(finish(converter.convert()), describe(source)), source.spec)
     except ConverterError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"TensorFlow cannot convert {source.spec.name} to TFLite: {reason:.200}") from error

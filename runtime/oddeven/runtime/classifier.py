@@ -76,6 +76,7 @@ class Classifier:
         invert: str = "auto",
         threshold: float | None = None,
         min_confidence: float = 0.0,
+        locale: str | None = None,
     ) -> Classifier:
         """Open a model.
 
@@ -91,6 +92,7 @@ class Classifier:
             invert: `yes`, `no`, or `auto` to find out from the image where the spec's polarity matters.
             threshold: instead of the spec's.
             min_confidence: a prediction of lower probability is `UNCERTAIN`; 0 to 1.
+            locale: a key of the spec's `display_names`, whose names then are the labels.
 
         Raises:
             UsageError: neither a bundled model nor a file has that name, the engine does not read the file, or an
@@ -119,6 +121,9 @@ class Classifier:
             found = replace(found, input=view, threshold=found.threshold if threshold is None else threshold)
         except ValueError as error:
             raise UsageError(f"Not possible: {error}") from error
+        if locale is not None:
+            names = found.display_names
+            found = replace(found, labels=names[choose(f"language of {path.name}", locale, names)])
         return cls(opened, found, lambda: open_read(file, chosen, threads), invert, min_confidence)
 
     def predict(self, image: ImageLike) -> Prediction:

@@ -6,11 +6,13 @@ It is the only thing that the training side tells the runtime. Nothing in it is 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 POLARITIES = ("any", "light-on-dark", "dark-on-light")
+LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")  # the form of a BCP 47 tag
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 
 
@@ -116,6 +118,7 @@ class ModelSpec:
         threshold: label 1 is predicted where its probability is strictly above this; between 0 and 1.
         precision: one of `PRECISIONS`.
         calibration: None for a file that needed none.
+        display_names: the names of the labels in other languages, by BCP 47 tag such as `ko` or `pt-BR`.
     """
 
     name: str
@@ -125,6 +128,7 @@ class ModelSpec:
     threshold: float = 0.5
     precision: str = "float32"
     calibration: Calibration | None = None
+    display_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     schema_version: int = 1
 
     def __post_init__(self) -> None:
@@ -137,3 +141,8 @@ class ModelSpec:
             raise ValueError(f"the threshold {self.threshold} must lie between 0 and 1.")
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}; known are {', '.join(PRECISIONS)}.")
+        for locale, names in self.display_names.items():
+            if not LOCALE.fullmatch(locale):
+                raise ValueError(f"the locale {locale!r} is no BCP 47 tag, such as ko or pt-BR.")
+            if names[0] == names[1] or not all(name and name.isprintable() for name in names):
+                raise ValueError(f"the names {names[0]!r} and {names[1]!r} for {locale} must be two different words.")

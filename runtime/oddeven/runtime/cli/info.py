@@ -55,6 +55,8 @@ def _about_model(model: str) -> dict[str, object]:
 
     tell_of_path(model)
     path = locate(model)
+    from oddeven.runtime.engines.tflite_metadata import read_metadata
+
     engine = open_engine(path)
     content = path.read_bytes()
     facts: dict[str, object] = {
@@ -64,6 +66,7 @@ def _about_model(model: str) -> dict[str, object]:
         "engines": {name: _tried(path, name) for name, row in ENGINES.items() if row.suffix == path.suffix},
         "input": dataclasses.asdict(engine.input),
         "output": dataclasses.asdict(engine.output),
+        "metadata": read_metadata(content, path) or {} if path.suffix == ".tflite" else engine.metadata,
         "spec": dataclasses.asdict(engine.spec) if engine.spec else "none; the file says nothing of itself",
     }
     engine.close()
@@ -82,6 +85,7 @@ def _tried(path: Path, name: str) -> str:
 
 def _lines(facts: Mapping[str, object], indent: str = "") -> list[str]:
     """`key: value` lines, nested facts indented."""
+    facts = {key: _numbered(value) for key, value in facts.items()}
     width = max((len(key) for key, value in facts.items() if not isinstance(value, Mapping)), default=0)
     lines: list[str] = []
     for key, value in facts.items():
@@ -92,7 +96,14 @@ def _lines(facts: Mapping[str, object], indent: str = "") -> list[str]:
     return lines
 
 
+def _numbered(value: object) -> object:
+    """A list of facts as facts: the only one itself, several by number."""
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+        return value
+    return value[0] if len(value) == 1 else {str(number): item for number, item in enumerate(value, 1)}
+
+
 def _plain(value: object) -> str:
-    if isinstance(value, tuple) and value:
+    if isinstance(value, (tuple, list)) and value:
         return ", ".join(map(str, value))
     return "-" if value is None or value in ({}, ()) else str(value)

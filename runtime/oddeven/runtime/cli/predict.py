@@ -38,6 +38,7 @@ SILENT_SECONDS = 1.0
 @click.option("--save-input", type=click.Path(path_type=Path), metavar="DIR", help="Write what the model sees as PNG.")
 @click.option("--json", "form", flag_value="json", help="Print one JSON object an image.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@click.option("--locale", hidden=True, help="Name the labels in this language, such as ko, where the model has it.")
 @click.pass_context
 def command(
     context: click.Context,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ class Engine(ABC):
         package: the package that executes the model, by its import name.
         input, output: the model's two tensors; the first dimension of each is the batch.
         spec: what the file says about itself; None for a bare file.
+        metadata: what it says in the format's own way, where the package reads that.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Engine(ABC):
     input: TensorInfo
     output: TensorInfo
     spec: ModelSpec | None
+    metadata: Mapping[str, object] = MappingProxyType({})
 
     @property
     def version(self) -> str:

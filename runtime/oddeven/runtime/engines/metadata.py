@@ -86,8 +86,14 @@ def read_spec(path: Path) -> ModelSpec | None:
 
 def attach_to_tflite(model: bytes, spec: ModelSpec) -> bytes:
     """The flatbuffer `model` with `spec` and its digest appended."""
-    labels = "\n".join(spec.labels) + "\n"
-    return _append(model, {TFLITE_ENTRY: to_json(spec), LABELS_ENTRY: labels, DIGEST_ENTRY: _sha256(model)})
+    named = {LABELS_ENTRY: spec.labels} | {labels_entry(locale): names for locale, names in spec.display_names.items()}
+    labels = {entry: "\n".join(names) + "\n" for entry, names in named.items()}
+    return _append(model, {TFLITE_ENTRY: to_json(spec), **labels, DIGEST_ENTRY: _sha256(model)})
+
+
+def labels_entry(locale: str) -> str:
+    """The entry with the names of the labels in a language."""
+    return f"labels_{locale}.txt"
 
 
 def seal_onnx(model: bytes) -> bytes:

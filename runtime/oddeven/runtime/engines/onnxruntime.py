@@ -32,8 +32,12 @@ class OnnxEngine(Engine):
         self._session, self._path = session, model.path
         (source,), (sink,) = session.get_inputs(), session.get_outputs()
         self.input, self.output = _info(source), _info(sink)
-        text = session.get_modelmeta().custom_metadata_map.get(ONNX_KEY)
+        told = session.get_modelmeta()
+        text = told.custom_metadata_map.get(ONNX_KEY)
         self.spec = None if text is None else from_json(ModelSpec, text, f"{model.path}: metadata {ONNX_KEY!r}")
+        standard = {key: value for key, value in told.custom_metadata_map.items() if not key.startswith(ONNX_KEY)}
+        named = {"producer_name": told.producer_name, "doc_string": told.description, "model_version": told.version}
+        self.metadata = {**named, **standard}
 
     def invoke(self, batch: Array) -> Array:
         """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
