@@ -105,7 +105,7 @@ def test_the_manifest_lists_the_files_as_they_are(exported):
         assert record.parity.verdict == "PASS"
     assert {"tensorflow", "onnx", "numpy"} <= set(manifest.versions)
     assert {path.name for path in exported.iterdir()} == {
-        "manifest.json", "reference.npz", "validation.npz", "cnn.selftest.npz",
+        "README.md", "manifest.json", "reference.npz", "validation.npz", "cnn.selftest.npz",
         *(record.file for record in manifest.files),
     }  # fmt: skip
 

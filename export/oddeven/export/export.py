@@ -15,6 +15,7 @@ from oddeven.export.conversion import About, Conversion
 from oddeven.export.diagnosis import explain_failure, measure_stability
 from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.export.keras_model import load_keras_model
+from oddeven.export.model_card import CARD, model_card
 from oddeven.export.overflow_rate import measure_overflow
 from oddeven.runtime.arrays import Pixels, Probabilities
 from oddeven.runtime.artifacts.manifest import MANIFEST, FileRecord, Manifest
@@ -139,6 +140,7 @@ def export_model(
         files=tuple(records),
         cpu_features=cpu_features(),
     )
+    write(out / CARD, model_card(manifest, reports, model, settings.about))
     write(out / MANIFEST, to_json(manifest))
     stability = []
     if settings.calibration_check:

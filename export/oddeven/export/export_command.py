@@ -195,6 +195,7 @@ def _table(report: Report, out: Path) -> str:
 def _import_converters() -> None:
     """Import TensorFlow and ONNX without their start-up chatter, or say how to install them."""
     with importing("TensorFlow and ONNX", "Exporting", "export"):
+        import huggingface_hub  # noqa: F401
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import tensorflow as tf

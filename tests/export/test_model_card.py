@@ -1,0 +1,49 @@
+"""The model card of an artifact folder: what the Hugging Face Hub reads of it, and that it makes nothing up."""
+
+from __future__ import annotations
+
+from huggingface_hub import ModelCard
+
+from oddeven.export.conversion import About
+from oddeven.export.model_card import model_card
+from oddeven.runtime.artifacts.manifest import load_manifest
+from oddeven.runtime.schema import from_json
+from oddeven.runtime.verify.report import Report
+
+
+class Dense:
+    weights = (1,)
+
+
+class Model:
+    """What the card asks of a Keras model."""
+
+    layers = (Dense(), Dense())
+
+    def count_params(self):
+        return 12_345
+
+
+def test_the_card_in_the_folder_is_one_that_the_hub_reads(exported):
+    card, manifest = ModelCard.load(exported / "README.md"), load_manifest(exported)
+    assert (card.data.library_name, card.data.pipeline_tag) == ("oddeven", "image-classification")
+    assert card.data.license is None
+    assert [result.metric_value for result in card.data.eval_results] == [r.parity.accuracy for r in manifest.files]
+    assert {result.dataset_name for result in card.data.eval_results} == {"mnist"}
+    for record in manifest.files:
+        assert card.text.count(record.file) >= 2
+        assert record.sha256[:16] in card.text
+    assert "214,881, in 2 Conv2D, 2 Dense" in card.text
+    assert "not stated (`oddeven export --license`)" in card.text
+
+
+def test_what_its_maker_says_of_the_model_is_in_the_card(exported):
+    manifest, report = load_manifest(exported), (exported.parent / "parity.json").read_bytes()
+    files = from_json(Report, report, "parity.json").files
+    about = About("A. Maker", "apache-2.0", "Sorts digits.", 3)
+    card = ModelCard(model_card(manifest, files, Model(), about))
+    assert card.data.license == "apache-2.0"
+    assert "Sorts digits." in card.text
+    assert "| author | A. Maker |" in card.text
+    assert "12,345, in 2 Dense" in card.text
+    assert "not stated" not in card.text
