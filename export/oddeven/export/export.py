@@ -24,7 +24,7 @@ from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_features
 from oddeven.runtime.files import sha256, write
 from oddeven.runtime.images.preprocess import to_float
-from oddeven.runtime.parity.check import PASS
+from oddeven.runtime.parity.check import PASS, Check
 from oddeven.runtime.parity.policy import Policy
 from oddeven.runtime.parity.thresholds import ThresholdRule
 from oddeven.runtime.schema import to_json
@@ -173,26 +173,29 @@ def _export_file(
     row, reference_threshold = FORMATS[name], source.spec.threshold
     path = out / row.file_name(source.spec.name)
     write(path, row.convert(source))
-    if settings.threshold_rule:
+    notes = row.limits(source.spec) if row.limits else ()
+    if settings.threshold_rule and not row.limits:
         threshold = settings.threshold_rule(_probabilities(path, validation.images), validation.truth)
         source = replace(source, spec=replace(source.spec, threshold=threshold))
         write(path, row.convert(source))
     with Classifier.load(path) as classifier:
-        thresholds = reference_threshold, source.spec.threshold
+        thresholds = reference_threshold, classifier.spec.threshold
+        checks = tuple(Check("format", PASS, "MediaPipe can run the file.", note) for note in notes)
         overflow = measure_overflow(path, source.calibration) if path.suffix == ".onnx" else ()
-        report = examine(classifier, path, name, test, settings.policy, thresholds=thresholds, known=overflow)
+        report = examine(classifier, path, name, test, settings.policy, checks, thresholds, overflow)
         record = FileRecord(
             file=path.name,
             format=name,
             precision=row.precision,
-            threshold=source.spec.threshold,
+            threshold=classifier.spec.threshold,
             size_bytes=report.size_bytes,
             sha256=sha256(path.read_bytes()),
             input=classifier.engine.input,
             output=classifier.engine.output,
             parity=report.parity,
             overflow=report.overflow,
+            notes=notes,
         )
-    if report.verdict != PASS:
+    if report.verdict != PASS and not row.limits:
         report = explain_failure(report, path, source, validation.images)
     return record, report

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from oddeven.export import onnx, tflite
+from oddeven.export import mediapipe, onnx, tflite
 from oddeven.export.conversion import Conversion
+from oddeven.runtime.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Format:
         advice: what to try where a file of this format does not pass.
         calibrated: whether it looks at the calibration images.
         default: whether it is made when no format is asked for.
+        limits: for the form of another toolkit, whose threshold is 0.5: what of a spec it cannot carry.
     """
 
     converter: Callable[[Conversion], bytes]
@@ -27,6 +29,7 @@ class Format:
     advice: str
     calibrated: bool = False
     default: bool = True
+    limits: Callable[[ModelSpec], tuple[str, ...]] | None = None
 
     def file_name(self, model: str) -> str:
         """`<model>.<precision><suffix>`."""
@@ -47,13 +50,23 @@ INT8_TFLITE = f"{MORE}, then --format tflite-int16x8 with its finer activations,
 INT8_ONNX = f"{MORE}, --full-range where all CPUs have VNNI or dot product, then onnx-float16."
 INT16X8 = f"{MORE}, then tflite-float16."
 
-# int16x8 is made on request only: TFLite runs it on reference kernels, 20 to 90 times slower than int8.
+# int16x8 is made on request only: TFLite runs it on reference kernels, 20 to 90 times slower than int8. So is the file
+# for phones.
 FORMATS: Mapping[str, Format] = {
     "tflite-float32": Format(tflite.float32, ".tflite", "float32", FLOAT),
     "tflite-float16": Format(tflite.float16, ".tflite", "float16", HALF),
     "tflite-dynamic": Format(tflite.dynamic, ".tflite", "dynamic", DYNAMIC),
     "tflite-int8": Format(tflite.int8, ".tflite", "int8", INT8_TFLITE, calibrated=True),
     "tflite-int16x8": Format(tflite.int16x8, ".tflite", "int16x8", INT16X8, calibrated=True, default=False),
+    "mediapipe": Format(
+        mediapipe.mediapipe,
+        ".mediapipe.tflite",
+        "int8",
+        INT8_TFLITE,
+        calibrated=True,
+        default=False,
+        limits=mediapipe.limits,
+    ),
     "onnx-float32": Format(onnx.float32, ".onnx", "float32", FLOAT),
     "onnx-float16": Format(onnx.float16, ".onnx", "float16", HALF),
     "onnx-dynamic": Format(onnx.dynamic, ".onnx", "dynamic", DYNAMIC),

@@ -15,11 +15,14 @@ LEVELS = 256
 LIMIT = math.log(2 * LEVELS - 1)  # the sigmoid of -LIMIT is half a level of the output, 1/512
 
 
-def refine(model: bytes, threshold: float) -> bytes:
+def refine(model: bytes, threshold: float, shift: float = 0.0) -> bytes:
     """The flatbuffer `model` with the sum's range cut to `LIMIT`, and its bias moved by up to half a level.
 
     Rounding then parts the sums at the `threshold` of the probability, where float arithmetic parts them. A model that
-    does not end in a dense layer and a sigmoid of eight bits is left as it is.
+    does not end in a dense layer and a sigmoid of eight bits is left as it is. Two scores may be made of the sigmoid.
+
+    Args:
+        shift: what is added to the sum besides; the threshold is that of the shifted model.
     """
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
@@ -35,6 +38,8 @@ def refine(model: bytes, threshold: float) -> bytes:
     last: Any = makers.get(graph.outputs[0])
     if kind(last) in (kinds.QUANTIZE, kinds.DEQUANTIZE):
         last = makers.get(last.inputs[0])
+    if kind(last) == kinds.FULLY_CONNECTED and kind(makers.get(last.inputs[0])) == kinds.LOGISTIC:
+        last = makers[last.inputs[0]]
     dense: Any = makers.get(last.inputs[0]) if kind(last) == kinds.LOGISTIC else None
     if kind(dense) != kinds.FULLY_CONNECTED or graph.tensors[dense.outputs[0]].type != schema.TensorType.INT8:
         return model
@@ -43,7 +48,7 @@ def refine(model: bytes, threshold: float) -> bytes:
         quantization.scale, quantization.zeroPoint = [2 * LIMIT / (LEVELS - 1)], [0]
     if len(dense.inputs) > 2 and dense.inputs[2] >= 0:
         bias = graph.tensors[dense.inputs[2]]
-        move = _to_half_level(threshold, quantization.scale[0])
+        move = _to_half_level(threshold, quantization.scale[0]) + shift
         buffer = parsed.buffers[bias.buffer]
         q_bias = np.frombuffer(bytes(buffer.data), np.int32) + round(move / bias.quantization.scale[0])
         buffer.data = np.frombuffer(q_bias.astype(np.int32).tobytes(), np.uint8)

@@ -24,6 +24,7 @@ def to_tflite(
     source: Conversion,
     configure: Callable[[Any], None] | None = None,
     finish: Callable[[bytes], bytes] = bytes,
+    told: dict[str, Any] | None = None,
 ) -> bytes:
     """The model as a flatbuffer, `image` to `probability`, with its spec appended.
 
@@ -32,7 +33,8 @@ def to_tflite(
     Args:
         source: the model and its spec.
         configure: sets what to quantize to in the `tf.lite.TFLiteConverter`; without it the file is float32.
-        finish: changes the flatbuffer before the spec is appended.
+        finish: changes the flatbuffer before metadata and spec are put in.
+        told: the metadata, where they are not those of an image and a probability.
 
     Raises:
         ModelError: TensorFlow cannot convert the model.
@@ -49,7 +51,7 @@ def to_tflite(
             if configure:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 configure(converter)
-            return attach_to_tflite(with_metadata(finish(converter.convert()), describe(source)), source.spec)
+            return attach_to_tflite(with_metadata(finish(converter.convert()), told or describe(source)), source.spec)
     except ConverterError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"TensorFlow cannot convert {source.spec.name} to TFLite: {reason:.200}") from error
@@ -87,6 +89,11 @@ def dynamic(source: Conversion) -> bytes:
 
 def int8(source: Conversion) -> bytes:
     """A quarter of the size of float32, and the fastest on most devices."""
+    return to_tflite(source, full_integer(source), partial(refine, threshold=source.spec.threshold))
+
+
+def full_integer(source: Conversion) -> Callable[[Any], None]:
+    """What makes a converter quantize everything, by the calibration images of `source`."""
     import tensorflow as tf
 
     def configure(converter: Any) -> None:
@@ -95,7 +102,7 @@ def int8(source: Conversion) -> bytes:
         ends = tf.float32 if source.float_io else tf.uint8
         converter.inference_input_type = converter.inference_output_type = ends
 
-    return to_tflite(source, configure, partial(refine, threshold=source.spec.threshold))
+    return configure
 
 
 def int16x8(source: Conversion) -> bytes:

@@ -23,7 +23,8 @@ def plain(name: str) -> bool:
 
 def model_name(path: Path) -> str:
     """The model's name in `<model>.<precision><suffix>`, the name of an exported file; it may hold dots of its own."""
-    name, _, precision = path.stem.rpartition(".")
+    stem = path.stem.removesuffix(".mediapipe")
+    name, _, precision = stem.rpartition(".")
     return name if precision in PRECISIONS and name else path.stem
 
 

@@ -30,6 +30,7 @@ class FileRecord:
         input, output: its tensors.
         parity: how it compared with the Keras model when it was exported.
         overflow: the layers in which 8-bit products can overflow on some CPUs.
+        notes: what of the spec its format cannot carry.
     """
 
     file: str
@@ -42,6 +43,7 @@ class FileRecord:
     output: TensorInfo
     parity: Parity
     overflow: tuple[Overflow, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a file outside the folder, and an unknown precision (ValueError)."""

@@ -31,7 +31,7 @@ class Candidate:
     @property
     def readable(self) -> bool:
         """Whether an engine installed here reads such files."""
-        return any(row.suffix == self.path.suffix and installed(name) for name, row in ENGINES.items())
+        return any(row.reads(self.path) and installed(name) for name, row in ENGINES.items())
 
 
 def bundled() -> dict[str, Path]:
@@ -99,8 +99,8 @@ def _in_folder(folder: Path) -> list[Candidate]:
     try:
         homes = find_artifacts([folder])
     except ModelError:
-        suffixes = {row.suffix for row in ENGINES.values()}
-        loose = [path for path in sorted(folder.rglob("*")) if path.suffix in suffixes and os.path.isfile(path)]
+        suffixes = tuple(row.suffix for row in ENGINES.values())
+        loose = [path for path in sorted(folder.rglob("*")) if path.name.endswith(suffixes) and os.path.isfile(path)]
         if not loose:
             raise
         return [Candidate(path) for path in loose]

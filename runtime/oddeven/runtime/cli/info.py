@@ -63,7 +63,7 @@ def _about_model(model: str) -> dict[str, object]:
         "file": str(path),
         "size_bytes": len(content),
         "sha256": sha256(content),
-        "engines": {name: _tried(path, name) for name, row in ENGINES.items() if row.suffix == path.suffix},
+        "engines": {name: _tried(path, name) for name, row in ENGINES.items() if row.reads(path)},
         "input": dataclasses.asdict(engine.input),
         "output": dataclasses.asdict(engine.output),
         "metadata": read_metadata(content, path) or {} if path.suffix == ".tflite" else engine.metadata,

@@ -69,4 +69,4 @@ def _files(model: str) -> list[Path]:
 
 def _engines(path: Path) -> list[str]:
     """The installed engines that read `path`; where there is none, `AUTO`, which raises an error that says so."""
-    return [name for name, row in ENGINES.items() if row.suffix == path.suffix and installed(name)] or [AUTO]
+    return [name for name, row in ENGINES.items() if row.reads(path) and installed(name)] or [AUTO]

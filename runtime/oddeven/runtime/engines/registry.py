@@ -18,18 +18,23 @@ import numpy as np
 
 from oddeven.runtime.engines.contract import Engine, package_version
 from oddeven.runtime.engines.metadata import ModelFile, read_model
+from oddeven.runtime.engines.two_scores import TwoScores
 from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError, choose, needing
 from oddeven.runtime.process import try_first
 
 
 @dataclass(frozen=True)
 class EngineRow:
-    """The module of an engine, the suffix of the files it reads, the package it needs, and how to install that."""
+    """The module of an engine, how the names of its files end, the package it needs, and how to install that."""
 
     module: str
     suffix: str
     package: str
     install: str
+
+    def reads(self, path: Path) -> bool:
+        """Whether the engine reads files of that name."""
+        return path.name.endswith(self.suffix)
 
 
 ROOM = "oddeven.runtime.engines"
@@ -37,6 +42,7 @@ ENGINES: Mapping[str, EngineRow] = {
     "litert": EngineRow(f"{ROOM}.litert", ".tflite", "ai_edge_litert", "pip install ai-edge-litert"),
     "tflite-runtime": EngineRow(f"{ROOM}.tflite_runtime", ".tflite", "tflite_runtime", "pip install 'oddeven[tflite]'"),
     "onnxruntime": EngineRow(f"{ROOM}.onnxruntime", ".onnx", "onnxruntime", "pip install 'oddeven[onnx]'"),
+    "mediapipe": EngineRow(f"{ROOM}.mediapipe", ".mediapipe.tflite", "mediapipe", "pip install 'oddeven[mediapipe]'"),
 }
 AUTO = "auto"
 DTYPES = ("float32", "uint8", "int8", "int16")
@@ -60,14 +66,14 @@ def select(path: Path, name: str = AUTO) -> str:
         ModelError: no engine reads files of that suffix.
         MissingPackageError: no suitable engine is installed; the message has the pip line.
     """
-    fitting = [key for key, row in ENGINES.items() if row.suffix == path.suffix]
+    fitting = [key for key, row in ENGINES.items() if row.reads(path)]
     if not fitting:
         known = ", ".join(sorted({row.suffix for row in ENGINES.values()}))
         raise ModelError(f"{path}: no engine reads {path.suffix or 'files without a suffix'}; known are {known}.")
     if name != AUTO:
         choose("engine", name, ENGINES)
         if name not in fitting:
-            raise UsageError(f"The engine {name} does not read {path.suffix} files; use {' or '.join(fitting)}.")
+            raise UsageError(f"The engine {name} does not read {path.name}; use {' or '.join(fitting)}.")
         fitting = [name]
     for key in fitting:
         if installed(key):
@@ -94,7 +100,7 @@ def choose_engines(path: Path, names: Sequence[str]) -> list[str]:
     """
     for name in names:
         choose("engine", name, ENGINES)
-    fitting = [name for name in names if ENGINES[name].suffix == path.suffix]
+    fitting = [name for name in names if ENGINES[name].reads(path)]
     return [select(path, name) for name in fitting] if names else [select(path)]
 
 
@@ -121,6 +127,8 @@ def open_read(model: ModelFile, name: str, threads: int) -> Engine:
         if not model.sealed:
             try_first(lambda: _run_blank(open_model(model, threads)), model.path)
         engine = cast(Engine, open_model(model, threads))
+    if engine.output.shape[1:] == (2,) and engine.spec:
+        engine = TwoScores(engine, engine.spec)
     taken, given = engine.input.shape, engine.output.shape
     if len(taken) != 4 or given[1:] not in ((), (1,)):
         raise ModelError(

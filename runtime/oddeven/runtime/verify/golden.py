@@ -135,7 +135,7 @@ def check_golden(model: Path, engine: str) -> Outcome:
             )
         off = np.abs(classifier.probabilities(golden.images) - golden.answers[model.name])
         allowed = TOLERANCES[classifier.spec.precision]
-        first = next(name for name, row in ENGINES.items() if row.suffix == model.suffix)
+        first = next(name for name, row in ENGINES.items() if row.reads(model))
         if classifier.engine.name != first and not classifier.spec.precision.startswith("float"):
             allowed = STEP_OF_SUM
         return Outcome(str(model), classifier.engine.name, float(off.max()), allowed * (1 + 1e-5))

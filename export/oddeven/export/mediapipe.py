@@ -1,0 +1,99 @@
+"""The file that MediaPipe Tasks' ImageClassifier runs unchanged on Android, iOS and the web, and in Python.
+
+It takes RGB, uint8 (1, H, W, 3), and gives a score for each of the two labels. The highest score wins there, so the
+model's threshold becomes 0.5. In between it is the full-integer TFLite file.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from oddeven.export.conversion import Conversion
+from oddeven.export.sigmoid import refine
+from oddeven.export.tflite import full_integer, to_tflite
+from oddeven.export.tflite_metadata import describe, label_files
+from oddeven.runtime.engines.tflite_metadata import TENSOR_AXIS_LABELS
+from oddeven.runtime.errors import ModelError
+from oddeven.runtime.spec import InputSpec, ModelSpec
+
+# ITU-R BT.601's 0.299, 0.587 and 0.114 in steps of 1/217: 8-bit weights hold them exactly, and grey stays what it is.
+LUMA = np.array([65, 127, 25]) / 217
+SCORE_SCALE = 1 / 255  # two scores of 8 bits then add up to 1 and are never equal
+NUDGE = 1 / 32512  # the least that a bias of the last layer can be; 1/2 goes to label 0, as the runtime decides
+
+
+def mediapipe(source: Conversion) -> bytes:
+    """Full integer, in MediaPipe's form.
+
+    Raises:
+        ModelError: TensorFlow cannot convert the model, or it does not end as `refine` wants it.
+    """
+    spec, low, high = source.spec, source.spec.input.low, source.spec.input.high
+    own = replace(source, model=_in_rgb(source.model, spec.input), spec=replace(spec, threshold=0.5), float_io=False)
+    pixels = np.repeat((source.calibration - low) / (high - low), 3 // spec.input.channels, axis=-1)
+    rgb = replace(own, calibration=pixels, spec=replace(spec, input=replace(spec.input, low=0.0, high=1.0, channels=3)))
+    description = "A score for each label; they add up to 1."
+    scores = {"name": "scores", "description": description,
+              "associated_files": label_files(source, TENSOR_AXIS_LABELS)}  # fmt: skip
+
+    def finish(model: bytes) -> bytes:
+        centred = refine(model, 0.5, -math.log(spec.threshold / (1 - spec.threshold)))
+        if centred == model:
+            raise ModelError(
+                f"{spec.name} does not end in a dense layer and a sigmoid, so its threshold cannot be MediaPipe's, "
+                "0.5; give it such an end, or take --format tflite-int8."
+            )
+        return _with_exact_scores(centred)
+
+    return to_tflite(own, full_integer(rgb), finish, describe(rgb, [scores]))
+
+
+def limits(spec: ModelSpec) -> tuple[str, ...]:
+    """What of `spec` MediaPipe cannot do, one sentence each."""
+    found = []
+    if spec.input.preprocessing not in {"raw", "squash"} or spec.input.polarity != "any":
+        found.append(
+            f"MediaPipe scales an image to {spec.input.height}x{spec.input.width} and does nothing else: it does not "
+            f"prepare it by {spec.input.preprocessing!r} or make it {spec.input.polarity}, so do that before."
+        )
+    if spec.threshold != 0.5:
+        found.append(
+            f"Its scores are moved so that 0.5 stands for the threshold {spec.threshold:g}: they are no probabilities."
+        )
+    return tuple(found)
+
+
+def _in_rgb(model: Any, spec: InputSpec) -> Any:
+    """`model` from RGB, 0 to 1, to (N, 2): the probabilities of label 0 and label 1."""
+    import keras
+
+    image = keras.Input((spec.height, spec.width, 3))
+    taken = image
+    if spec.channels == 1 or (spec.low, spec.high) != (0.0, 1.0):
+        kernel = (LUMA[:, None] if spec.channels == 1 else np.eye(3)) * (spec.high - spec.low)
+        convert = keras.layers.Conv2D(spec.channels, 1)
+        taken = convert(image)
+        convert.set_weights([kernel[None, None], np.full(spec.channels, spec.low)])
+    pair = keras.layers.Dense(2)
+    scores = pair(model(taken))
+    pair.set_weights([np.array([[-1.0, 1.0]]), np.array([1.0 + NUDGE, -NUDGE])])
+    return keras.Model(image, scores)
+
+
+def _with_exact_scores(model: bytes) -> bytes:
+    """The flatbuffer `model` with `SCORE_SCALE` for its output, and for what that is made from."""
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    graph = parsed.subgraphs[0]
+    (last,) = (operator for operator in graph.operators if graph.outputs[0] in operator.outputs)
+    for index in (graph.outputs[0], last.inputs[0]):
+        tensor = graph.tensors[index]
+        zero = {schema.TensorType.UINT8: 0, schema.TensorType.INT8: -128}[tensor.type]
+        tensor.quantization.scale, tensor.quantization.zeroPoint = [SCORE_SCALE], [zero]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
