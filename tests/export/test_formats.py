@@ -1,4 +1,4 @@
-"""All nine formats: reproducible to the byte, any batch size, stable names; and the options that change a file."""
+"""All formats: reproducible to the byte, any batch size, stable names; and the options that change a file."""
 
 from __future__ import annotations
 
