@@ -32,9 +32,9 @@ ROOMS = {
     "serve": {"engines", "images", "artifacts", "classifier", "device"},
     "cli": {"engines", "images", "parity", "artifacts", "classifier", "device", "verify", "serve"},
 }
-TOP = {"arrays", "errors", "files", "prediction", "process", "schema", "spec", "table"}
+TOP = {"arrays", "errors", "files", "prediction", "process", "schema", "spec", "table", "value_range"}
 # What training may take: plain data, and the functions that decode and prepare images as the device does.
-FOR_TRAINING = TOP - {"prediction"} | {"engines.metadata", "images", "parity.thresholds"}
+FOR_TRAINING = TOP - {"prediction", "value_range"} | {"engines.metadata", "images", "parity.thresholds"}
 HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "rich", "scipy", "sklearn", "jinja2")
 
 

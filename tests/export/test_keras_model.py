@@ -359,7 +359,8 @@ def test_code_of_ones_own_is_refused_in_one_sentence(tail, came, save):
     text = str(refusal.value)
     assert came in text
     assert text.endswith(
-        "; only safe models are read: Keras's own layers, no Python code, no custom classes or functions."
+        "; only safe models are read: Keras's own layers, no Python code, no custom classes or functions; of others "
+        "give the folder that model.export(FOLDER) writes."
     )
     assert "\n" not in text
     assert "safe_mode" not in text

@@ -30,7 +30,8 @@ class Conversion:
     """A model to convert; each format takes of it what it needs.
 
     Attributes:
-        model: a Keras model, float32 (N, H, W, C) to the probability of label 1, float32 (N, 1).
+        model: a Keras model, or an `OnnxModel` for the ONNX formats, from float32 (N, H, W, C) to the probability of
+            label 1, float32 (N, 1).
         spec: goes into the file.
         calibration: training images as the model takes them, float32 (N, H, W, C); they set the quantized ranges.
         float_io: keep float32 input and output in a full-integer TFLite file.

@@ -17,6 +17,7 @@ from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.export.keras_model import load_keras_model
 from oddeven.export.model_card import CARD, model_card
 from oddeven.export.overflow_rate import measure_overflow
+from oddeven.export.own_model import OwnModel
 from oddeven.runtime.arrays import Pixels, Probabilities
 from oddeven.runtime.artifacts.manifest import MANIFEST, FileRecord, Manifest
 from oddeven.runtime.artifacts.reference import REFERENCE, VALIDATION, Reference, save_reference
@@ -85,18 +86,20 @@ def export_model(
     out: Path,
     step: Callable[[str], None],
     warn: Callable[[str], None],
+    own: OwnModel | None = None,
 ) -> Exported:
-    """Write the Keras model at `path` into the folder `out` in each format, the manifest last.
+    """Write the model at `path` into the folder `out` in each format, the manifest last.
 
     Equal models, data, settings and package versions give equal bytes.
 
     Args:
-        path: a `.keras` file with a spec.
+        path: a `.keras` file with a spec, or any model that `own` describes.
         dataset: the one it was trained on; training images calibrate, test images judge.
         settings: formats and options.
         out: the artifact folder.
         step: told each file as it begins.
         warn: told each doubt about the calibration images.
+        own: of a model that carries no spec.
 
     Raises:
         ModelError: the file cannot be read or converted.
@@ -106,7 +109,10 @@ def export_model(
     import keras
 
     keras.backend.clear_session()  # layer names, and so the bytes, would follow from what was loaded before
-    model, spec = load_keras_model(path, settings.from_logits)
+    if own:
+        model, spec = own.load(path, settings.from_logits), own.spec
+    else:
+        model, spec = load_keras_model(path, settings.from_logits)
     test, validation = (_reference(model, spec, split) for split in (dataset.test, dataset.validation))
     (out / MANIFEST).unlink(missing_ok=True)  # an earlier one would vouch for files that are not its own
     save_reference(test, out / REFERENCE)

@@ -13,12 +13,14 @@ from oddeven.export.calibration import DEFAULT_SIZE
 from oddeven.export.conversion import About
 from oddeven.export.export import Settings, export_model
 from oddeven.export.formats import DEFAULTS, FORMATS
-from oddeven.export.keras_model import read_keras_spec
+from oddeven.export.keras_model import SAY, read_keras_spec
+from oddeven.export.own_model import OwnModel, describe
 from oddeven.runtime.cli.policy_options import policy_options
 from oddeven.runtime.cli.progress import progress
 from oddeven.runtime.device.host_info import cpu_features, cpu_name, peak_memory_mb
 from oddeven.runtime.errors import UsageError, choose
 from oddeven.runtime.files import alone_in, writable_folder, write
+from oddeven.runtime.images.preprocess import PREPROCESSINGS
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.parity.policy import Policy, load_policy
 from oddeven.runtime.parity.thresholds import threshold_rule
@@ -26,6 +28,7 @@ from oddeven.runtime.process import importing
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import LOCALE
 from oddeven.runtime.table import render, shown
+from oddeven.runtime.value_range import RANGES, two_labels
 from oddeven.runtime.verify.recommendation import recommend
 from oddeven.runtime.verify.render.html import to_html
 from oddeven.runtime.verify.render.markdown import to_markdown
@@ -36,12 +39,32 @@ HEADER = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL.keras...")
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("artifacts"), show_default=True)
 @click.option("--format", "formats", multiple=True, help=f"Any of {', '.join(FORMATS)}; repeatable.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where the training images are, if they were moved.")
+@click.option("--labels", metavar="A,B", help="The labels 0 and 1 of a model from elsewhere; needs --data.")
+@click.option(
+    "--range",
+    "range_name",
+    type=click.Choice(list(RANGES)),
+    metavar="RANGE",
+    help=f"The values that such a model expects for pixels: {', '.join(RANGES)}.  [default: found out]",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(list(PREPROCESSINGS)),
+    default="squash",
+    hidden=True,
+    help="How images are brought to the size of such a model.",
+)
 @click.option("--from-logits", is_flag=True, help="The models end in a logit; append the sigmoid.")
-@click.option("--calibration-size", type=click.IntRange(min=1), help=f"[default: {DEFAULT_SIZE}, or all there are]")
+@click.option(
+    "--calibration-size",
+    type=click.IntRange(min=1),
+    hidden=True,
+    help=f"Training images that set the quantized ranges; {DEFAULT_SIZE}, or all there are.",
+)
 @policy_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
@@ -103,6 +126,9 @@ def command(
     formats: tuple[str, ...],
     data: Path | None,
     mnist: Path | None,
+    labels: str | None,
+    range_name: str | None,
+    fit: str,
     as_json: bool,
     policy_file: Path | None,
     io: str,
@@ -115,30 +141,44 @@ def command(
     display_names: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Export Keras models to OUT/<model>/ in every format, and compare each file with Keras on the test images.
+    """Export models to OUT/<model>/ in every format, and compare each file with the original on the test images.
+
+    A model of oddeven train says itself what it is. Any other two-class image model (.keras, .h5, the folder of a
+    SavedModel, or a float .onnx, which becomes ONNX files only) needs --labels A,B --data FOLDER.
 
     Writes OUT/parity.json, parity.md and report.html. Without --format it makes all but int16x8, which no TFLite
     engine runs fast. Exit code 1 unless every file passes.
     """
-    formats = tuple(dict.fromkeys(choose("format", name, FORMATS) for name in formats or DEFAULTS))
+    formats = tuple(dict.fromkeys(choose("format", name, FORMATS) for name in formats or _default_formats(models)))
     limits = {limit.name: options.pop(limit.name) for limit in fields(Policy) if limit.name in options}
     policy, rule = load_policy(policy_file, **limits), threshold_rule(cost, max_fpr)
     about = About(author, license, description, model_version)
     names = dict(map(_locale_names, display_names))
     settings = Settings(formats, policy, rule, float_io=io == "float32", about=about, display_names=names, **options)
-    specs = {path: read_keras_spec(path) for path in models}
+    _check_given(models, formats, labels, range_name, data)
+    own: dict[Path, OwnModel] = {}
+    if labels is not None and data is not None:
+        _import_converters()
+        for path in models:
+            own[path] = describe(path, two_labels(labels), data, range_name, fit, settings.from_logits)
+            click.echo(f"{path}: {own[path].finding}", err=True)
+    specs = {path: own[path].spec if own else read_keras_spec(path) for path in models}
     first: dict[str, Path] = {}
     for path, spec in specs.items():
         if (other := first.setdefault(spec.name, path)) != path:
             raise UsageError(f"{other} and {path} are both called {spec.name!r}; export each to an --out of its own.")
-    datasets = {path: training_dataset(path, spec, data, mnist) for path, spec in specs.items()}
+    datasets = {
+        path: own[path].dataset if own else training_dataset(path, spec, data, mnist) for path, spec in specs.items()
+    }
     context.with_resource(alone_in(writable_folder(out)))
-    _import_converters()
+    if not own:
+        _import_converters()
     calibrated = sum(FORMATS[name].calibrated for name in formats) if settings.calibration_check else 0
     start, exported = time.perf_counter(), []
     with progress(len(specs) * (len(formats) + calibrated)) as step:
         for path, spec in specs.items():
-            exported.append(export_model(path, datasets[path], settings, out / spec.name, step, _warn))
+            done = export_model(path, datasets[path], settings, out / spec.name, step, _warn, own.get(path))
+            exported.append(done)
     report = Report(
         policy=policy,
         machine=cpu_name(),
@@ -174,6 +214,27 @@ def _locale_names(text: str) -> tuple[str, tuple[str, str]]:
     if len(names) != 2 or not all(names) or names[0] == names[1]:
         raise UsageError(f"--display-names {text}: expected two different names, for the labels 0 and 1, as ko=A,B.")
     return locale, (names[0], names[1])
+
+
+def _default_formats(models: tuple[Path, ...]) -> list[str]:
+    """All that are made from each of `models`."""
+    from_onnx = any(path.suffix == ".onnx" for path in models)
+    return [name for name in DEFAULTS if FORMATS[name].suffix == ".onnx" or not from_onnx]
+
+
+def _check_given(
+    models: tuple[Path, ...], formats: tuple[str, ...], labels: str | None, range_name: str | None, data: Path | None
+) -> None:
+    """Refuse what does not fit together (UsageError)."""
+    if labels is not None and data is None:
+        raise UsageError("--labels needs images to calibrate and to test with; add --data FOLDER.")
+    if range_name and labels is None:
+        raise UsageError(f"--range is about a model from elsewhere; add {SAY}.")
+    for path in models:
+        if labels is None and path.exists() and (path.is_dir() or path.suffix != ".keras"):
+            raise UsageError(f"{path} does not say what its labels are; add {SAY}.")
+        if path.suffix == ".onnx" and (others := [name for name in formats if FORMATS[name].suffix != ".onnx"]):
+            raise UsageError(f"{path} cannot become {others[0]}; of an .onnx file ONNX formats are made.")
 
 
 def _warn(text: str) -> None:

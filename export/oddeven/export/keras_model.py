@@ -1,4 +1,4 @@
-"""A `.keras` file and the ModelSpec inside it, as a model that ends in one probability."""
+"""A Keras file, and the ModelSpec inside it, as a model that ends in one probability."""
 
 from __future__ import annotations
 
@@ -19,31 +19,45 @@ DIFFERENCE = np.array([[-1.0], [1.0]])  # (z0, z1) @ DIFFERENCE = z1 - z0
 # What zipfile, zlib and h5py raise for damaged bytes; then what Keras raises besides for a bad config.json.
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 REFUSAL = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
-SAFE = "only safe models are read: Keras's own layers, no Python code, no custom classes or functions"
+SAFE = (
+    "only safe models are read: Keras's own layers, no Python code, no custom classes or functions; of others give the "
+    "folder that model.export(FOLDER) writes"
+)
+SAY = "--labels A,B --data FOLDER"
 
 
 def load_keras_model(path: Path, from_logits: bool = False) -> tuple[Any, ModelSpec]:
-    """The Keras model in `path` and its spec. Only safe files are read: none with code or pickles inside.
+    """The Keras model in `path` and its spec.
+
+    Raises:
+        ModelError: as `read_keras_model`, or the file carries no spec.
+    """
+    spec = read_keras_spec(path)
+    return read_keras_model(path, from_logits, spec.input.shape), spec
+
+
+def read_keras_model(path: Path, from_logits: bool = False, shape: tuple[int, int, int] | None = None) -> Any:
+    """The Keras model in `path`. Only safe files are read: none with code or pickles inside.
 
     A softmax of two units becomes one sigmoid: softmax(z)[1] = 1 / (1 + exp(z0 - z1)) = sigmoid(z1 - z0). A last
     Dense(2) of weights W and biases b becomes Dense(1) of W[:, 1] - W[:, 0] and b[1] - b[0], which quantizes
     better than a softmax. So the probability is that of column 1, `spec.labels[1]`.
 
     Args:
-        path: a `.keras` file with a spec.
+        path: a `.keras` or `.h5` file.
         from_logits: the model gives logits, one (of label 1) or two; it gets the sigmoid that it lacks.
+        shape: (height, width, channels) that its spec says; None where it has none.
 
     Returns:
         A functional model, float32 (N, H, W, C) in, float32 (N, 1) out: the probability of label 1.
 
     Raises:
-        ModelError: the file is missing, damaged, unsafe, carries no spec, is not a two-class image model, or
-            gives something else than `from_logits` says.
+        ModelError: the file is missing, damaged, unsafe, is not a two-class image model, or gives something else than
+            `from_logits` says.
     """
     import keras
     import tensorflow as tf
 
-    spec = read_keras_spec(path)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except DAMAGE as error:
@@ -51,11 +65,11 @@ def load_keras_model(path: Path, from_logits: bool = False) -> tuple[Any, ModelS
     except (*REFUSAL, tf.errors.OpError) as error:
         raise ModelError(f"Keras cannot build {path} ({_reason(error)}); {SAFE}.") from error
     model = _functional(model, path)
-    _check_input(model, spec, path)
+    check_tensors(model, path, shape)
     model = _to_probability(model, from_logits, path)
     if model.outputs[0].dtype != "float32":
         raise ModelError(f"{path} gives {model.outputs[0].dtype}, expected float32; give its last layer that dtype.")
-    return model, spec
+    return model
 
 
 def read_keras_spec(path: Path) -> ModelSpec:
@@ -78,7 +92,7 @@ def read_keras_spec(path: Path) -> ModelSpec:
     if "config.json" not in entries:
         raise ModelError(f"{path} is a ZIP archive but not a Keras model: it has no config.json.")
     if spec is None:
-        raise ModelError(f"{path} carries no ModelSpec; train it with oddeven train.")
+        raise ModelError(f"{path} carries no ModelSpec; train it with oddeven train, or add {SAY}.")
     return spec
 
 
@@ -104,17 +118,28 @@ def _functional(model: Any, path: Path) -> Any:
     return keras.Model(inputs[0], outputs[0], name=model.name)
 
 
-def _check_input(model: Any, spec: ModelSpec, path: Path) -> None:
-    """Refuse a model that does not take float32 images of the spec's shape, any number at a time."""
+def check_tensors(model: Any, path: Path, expected_shape: tuple[int, int, int] | None = None) -> None:
+    """Refuse a model that does not take float32 images of one size, any number at a time, or computes in less.
+
+    Raises:
+        ModelError: it does not; or the size is not `expected_shape`, (height, width, channels).
+    """
     (batch, *shape), dtype = model.input_shape, model.inputs[0].dtype
-    expected = f"expected images of shape {spec.input.shape} as its spec says"
+    if expected_shape:
+        expected = f"expected images of shape {expected_shape} as its spec says"
+    else:
+        expected = "expected images of one size: height, width, and 1 or 3 channels"
     if len(shape) == 1:
         raise ModelError(f"{path} takes flat rows of {shape[0]} numbers, {expected}; begin it with a Flatten layer.")
-    if tuple(shape) != spec.input.shape:
-        raise ModelError(f"{path} takes images of shape {tuple(shape)}, {expected}; correct one of the two.")
+    one_size = len(shape) == 3 and None not in shape and shape[2] in {1, 3}
+    if tuple(shape) != expected_shape if expected_shape else not one_size:
+        raise ModelError(f"{path} takes images of shape {tuple(shape)}, {expected}; give it another keras.Input.")
     if batch is not None or dtype != "float32":
         came = f"{dtype}, {batch or 'any number'} at a time"
         raise ModelError(f"{path} takes images as {came}; expected float32, any number at a time.")
+    if halves := [weight for weight in model.weights if weight.dtype in {"float16", "bfloat16"}]:
+        came = f"{halves[0].dtype} (first {halves[0].path})"
+        raise ModelError(f"{path} has weights of {came}; expected float32, save it with that dtype.")
 
 
 def _to_probability(model: Any, from_logits: bool, path: Path) -> Any:

@@ -5,6 +5,7 @@ tf2onnx is called here and nowhere else.
 
 from __future__ import annotations
 
+import copy
 import re
 import tempfile
 import warnings
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from oddeven.export.conversion import Conversion, traced
+from oddeven.export.onnx_model import OnnxModel
 from oddeven.runtime.arrays import Array
 from oddeven.runtime.engines.metadata import ONNX_KEY, seal_onnx
 from oddeven.runtime.engines.saturation import LIMIT, pair_sums, terms
@@ -33,8 +35,11 @@ PIXEL_RANGES = {(0.0, 1.0): "Normalized_0_1", (-1.0, 1.0): "Normalized_1_1", (0.
 def float_graph(source: Conversion) -> Any:
     """The Keras model as a float32 `onnx.ModelProto`: `image` (N, H, W, C) in, `probability` (N, 1) out.
 
-    `from_keras` does not know Keras 3's Sequential models, so a traced function stands for the model.
+    An `OnnxModel` is one already. `from_keras` does not know Keras 3's Sequential models, so a traced function stands
+    for the model.
     """
+    if isinstance(source.model, OnnxModel):
+        return copy.deepcopy(source.model.proto)
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         import tf2onnx

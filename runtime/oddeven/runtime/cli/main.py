@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("oddeven.runtime.cli.serve", "Serve models on a web page and to other programs."),
     "bundle": ("oddeven.export.bundle.bundle_command", "Pack a model and its installer for a Raspberry Pi."),
     "bench": ("oddeven.runtime.cli.bench", "Measure a model on this machine."),
+    "attach-spec": ("oddeven.runtime.cli.attach_spec", "Tell a model file from elsewhere what its labels are."),
     "info": ("oddeven.runtime.cli.info", "Show what a model file holds, or what is installed here."),
 }
 PROJECT = Path("pyproject.toml")

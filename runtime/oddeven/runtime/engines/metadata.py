@@ -88,12 +88,36 @@ def attach_to_tflite(model: bytes, spec: ModelSpec) -> bytes:
     """The flatbuffer `model` with `spec` and its digest appended."""
     named = {LABELS_ENTRY: spec.labels} | {labels_entry(locale): names for locale, names in spec.display_names.items()}
     labels = {entry: "\n".join(names) + "\n" for entry, names in named.items()}
-    return _append(model, {TFLITE_ENTRY: to_json(spec), **labels, DIGEST_ENTRY: _sha256(model)})
+    return _append(model, {TFLITE_ENTRY: to_json(spec), **labels, DIGEST_ENTRY: _sha256(_without_archive(model))})
 
 
 def labels_entry(locale: str) -> str:
     """The entry with the names of the labels in a language."""
     return f"labels_{locale}.txt"
+
+
+def _without_archive(model: bytes) -> bytes:
+    """What comes before the archive that a file from elsewhere may have already, with labels of its own."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            return model[: min((info.header_offset for info in archive.infolist()), default=len(model))]
+    except UNREADABLE:
+        return model
+
+
+def attach_to_onnx(model: bytes, spec: ModelSpec) -> bytes:
+    """The serialised `onnx.ModelProto` with `spec` and its digest as two more metadata properties."""
+    key, value = (_field(number, text.encode()) for number, text in ((1, ONNX_KEY), (2, to_json(spec))))
+    return seal_onnx(model + _field(14, key + value))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A protobuf field of bytes: its number, its length as a varint, its content."""
+    size, length = len(content), bytearray()
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    return bytes([number << 3 | 2, *length, size]) + content
 
 
 def seal_onnx(model: bytes) -> bytes:

@@ -1,0 +1,113 @@
+"""`oddeven attach-spec`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from oddeven.runtime.errors import DataError, ModelError, UsageError
+
+if TYPE_CHECKING:
+    from oddeven.runtime.spec import ModelSpec
+
+PLAIN = ("0..1", "-1..1", "0..255")  # names in `RANGES`; a finished file cannot be changed for the others
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--labels", required=True, metavar="A,B", help="The labels 0 and 1.")
+@click.option("--data", type=click.Path(path_type=Path), help="Labelled images that the file must predict.")
+@click.option(
+    "--range",
+    "range_name",
+    type=click.Choice(PLAIN),
+    help="The values that the model expects for pixels.  [default: found out with --data]",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(["squash", "fit-shortest", "fit-longest", "raw"]),
+    default="squash",
+    show_default=True,
+    help="How images are brought to the model's size.",
+)
+@click.option("--threshold", type=float, default=0.5, show_default=True, help="Predict label 1 above it.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write the file.  [default: in place]")
+def command(
+    model: Path, labels: str, data: Path | None, range_name: str | None, fit: str, threshold: float, out: Path | None
+) -> None:
+    """Write into MODEL, a .tflite or .onnx file from elsewhere, what its labels are and which images it takes.
+
+    After that predict, verify, bundle and the other commands take it like any file that oddeven exported.
+    """
+    from oddeven.runtime.engines.metadata import attach_to_onnx, attach_to_tflite, read_model
+    from oddeven.runtime.engines.registry import open_engine
+    from oddeven.runtime.files import write
+    from oddeven.runtime.value_range import two_labels
+
+    if range_name is None and data is None:
+        raise UsageError("Say which values the model expects with --range, or give labelled images with --data.")
+    if out and out.suffix != model.suffix:
+        raise UsageError(f"--out {out} does not end in {model.suffix or 'nothing'}, as {model} does.")
+    engine = open_engine(model)
+    try:
+        if engine.spec:
+            raise UsageError(f"{model} carries a spec already, with the labels {' and '.join(engine.spec.labels)}.")
+        spec = _describe(model, engine, two_labels(labels), range_name or PLAIN[0], fit, threshold)
+        if data:
+            spec = _fitting(model, engine, spec, data, range_name)
+    finally:
+        engine.close()
+    attach = attach_to_onnx if model.suffix == ".onnx" else attach_to_tflite
+    write(out or model, attach(read_model(model).content, spec))
+    click.echo(f"{out or model}: labels {' and '.join(spec.labels)}, {spec.input.height}x{spec.input.width}")
+
+
+def _describe(
+    path: Path, engine: Any, labels: tuple[str, str], range_name: str, fit: str, threshold: float
+) -> ModelSpec:
+    """The spec of an open file."""
+    from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance, model_name
+    from oddeven.runtime.value_range import RANGES
+
+    _, height, width, channels = engine.input.shape
+    if channels not in {1, 3} or min(height, width) < 1:
+        raise ModelError(
+            f"{path} takes {engine.input.shape}; expected (N, height, width, 1 or 3). An .onnx file with its channels "
+            "first is turned by: oddeven export"
+        )
+    precision = {"uint8": "int8", "int8": "int8", "int16": "int16x8"}.get(engine.input.dtype, "float32")
+    values = RANGES[range_name]
+    view = InputSpec(height, width, channels, values.low, values.high, preprocessing=fit)
+    try:
+        return ModelSpec(model_name(path), labels, view, Provenance("", "", "", 0, 0, {}), threshold, precision)
+    except ValueError as error:
+        raise UsageError(f"Not possible: {error}") from error
+
+
+def _fitting(path: Path, engine: Any, spec: ModelSpec, data: Path, range_name: str | None) -> ModelSpec:
+    """`spec` with the value range under which the file predicts the images in `data`."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from oddeven.runtime.engines.quantization import encoder
+    from oddeven.runtime.images.image_folder import load_image_folder
+    from oddeven.runtime.value_range import RANGES, balanced_sample, find_range
+
+    folder = load_image_folder(data, spec, max_bad=0)
+    if folder.labels is None:
+        raise DataError(f"{data} has no subfolders {' and '.join(spec.labels)}; give labelled images.")
+    images, truth = balanced_sample(folder.images, folder.labels)
+
+    def under(name: str) -> ModelSpec:
+        return replace(spec, input=replace(spec.input, low=RANGES[name].low, high=RANGES[name].high))
+
+    def predict(name: str) -> Any:
+        encode = encoder(engine.input, under(name).input)
+        return np.concatenate([engine.run(encode(image[np.newaxis])) for image in images])
+
+    found, accuracy = find_range(str(path), PLAIN, range_name, predict, truth, spec.labels)
+    click.echo(f"{path}: value range {found}, right for {accuracy:.1%} of {len(truth)} images", err=True)
+    return under(found)
