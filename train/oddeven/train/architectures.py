@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from oddeven.runtime.errors import UsageError, choose
+from oddeven.train import backbones
+from oddeven.train.backbones import BACKBONES
 
 
 def mlp(layers: Any) -> list[Any]:
@@ -50,6 +52,7 @@ ARCHITECTURES: Mapping[str, Callable[[Any], list[Any]]] = {
     "cnn": cnn,
     "deep_cnn": deep_cnn,
 }
+NAMES = (*ARCHITECTURES, *BACKBONES)
 LEAST_SIDE: Mapping[str, int] = {"cnn": 10, "deep_cnn": 16}  # in pixels; on less, a convolution has no output
 
 
@@ -59,8 +62,10 @@ def build(name: str, input_shape: tuple[int, int, int]) -> Any:
     Raises:
         UsageError: no architecture has that name, or the input is too small for it.
     """
-    body = ARCHITECTURES[choose("architecture", name, ARCHITECTURES)]
-    check_input_size(name, input_shape)
+    check_input_size(choose("architecture", name, NAMES), input_shape)
+    if name in BACKBONES:
+        return backbones.build(name, input_shape)
+    body = ARCHITECTURES[name]
     import keras
     from keras import layers
 
@@ -69,7 +74,9 @@ def build(name: str, input_shape: tuple[int, int, int]) -> Any:
 
 
 def check_input_size(name: str, input_shape: tuple[int, int, int]) -> None:
-    """Refuse an input too small for the architecture (UsageError)."""
+    """Refuse an input that the architecture cannot take (UsageError)."""
+    if name in BACKBONES:
+        backbones.check_input_size(name, input_shape)
     height, width, _ = input_shape
     least = LEAST_SIDE.get(name, 1)
     if min(height, width) < least:

@@ -21,12 +21,18 @@ from oddeven.runtime.schema import from_json, to_json
 from oddeven.runtime.spec import ModelSpec, Provenance
 from oddeven.train import plots
 from oddeven.train.architectures import build
+from oddeven.train.backbones import BACKBONES, freeze
 from oddeven.train.checkpoint import History, restore_checkpoint, save_checkpoint
 from oddeven.train.data.dataset import Dataset
-from oddeven.train.data.input_pipeline import evaluation_batches, steps_per_epoch, training_batches
+from oddeven.train.data.input_pipeline import (
+    evaluation_batch_size,
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+)
+from oddeven.train.probe import fit_probe, pooled_features
 from oddeven.train.recipes import Recipe
 
-BATCH = 1000  # images at a time that are only predicted
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds", "cpu_seconds")
 
 
@@ -37,6 +43,7 @@ class Plan:
     Attributes:
         recipe_name: of the recipe and, in brackets, of everything that changes it.
         balanced: weigh the images so that both labels count the same.
+        weights: file of a backbone's weights; None for its own.
         patience: stop after that many epochs without a lower validation loss, and keep the best epoch's weights.
         threshold: chooses the decision threshold on the validation split; None for one half.
     """
@@ -49,6 +56,7 @@ class Plan:
     epochs: int
     balanced: bool = False
     patience: int | None = None
+    weights: Path | None = None
     threshold: ThresholdRule | None = None
 
     @property
@@ -133,6 +141,10 @@ def compiled(plan: Plan) -> Any:
 
     recipe = plan.recipe
     model = build(plan.architecture, plan.dataset.input.shape)
+    if plan.architecture in BACKBONES:
+        BACKBONES[plan.architecture].load_weights(model, plan.weights)
+    if recipe.transfer:
+        freeze(model, plan.architecture)
     if recipe.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(recipe.peak_learning_rate)
     else:
@@ -147,7 +159,8 @@ def compiled(plan: Plan) -> Any:
         optimizer = keras.optimizers.AdamW(cycle, weight_decay=recipe.weight_decay)
         optimizer.exclude_from_weight_decay(var_names=["bias"])
     # XLA on a CPU makes these convolutions up to five times slower.
-    model.compile(optimizer, loss="binary_crossentropy", metrics=["accuracy"], jit_compile=False)
+    loss = keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
+    model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
     return model
 
 
@@ -161,6 +174,10 @@ def _fit(plan: Plan, checkpoint: Path, best: Path) -> tuple[Any, History]:
     done = len(history["loss"])
     if done:
         click.echo(f"{plan.architecture}: resuming after epoch {done} of {plan.epochs}", err=True)
+    elif plan.recipe.transfer:
+        click.echo(f"{plan.architecture}: a linear classifier on its frozen features first", err=True)
+        kernel, bias = fit_probe(pooled_features(model, data.train, data.input), data.train.labels)
+        model.get_layer("probability").set_weights([kernel[:, None], np.array([bias])])
     if not _stops_early(plan, history):
         with redirect_stdout(sys.stderr):  # Keras prints its progress to stdout, which is for results
             model.fit(
@@ -169,7 +186,9 @@ def _fit(plan: Plan, checkpoint: Path, best: Path) -> tuple[Any, History]:
                 epochs=plan.epochs,
                 steps_per_epoch=plan.steps,
                 shuffle=False,
-                validation_data=evaluation_batches(data.validation, data.input, BATCH),
+                validation_data=evaluation_batches(
+                    data.validation, data.input, evaluation_batch_size(data.input.shape)
+                ),
                 class_weight=_class_weight(data.train.labels) if plan.balanced else None,
                 callbacks=[_each_epoch(plan, model, history, checkpoint, best)],
                 verbose=1 if sys.stderr.isatty() else 2,
@@ -222,7 +241,7 @@ def _evaluate_and_save(plan: Plan, model: Any, history: History, path: Path) -> 
 
     data, folder = plan.dataset, path.parent
     known, probabilities = (
-        model.predict(evaluation_batches(split, data.input, BATCH), verbose=0)[:, 0]
+        model.predict(evaluation_batches(split, data.input, evaluation_batch_size(data.input.shape)), verbose=0)[:, 0]
         for split in (data.validation, data.test)
     )
     threshold = plan.threshold(known, data.validation.labels) if plan.threshold else 0.5

@@ -10,12 +10,16 @@ from pathlib import Path
 from oddeven.runtime.errors import UsageError
 from oddeven.runtime.parity.thresholds import ThresholdRule, by_f1, threshold_rule
 from oddeven.runtime.spec import InputSpec
-from oddeven.train.architectures import check_input_size
+from oddeven.train.architectures import ARCHITECTURES, check_input_size
+from oddeven.train.backbones import BACKBONES, LITE0, SIDE
 from oddeven.train.data.dataset import Dataset, ImageSource
+from oddeven.train.data.listing import read_listing
 from oddeven.train.fit import Plan
-from oddeven.train.recipes import RECIPES, augmented, scaled
+from oddeven.train.recipes import RECIPES, TRANSFER, augmented, scaled
 
 QUICK_COUNT = 2000
+DEFAULT_RECIPE, DEFAULT_SIDE = "fast", "64"
+FEW = 5000  # images of a label, below which a network that knows other images does better than one from nothing
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,8 @@ class TrainOptions:
     """The options as given; None where the default depends on others."""
 
     data: Path | None
-    image_size: str
-    recipe: str
+    image_size: str | None
+    recipe: str | None
     epochs: int | None
     seed: int
     dataset: str | None
@@ -39,6 +43,7 @@ class TrainOptions:
     threshold_by: str | None
     cost: str | None
     quick: bool
+    weights: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that do not fit together (UsageError)."""
@@ -50,19 +55,41 @@ class TrainOptions:
             raise UsageError("--threshold-by cost and --cost fp=COST,fn=COST go together.")
         self.threshold_rule()
 
-    def source(self) -> ImageSource | None:
-        """The images to train on; None for a named dataset.
+    def architectures(self, named: Sequence[str]) -> list[str]:
+        """The architectures to train: those `named`, or what suits the images.
+
+        Raises:
+            UsageError, DataError: as `source` and `read_listing`.
+        """
+        pretrained = self.recipe == TRANSFER or (self.recipe is None and not named and self._suits_transfer())
+        return list(dict.fromkeys(named)) or ([LITE0] if pretrained else list(ARCHITECTURES))
+
+    def _suits_transfer(self) -> bool:
+        """Whether the images are few, and in colour or large."""
+        source = self.source([LITE0])
+        if source is None or (source.input.channels == 1 and self.image_size is None):
+            return False
+        try:
+            check_input_size(LITE0, source.input.shape)
+        except UsageError:
+            return False
+        labels = [record.label for record in read_listing(Path(source.path), source.positive).records]
+        return min(map(labels.count, set(labels))) < FEW
+
+    def source(self, architectures: Sequence[str] = ()) -> ImageSource | None:
+        """The images to train on, at a size for `architectures`; None for a named dataset.
 
         Raises:
             UsageError: the size is not one.
         """
         if self.data is None:
             return None
-        size = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", self.image_size)
+        side = self.image_size or (str(SIDE) if set(architectures) & set(BACKBONES) else DEFAULT_SIDE)
+        size = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", side)
         height, width = (int(size[1]), int(size[2] or size[1])) if size else (0, 0)
         if not height or not width:
             raise UsageError(
-                f"--image-size {self.image_size} is not a size; give a side such as 64, or height and width as 48x64."
+                f"--image-size {side} is not a size; give a side such as 64, or height and width as 48x64."
             )
         spec = InputSpec(height, width, int(self.channels), preprocessing=self.fit)
         return ImageSource(str(self.data.resolve()), spec, self.positive, self.max_bad, self.split_seed)
@@ -81,18 +108,27 @@ class TrainOptions:
         """A plan for each of the architectures, on `data`; its recipe's name says what was changed.
 
         Raises:
-            UsageError: the images are too small for an architecture.
+            UsageError: the images are of a size that an architecture does not take, or it has no weights to transfer.
         """
         for name in architectures:
             check_input_size(name, data.input.shape)
-        recipe = original = RECIPES[self.recipe]
-        augment, balance = self.augment, self.balance
         if self.quick:
             few = slice(0, QUICK_COUNT)
             data = replace(data, train=data.train.take(few), validation=data.validation.take(few))
+        return [self._plan(name, data) for name in architectures]
+
+    def _plan(self, name: str, data: Dataset) -> Plan:
+        recipe_name = self.recipe or (TRANSFER if name in BACKBONES else DEFAULT_RECIPE)
+        recipe = original = RECIPES[recipe_name]
+        if name in BACKBONES:
+            row = BACKBONES[name]
+            data = replace(data, input=replace(data.input, low=row.low, high=row.high))
+        elif recipe.transfer or self.weights:
+            raise UsageError(f"{name} has no pretrained weights; take {', '.join(BACKBONES)}, or another recipe.")
+        augment, balance = self.augment, self.balance
         if self.data is not None:
             recipe = scaled(recipe, len(data.train))
-            augment = augment or ("photo" if recipe.augmentation else "none")
+            augment = augment or ("strong" if recipe.transfer else "photo" if recipe.augmentation else "none")
             balance = balance is not False
         if augment is not None:
             recipe = augmented(recipe, augment)
@@ -102,20 +138,19 @@ class TrainOptions:
             "balanced": balance,
             f"patience {self.patience}": self.patience,
             " ".join(filter(None, ("threshold by", self.threshold_by, self.cost))): self.threshold_by,
+            f"weights {self.weights}": self.weights,
             "quick": self.quick,
         }
         changed = ", ".join(change for change, made in changes.items() if made)
-        return [
-            Plan(
-                architecture=name,
-                recipe_name=f"{self.recipe} ({changed})" if changed else self.recipe,
-                recipe=recipe,
-                dataset=data,
-                seed=self.seed,
-                epochs=1 if self.quick else self.epochs or recipe.epochs_for(name),
-                balanced=bool(balance),
-                patience=self.patience,
-                threshold=self.threshold_rule(),
-            )
-            for name in architectures
-        ]
+        return Plan(
+            architecture=name,
+            recipe_name=f"{recipe_name} ({changed})" if changed else recipe_name,
+            recipe=recipe,
+            dataset=data,
+            seed=self.seed,
+            epochs=1 if self.quick else self.epochs or recipe.epochs_for(name),
+            balanced=bool(balance),
+            patience=self.patience,
+            weights=self.weights,
+            threshold=self.threshold_rule(),
+        )

@@ -16,28 +16,37 @@ from oddeven.runtime.process import importing
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.table import render
 from oddeven.train import plots
-from oddeven.train.architectures import ARCHITECTURES
+from oddeven.train.architectures import NAMES
+from oddeven.train.backbones import BACKBONES, SIDE
 from oddeven.train.data.dataset import SOURCE_FILE, Dataset, ImageSource
 from oddeven.train.data.image_folder import load_image_set, outline_image_set
 from oddeven.train.data.registry import DATASETS, load_dataset
 from oddeven.train.dry_run import decoding_note, plan_table
 from oddeven.train.fit import Plan, TrainingResult, train
-from oddeven.train.options import TrainOptions
-from oddeven.train.recipes import AUGMENTATIONS, RECIPES
+from oddeven.train.options import DEFAULT_RECIPE, DEFAULT_SIDE, FEW, TrainOptions
+from oddeven.train.recipes import AUGMENTATIONS, RECIPES, TRANSFER
 
 FOR_DATA = ("image_size", "positive", "channels", "fit", "max_bad", "split_seed")  # options that need --data
 Natural = click.IntRange(min=0)
 
 
 @click.command()
-@click.argument("architectures", nargs=-1, type=click.Choice(list(ARCHITECTURES)))
+@click.argument("architectures", nargs=-1, type=click.Choice(NAMES))
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     help="A folder with a folder of images for each label, or a CSV file.  [default: MNIST, odd or even]",
 )
-@click.option("--image-size", metavar="SIDE|HxW", default="64", show_default=True, help="Of the model's input.")
-@click.option("--recipe", type=click.Choice(list(RECIPES)), default="fast", show_default=True)
+@click.option(
+    "--image-size",
+    metavar="SIDE|HxW",
+    help=f"Of the model's input.  [default: {DEFAULT_SIDE}, or {SIDE} for a pretrained network]",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    help=f"[default: {DEFAULT_RECIPE}, or {TRANSFER} for a pretrained network]",
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's number.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
@@ -93,6 +102,12 @@ Natural = click.IntRange(min=0)
     help="Choose the threshold on validation images by this measure; one half otherwise.",
 )
 @click.option("--cost", hidden=True, help="With --threshold-by cost: such as fp=1,fn=5.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    hidden=True,
+    help="A file of a pretrained network's weights, instead of its own of ImageNet.",
+)
 @click.option("--fresh", is_flag=True, hidden=True, help="Train again what is finished or was interrupted.")
 @click.option(
     "--quick", is_flag=True, hidden=True, help="Smoke run of one epoch on few images; the models are not fit for use."
@@ -109,18 +124,24 @@ def command(
     mnist: Path | None,
     **given: Any,
 ) -> None:
-    """Train Keras models (all of them by default) into OUT/<model>/<model>.keras.
+    """Train Keras models into OUT/<model>/<model>.keras.
+
+    By default mlp, cnn and deep_cnn, from nothing. For few images of your own, in colour or large, it is lite0, an
+    EfficientNet-Lite0 that knows ImageNet.
 
     A run that was stopped goes on where it was when the same command is given again.
     """
     options = TrainOptions(**given)
-    source = options.source()
+    names = options.architectures(architectures)
+    source = options.source(names)
     on_command_line = [name for name in FOR_DATA if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if source is None and on_command_line:
         raise UsageError(f"--{on_command_line[0].replace('_', '-')} is about images of your own; add --data PATH.")
     if not dry_run:
         writable_folder(out)
-    names = list(dict.fromkeys(architectures)) or list(ARCHITECTURES)
+    if not architectures and set(names) & set(BACKBONES):
+        why = f"fewer than {FEW:,} images of a label" if options.recipe is None else f"the recipe {options.recipe}"
+        click.echo(f"training {names[0]}, which knows ImageNet: {why}; name another model to train that", err=True)
     data = _dataset(options, source, mnist, dry_run)
     plans = options.plans(names, data)
     if options.quick:

@@ -36,13 +36,17 @@ PHOTO = Affine(
     rotation_deg=4.0, log_scale=0.05, shear=0.03, shift_px=0.0, shift_share=0.05, brightness=0.1, mirror=True,
     fill_mode="REFLECT",
 )  # fmt: skip
+STRONG = Affine(
+    rotation_deg=10.0, log_scale=0.15, shear=0.05, shift_px=0.0, shift_share=0.08, brightness=0.2, mirror=True,
+    fill_mode="REFLECT",
+)  # fmt: skip
 
 
 def distort(images: Any, bounds: Affine, seed: Any) -> Any:
     """Distorted copies, bilinearly interpolated.
 
     Args:
-        images: float32 (N, height, width, channels).
+        images: float32 (N, height, width, channels), from 0 to 1.
         bounds: of the distortion.
         seed: int32 (2,); equal seeds give equal images.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from oddeven.runtime.images.preprocess import to_float
@@ -14,10 +15,17 @@ from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.augment import Affine, distort
 from oddeven.train.data.dataset import Split
 
+VALUES = 12_500_000  # in a batch that is only predicted
+
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
     """Batches in an epoch over `count` images; the last one may be smaller."""
     return math.ceil(count / batch_size)
+
+
+def evaluation_batch_size(shape: tuple[int, int, int]) -> int:
+    """The number of images of that shape that are predicted at a time: large networks keep much of each in memory."""
+    return max(16, min(1000, VALUES // math.prod(shape)))
 
 
 def training_batches(
@@ -29,7 +37,7 @@ def training_batches(
     """
     import tensorflow as tf
 
-    take = _taker(split, spec)
+    take = _taker(split, replace(spec, low=0.0, high=1.0))  # in which images are distorted
 
     def one_epoch(epoch: Any) -> Any:
         mixed = _mix(seed, epoch)
@@ -38,6 +46,8 @@ def training_batches(
             images, labels = take(chosen)
             if augmentation is not None:
                 images = distort(images, augmentation, tf.stack([mixed, tf.cast(step, tf.int32)]))
+            if (spec.low, spec.high) != (0.0, 1.0):
+                images = images * (spec.high - spec.low) + spec.low
             return images, labels
 
         order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed=tf.stack([mixed, -1]))

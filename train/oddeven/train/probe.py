@@ -1,0 +1,73 @@
+"""A linear classifier on the features of a frozen network: the start of fine-tuning, and cheap to cross-validate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.spec import InputSpec
+from oddeven.train.data.dataset import Split
+from oddeven.train.data.input_pipeline import evaluation_batches
+
+BATCH = 64
+DECAY = 5e-3  # of the weights of standardized features
+SMOOTHING = 0.1
+FLAT = 1e-3  # is added to a standard deviation, for features that never vary
+
+Features = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.uint8]
+
+
+def pooled_features(model: Any, split: Split, spec: InputSpec) -> Features:
+    """What a model of `backbones.build` feeds its last layer for each image of `split`, float32 (N, K)."""
+    import keras
+
+    body = keras.Model(model.input, model.get_layer("pooled").output)
+    return np.asarray(body.predict(evaluation_batches(split, spec, BATCH), verbose=0))
+
+
+def fit_probe(x: Features, labels: Labels) -> tuple[Features, float]:
+    """Logistic regression with both labels of equal weight: kernel (K,) and bias of the logit of label 1.
+
+    Features are standardized, labels smoothed as in fine-tuning, and the weights decay.
+    """
+    from scipy.optimize import minimize
+
+    mean, deviation = x.mean(axis=0), x.std(axis=0) + FLAT
+    z = ((x - mean) / deviation).astype(np.float64)
+    target = labels * (1 - SMOOTHING) + SMOOTHING / 2
+    share = len(labels) / (2 * np.bincount(labels, minlength=2))[labels] / len(labels)
+
+    def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        kernel, logit = weights[:-1], z @ weights[:-1] + weights[-1]
+        error = share * (1 / (1 + np.exp(-logit)) - target)
+        value = share @ (np.logaddexp(0, logit) - target * logit) + DECAY / 2 * kernel @ kernel
+        return value, np.append(z.T @ error + DECAY * kernel, error.sum())
+
+    weights = minimize(loss, np.zeros(z.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    kernel = weights[:-1] / deviation
+    return kernel.astype(np.float32), float(weights[-1] - mean @ kernel)
+
+
+def cross_validate(x: Features, labels: Labels, groups: npt.NDArray[np.int64], folds: int, seed: int) -> Features:
+    """The probability of label 1 for each image, from a probe that saw neither it nor its group; float32 (N,)."""
+    probabilities = np.empty(len(labels), np.float32)
+    fold = _folds(labels, groups, folds, seed)
+    for number in range(folds):
+        held = fold == number
+        kernel, bias = fit_probe(x[~held], labels[~held])
+        probabilities[held] = 1 / (1 + np.exp(-(x[held] @ kernel + bias)))
+    return probabilities
+
+
+def _folds(labels: Labels, groups: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """The fold of each image: groups stay whole, the large ones first, each to the fold with least of its label."""
+    members = [np.flatnonzero(groups == group) for group in np.random.default_rng(seed).permutation(np.unique(groups))]
+    counts, fold = np.zeros((folds, 2)), np.empty(len(labels), np.int64)
+    for member in sorted(members, key=len, reverse=True):
+        own = np.bincount(labels[member], minlength=2)
+        fold[member] = chosen = np.argmin(counts @ own + counts.sum(axis=1) / len(labels))
+        counts[chosen] += own
+    return fold
