@@ -32,6 +32,7 @@ from oddeven.train.data.input_pipeline import (
 )
 from oddeven.train.probe import fit_probe, pooled_features
 from oddeven.train.recipes import Recipe
+from oddeven.train.train_report import examined_images, write_train_report
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds", "cpu_seconds")
 
@@ -250,6 +251,10 @@ def _evaluate_and_save(plan: Plan, model: Any, history: History, path: Path) -> 
     plots.predictions(data, probabilities, threshold, folder / "predictions.png")
     plots.mistakes(data, probabilities, threshold, folder / "mistakes.png")
     plots.evaluation(data, probabilities, threshold, folder / "evaluation.png")
+    if plan.recipe.transfer:
+        split = examined_images(data, plan.seed)
+        features = pooled_features(compiled(plan), split, data.input)  # of the network before fine-tuning
+        write_train_report(folder / "train-report.html", model, data, features, split, probabilities, threshold)
     bare = build(plan.architecture, data.input.shape)
     bare.set_weights(model.get_weights())
     with replacing(path) as partial:

@@ -1,0 +1,188 @@
+"""`train-report.html`: what a person with few images should know of them and of the model."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from oddeven.runtime.arrays import Pixels, Probabilities
+from oddeven.runtime.errors import extra, needing
+from oddeven.runtime.files import write
+from oddeven.runtime.images.preprocess import to_float
+from oddeven.train.data.dataset import Dataset, Split
+from oddeven.train.few_images import Estimate, FewImages, estimate, examine, occlusion
+from oddeven.train.probe import Features
+
+TEMPLATES = Path(__file__).parent / "templates"
+MOST = 2000  # images that are cross-validated
+SHOWN = 12
+MAPPED = 6
+
+
+class Card(NamedTuple):
+    """Pictures beside each other, and lines below them."""
+
+    pictures: list[str]
+    lines: list[str]
+
+
+class Section(NamedTuple):
+    """A heading, a sentence or two, and cards."""
+
+    title: str
+    text: str
+    cards: list[Card]
+
+
+def examined_images(dataset: Dataset, seed: int) -> Split:
+    """The training and validation images that are cross-validated: all, or `MOST` of them at random."""
+    parts = dataset.train, dataset.validation
+    names = ("images", "labels", "slices", "index")
+    whole = Split(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    chosen = np.random.default_rng(seed).permutation(len(whole))[:MOST]
+    return whole.take(np.sort(chosen))
+
+
+def write_train_report(
+    path: Path, model: Any, dataset: Dataset, features: Features, split: Split, p: Probabilities, threshold: float
+) -> None:
+    """Write the page for a trained `model`.
+
+    Args:
+        path: of the page.
+        model: a Keras model, float32 (N, H, W, C) to the probability of label 1, (N, 1).
+        dataset: that it was trained on.
+        features: of the images of `split` in the network before it was fine-tuned, float32 (N, K).
+        split: `examined_images`.
+        p: the model's probabilities for the test images, float32 (N,).
+        threshold: of the model.
+
+    Raises:
+        MissingPackageError: Jinja2 is not installed.
+        OutputError: the page cannot be written.
+    """
+    with needing("The training report", extra("train")):
+        import jinja2
+
+    few = examine(features, split.labels, split.images, seed=0)
+    wrong = np.flatnonzero((p > threshold) != dataset.test.labels)
+    levels, points = _chart(few.curve)
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.get_template("train-report.html").render(
+        name=path.parent.name,
+        labels=dataset.labels,
+        test=estimate(len(p) - len(wrong), len(p)),
+        curve=few.curve,
+        forecast=few.forecast,
+        levels=levels,
+        points=points,
+        sections=[
+            _doubtful(few, split, dataset), _duplicates(few, split, dataset), _mistakes(model, dataset, wrong, p)
+        ],
+    )  # fmt: skip
+    write(path, page)
+
+
+def _chart(curve: Iterable[Estimate]) -> tuple[list[tuple[str, float]], list[dict[str, float]]]:
+    """Grid lines, and points in the drawing's own units: x from 50 to 500, y from 20 (the top) to 185."""
+    curve = list(curve)
+    if not curve:
+        return [], []
+    least = int(min(row.low for row in curve) * 5) / 5  # so that four steps to 1 are round
+    most = max(row.count for row in curve)
+
+    def y(accuracy: float) -> float:
+        return round(185 - 165 * (accuracy - least) / (1 - least), 1)
+
+    levels = [(f"{100 * level:.0f} %", y(level)) for level in np.linspace(least, 1, 5).tolist()]
+    points = [
+        {"x": round(50 + 430 * row.count / most, 1), "y": y(row.accuracy), "low": y(row.low), "high": y(row.high),
+         "count": row.count} for row in curve
+    ]  # fmt: skip
+    return levels, points
+
+
+def _doubtful(few: FewImages, split: Split, dataset: Dataset) -> Section:
+    cards = [
+        Card(
+            [_png(split.images[i])],
+            [
+                _file(dataset, split, i),
+                f"labelled {dataset.labels[split.labels[i]]}, given {few.given[i]:.2f}",
+            ],
+        )
+        for i in few.doubtful[:SHOWN]
+    ]
+    text = (
+        f"A classifier that did not see them gives {len(few.doubtful)} images the other label; the surest come first. "
+        "Some of the labels are wrong, and some of the images are hard."
+        if cards
+        else "None: cross-validation gives every image its own label."
+    )
+    return Section("Labels to look at again", text, cards)
+
+
+def _duplicates(few: FewImages, split: Split, dataset: Dataset) -> Section:
+    cards = [
+        Card([_png(split.images[i]), _png(split.images[j])], [_file(dataset, split, i), _file(dataset, split, j)])
+        for i, j in few.duplicates[:SHOWN].tolist()
+    ]
+    text = (
+        f"{len(few.duplicates)} pairs, by perceptual hash. They teach little that is new, and are kept in one fold."
+        if cards
+        else "None, by perceptual hash."
+    )
+    return Section("Images that look the same", text, cards)
+
+
+def _mistakes(model: Any, dataset: Dataset, wrong: Any, p: Probabilities) -> Section:
+    """The surest mistakes on the test images, each with a map of what mattered."""
+    test, spec = dataset.test, dataset.input
+    surest = wrong[np.argsort(-np.abs(p[wrong] - 0.5))][:MAPPED]
+    cards = []
+    for i in surest.tolist():
+        image = to_float(test.images[i], spec)
+        moved = occlusion(lambda batch: model.predict(batch, verbose=0), image, (spec.low + spec.high) / 2)
+        truth, given = dataset.labels[test.labels[i]], dataset.labels[1 - test.labels[i]]
+        for_given = moved if test.labels[i] == 0 else -moved
+        lines = [_file(dataset, test, i), f"is {truth}, predicted {given} ({p[i]:.2f})"]
+        cards.append(Card([_png(test.images[i]), _png(_heated(test.images[i], for_given))], lines))
+    text = (
+        "The surest mistakes on the test images. Red marks what speaks for the wrong label: where it is covered, the "
+        "model becomes less sure of it."
+        if cards
+        else "None on the test images."
+    )
+    return Section("Mistakes, and where the model looks", text, cards)
+
+
+def _heated(image: Pixels, moved: Features) -> Pixels:
+    """`image` in grey, red where `moved` is large."""
+    from PIL import Image
+
+    heat = np.clip(moved / max(float(np.abs(moved).max()), 1e-6), 0, 1)
+    size = image.shape[1], image.shape[0]
+    mask = np.asarray(Image.fromarray((heat * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)) / 255.0
+    grey = image.mean(axis=-1, keepdims=True).repeat(3, -1)
+    red = np.array([215.0, 25.0, 28.0])
+    blended = grey + (red - grey) * 0.75 * mask[..., None]
+    return np.asarray(blended.round(), np.uint8)
+
+
+def _file(dataset: Dataset, split: Split, position: int) -> str:
+    number = int(split.index[position])
+    return Path(dataset.files[number]).name if dataset.files else f"image {number}"
+
+
+def _png(image: Pixels) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "png")
+    return base64.b64encode(buffer.getvalue()).decode()
