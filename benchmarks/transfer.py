@@ -1,0 +1,175 @@
+"""Write docs/transfer.md: lite0 with the recipe `transfer` on few photographs, and its int8 files.
+
+    npm install emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0 emoji-datasource-apple@16.0.0
+    python benchmarks/transfer.py node_modules
+
+Everything is done by `oddeven train` and `oddeven export` with their default options. A task that was done is not done
+again; `--task NAME --seeds N` does a part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from oddeven.runtime.device.host_info import cpu_name
+from oddeven.runtime.table import render
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "transfer.md"
+COLUMNS = ("path", "label", "split", "group", "slice")
+FORMATS = ("tflite-float32", "tflite-int8", "onnx-int8")
+Row = tuple[str, ...]
+
+
+def emoji(modules: Path, maker: str) -> Iterator[tuple[str, str, str]]:
+    """The path, category and name of each emoji of a maker, all its skin tones under one name."""
+    source = modules / f"emoji-datasource-{maker}"
+    for entry in json.loads((source / "emoji.json").read_text()):
+        for variant in (entry, *entry.get("skin_variations", {}).values()):
+            path = source / "img" / maker / "64" / variant["image"]
+            if path.is_file():
+                yield str(path), entry["category"], entry["unified"]
+
+
+def people_things(modules: Path, seed: int) -> list[Row]:
+    """People against everything else, two makers, split by `oddeven train`."""
+    return [
+        (path, "people" if category == "People & Body" else "things", "", name, maker)
+        for maker in ("google", "twitter")
+        for path, category, name in emoji(modules, maker)
+    ]
+
+
+def sixty(modules: Path, seed: int) -> list[Row]:
+    """60 images of each label of the same, at random; all others, but variants of these, test."""
+    rows, chosen = people_things(modules, seed), []
+    for label in ("people", "things"):
+        own = [row for row in rows if row[1] == label]
+        random.Random(seed).shuffle(own)
+        names = {row[3] for row in own[:60]}
+        chosen += [(*row[:2], "train", "", row[4]) for row in own[:60]]
+        chosen += [(*row[:2], "test", "", row[4]) for row in own[60:] if row[3] not in names]
+    return chosen
+
+
+def animals_food(modules: Path, seed: int) -> list[Row]:
+    """Animals against food: two makers train, a third one's test."""
+    kinds = {"Animals & Nature": "animals", "Food & Drink": "food"}
+    return [
+        (path, kinds[category], "test" if maker == "apple" else "train", "", maker)
+        for maker in ("google", "twitter", "apple")
+        for path, category, _ in emoji(modules, maker)
+        if category in kinds
+    ]
+
+
+# The maker of the task's list, and the accuracy to reach.
+TASKS: Mapping[str, tuple[Callable[[Path, int], list[Row]], float]] = {
+    "people-things": (people_things, 0.955),
+    "sixty": (sixty, 0.90),
+    "animals-food": (animals_food, 0.92),
+}
+
+
+def run(name: str, seed: int, modules: Path, work: Path) -> dict[str, Any]:
+    """Train and export one task; what came of it, from its file if it was done before."""
+    folder = work / f"{name}-{seed}"
+    done = folder / "result.json"
+    if done.is_file():
+        return dict(json.loads(done.read_text()))
+    folder.mkdir(parents=True, exist_ok=True)
+    listing = folder / "images.csv"
+    with listing.open("w", newline="") as file:
+        rows = TASKS[name][0](modules, seed)
+        keep = [i for i, column in enumerate(COLUMNS) if column != "split" or rows[0][i]]
+        csv.writer(file).writerows([[row[i] for i in keep] for row in (COLUMNS, *rows)])
+    start = time.perf_counter()
+    oddeven("train", "--data", listing, "--seed", seed, "--split-seed", seed, "--out", folder / "runs")
+    trained = time.perf_counter()
+    (model,) = (folder / "runs").glob("*/*.keras")
+    formats = [argument for name in FORMATS for argument in ("--format", name)]
+    oddeven("export", model, "--out", folder / "artifacts", *formats)
+    report = json.loads((folder / "artifacts" / "parity.json").read_text())
+    result = {
+        "model": model.stem,
+        "train_seconds": trained - start,
+        "export_seconds": time.perf_counter() - trained,
+        "files": {file["format"]: file for file in report["files"]},
+    }
+    done.write_text(json.dumps(result))
+    return result
+
+
+def oddeven(*arguments: object) -> None:
+    """Run the command line; exit code 1, which is a verdict, is none of an error."""
+    done = subprocess.run([sys.executable, "-m", "oddeven.runtime", *map(str, arguments)], check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.returncode)
+
+
+def page(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """The page as text."""
+    rows = []
+    for name, runs in results.items():
+        parities = {kind: [run["files"][kind]["parity"] for run in runs] for kind in FORMATS}
+        accuracies = [parity["reference_accuracy"] for parity in parities[FORMATS[0]]]
+        cells = [
+            f"{max(p['drop_pp'] for p in parities[kind]):+.2f} pp, {min(p['agreement'] for p in parities[kind]):.2%}"
+            for kind in FORMATS[1:]
+        ]
+        seconds = [median(run[key] for run in runs) for key in ("train_seconds", "export_seconds")]
+        rows.append((
+            name, len(runs), f"{median(accuracies):.4f}", f"{TASKS[name][1]:.3f}", *cells,
+            *(f"{value:.0f}" for value in seconds),
+        ))  # fmt: skip
+    header = ("task", "seeds", "accuracy", "bar", "int8 TFLite", "int8 ONNX", "train s", "export s")
+    makers = "\n".join(f"- `{name}`: {(make.__doc__ or '').strip()}" for name, (make, _) in TASKS.items())
+    return HEAD.format(makers=makers, machine=cpu_name(), table=render(header, rows, markdown=True))
+
+
+HEAD = """# Few photographs
+
+Made by `python benchmarks/transfer.py node_modules`: `oddeven train --data` with its default options takes `lite0`, an
+EfficientNet-Lite0 that knows ImageNet, and the recipe `transfer`. The images are colour emoji of 64x64 pixels, of three
+npm packages (`emoji-datasource-*` 16.0.0):
+
+{makers}
+
+Accuracy is the Keras model's on the test images, the median of the seeds. Drop and agreement are the worst.
+Machine: two cores of {machine}, shared with other work, so the seconds are only rough.
+
+{table}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", type=Path)
+    parser.add_argument("--task", choices=list(TASKS), action="append")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "transfer")
+    options = parser.parse_args()
+    for name in options.task or TASKS:
+        for seed in range(options.seeds):
+            run(name, seed, options.modules, options.work)
+    found = {
+        name: [run(name, int(path.parent.name.rpartition("-")[2]), options.modules, options.work)
+               for path in sorted(options.work.glob(f"{name}-*/result.json"))]
+        for name in TASKS
+    }  # fmt: skip
+    PAGE.write_text(page({name: runs for name, runs in found.items() if runs}))
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
