@@ -1,5 +1,5 @@
 # `make demo` does the whole job on real MNIST, `make test` runs the checks; both set everything up first.
-# CI also runs `make test-slow`, `make test-emulated` for other CPUs, which needs mmdebstrap and qemu-user-static, and
+# CI also runs `make test-slow`, `make test-emulated` for other CPUs (CONTRIBUTING.md names what it needs), and
 # `make test-browser` for the page of `oddeven serve`, which needs chromium.
 PYTHON ?= python3
 VENV ?= .venv

@@ -147,7 +147,7 @@ DISTRIBUTIONS = {
 }  # fmt: skip
 OF_DEBIAN = {"picamera2"}  # apt has it, PyPI has no wheel of it
 EXTRAS = {
-    "runtime": {"onnx", "tflite", "camera", "gpio", "report", "serve", "mediapipe"},
+    "runtime": {"onnx", "tflite", "camera", "gpio", "report", "serve", "mediapipe", "micro"},
     "train": {"train"},
     "export": {"export", "train", "onnx"},
 }

@@ -73,7 +73,7 @@ def test_equal_models_give_equal_bytes_in_one_process_and_in_another(name, made,
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_batch_of_any_size_is_answered_as_one_by_one(name, made, raw):
     path, pixels = made / FORMATS[name].file_name("cnn"), raw["x_test"][:256, ..., None]
-    engine = open_engine(path)
+    engine = open_engine(path, FORMATS[name].engine)
     assert engine.input.shape == (-1, 28, 28, 1)
     assert engine.output.shape[0] == -1
     batch = pixels if engine.input.dtype == "uint8" else pixels / np.float32(255)

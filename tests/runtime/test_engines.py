@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
+import zipfile
+
 import numpy as np
 import pytest
 
 from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.runtime.engines import registry
+from oddeven.runtime.engines.metadata import attach_to_tflite, read_spec
 from oddeven.runtime.engines.registry import ENGINES, installed, open_engine, select
 from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError
 
 HERE = [name for name in ENGINES if installed(name)]
+UNASKED = [name for name in HERE if not ENGINES[name].by_name]
+
+
+@pytest.fixture(scope="module")
+def files(exported, tmp_path_factory):
+    """The exported cnn, int8, by suffix; as C it is made of the `.tflite` file."""
+    found = {suffix: exported / f"cnn.int8{suffix}" for suffix in (".tflite", ".onnx")}
+    if "c" in HERE:
+        from oddeven.export.c.library import c_library
+
+        found[".zip"] = tmp_path_factory.mktemp("c") / "cnn.int8.zip"
+        found[".zip"].write_bytes(c_library(found[".tflite"].read_bytes(), read_spec(found[".tflite"])))
+    return found
 
 
 @pytest.fixture(params=HERE)
-def opened(request, exported):
+def opened(request, files):
     """The exported cnn, int8, opened with each installed engine."""
-    engine = open_engine(exported / f"cnn.int8{ENGINES[request.param].suffix}", request.param)
+    engine = open_engine(files[ENGINES[request.param].suffix], request.param)
     yield engine
     engine.close()
 
@@ -60,15 +77,15 @@ def test_the_output_tensor_is_what_the_probability_is_decoded_from(opened, raw):
     np.testing.assert_allclose(opened.run(pictures), real, rtol=1e-6)  # float32 against float64
 
 
-def test_a_closed_one_says_so(exported):
+def test_a_closed_one_says_so(files):
     for name in HERE:
-        engine = open_engine(exported / f"cnn.int8{ENGINES[name].suffix}", name)
+        engine = open_engine(files[ENGINES[name].suffix], name)
         engine.close()
         with pytest.raises(UsageError, match="is closed"):
             engine.run(np.zeros((1, 28, 28, 1), engine.input.dtype))
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", UNASKED)
 def test_every_exported_file_opens_or_says_which_one_does(name, exported, raw):
     """TensorFlow's dynamic-range files are too new for tflite-runtime 2.14."""
     for path in sorted(exported.glob(f"*{ENGINES[name].suffix}")):
@@ -82,7 +99,7 @@ def test_every_exported_file_opens_or_says_which_one_does(name, exported, raw):
         engine.close()
 
 
-@pytest.mark.parametrize("suffix", sorted({ENGINES[name].suffix for name in HERE}))
+@pytest.mark.parametrize("suffix", sorted({ENGINES[name].suffix for name in UNASKED}))
 def test_one_flipped_bit_anywhere_is_found(exported, tmp_path, suffix):
     content = (exported / f"cnn.int8{suffix}").read_bytes()
     path = tmp_path / f"flipped{suffix}"
@@ -98,6 +115,12 @@ def test_auto_takes_the_first_installed_one_of_the_suffix(exported, monkeypatch)
     monkeypatch.setattr(registry, "installed", lambda name: name != "litert")
     assert select(exported / "cnn.int8.tflite") == "tflite-runtime"
     assert select(exported / "cnn.int8.onnx") == "onnxruntime"
+
+
+def test_code_runs_only_where_its_engine_is_named(files, tmp_path):
+    with pytest.raises(UsageError, match="holds code; if you trust it, compile and run it with --engine c"):
+        select(tmp_path / "cnn.int8.zip")
+    assert select(files[".tflite"]) == "litert"  # tflite-micro is a hundred times slower
 
 
 def test_a_missing_engine_names_its_pip_line(exported, monkeypatch):
@@ -119,7 +142,7 @@ def test_wrong_engines_and_files_are_named(exported, tmp_path):
         open_engine(tmp_path / "model.bin")
 
 
-@pytest.mark.parametrize("suffix", sorted({ENGINES[name].suffix for name in HERE}))
+@pytest.mark.parametrize("suffix", sorted({ENGINES[name].suffix for name in UNASKED}))
 def test_a_truncated_file_is_one_sentence(exported, tmp_path, suffix):
     content = (exported / f"cnn.int8{suffix}").read_bytes()
     path = tmp_path / f"cut{suffix}"
@@ -133,11 +156,6 @@ def test_a_truncated_file_is_one_sentence(exported, tmp_path, suffix):
 
 
 def test_a_spec_of_other_pictures_is_refused(tmp_path):
-    import dataclasses
-    import zipfile
-
-    from oddeven.runtime.engines.metadata import attach_to_tflite, read_spec
-
     path = bundled()["mlp"]
     spec = read_spec(path)
     with zipfile.ZipFile(path) as archive:

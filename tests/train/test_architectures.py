@@ -48,12 +48,22 @@ def test_other_input_shapes_work(name):
     assert build(name, (40, 32, 3)).output_shape == (None, 1)
 
 
+def test_tiny_is_small_at_every_image_size():
+    model = build("tiny", (28, 28, 1))
+    convolutions = [layer for layer in model.layers if type(layer).__name__ == CONV]
+    assert [layer.filters for layer in convolutions] == [8, 16, 24, 32]
+    positions = [layer.output.shape[1] * layer.output.shape[2] for layer in convolutions]
+    products = [count * layer.kernel.shape.num_elements() for count, layer in zip(positions, convolutions, strict=True)]
+    assert sum(products) < 600_000
+    assert build("tiny", (64, 64, 1)).count_params() == model.count_params() < 12_000
+
+
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UsageError, match="mlp, cnn, deep_cnn"):
+    with pytest.raises(UsageError, match="mlp, cnn, deep_cnn, tiny"):
         build("resnet", (28, 28, 1))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_least_size_is_the_least_that_can_be_built(name):
     least = LEAST_SIDE.get(name, 1)
     assert build(name, (least, least, 3)).output_shape == (None, 1)

@@ -139,7 +139,7 @@ def test_quick_says_loudly_what_it_is_and_draws_every_plot(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["resnet"], "'resnet' is not one of 'mlp', 'cnn', 'deep_cnn'"),
+        (["resnet"], "'resnet' is not one of 'mlp', 'cnn', 'deep_cnn', 'tiny'"),
         (["--recipe", "slow"], "'slow' is not one of 'classic', 'fast', 'best'"),
         (["--dataset", "cifar"], "'cifar' is not"),
         (["--quick", "--epochs", "3"], "leave out --epochs"),

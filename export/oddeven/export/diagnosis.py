@@ -38,7 +38,7 @@ def explain_failure(report: FileReport, path: Path, source: Conversion, images: 
     if metrics and metrics.auc is not None and metrics.auc < 0.5:
         return report  # the reference itself ranks the labels the wrong way round, and the verdict says so
     row = FORMATS[report.format]
-    layers = worst_layers(path, source, images[:IMAGES]) if row.calibrated else ()
+    layers = worst_layers(path, source, images[:IMAGES]) if row.calibrated and path.suffix in READERS else ()
     where = f"Most of its error arises in {layers[0].layer} ({layers[0].error:.0%}). " if layers else ""
     return replace(report, layers=layers, advice=where + row.advice)
 
@@ -79,7 +79,7 @@ def measure_stability(source: Conversion, name: str, draws: tuple[Pixels, Pixels
         path = Path(scratch, row.file_name(spec.name))
         for draw in draws:
             path.write_bytes(row.convert(replace(source, calibration=to_float(draw, spec.input))))
-            with Classifier.load(path) as classifier:
+            with Classifier.load(path, row.engine) as classifier:
                 probabilities.append(classifier.probabilities(images))
     one, other = probabilities
     differing = int(((one > spec.threshold) != (other > spec.threshold)).sum())

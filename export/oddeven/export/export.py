@@ -132,7 +132,7 @@ def export_model(
     for name in settings.formats:
         step(FORMATS[name].file_name(spec.name))
         file, report = _export_file(name, source, out, settings, test, validation)
-        golden.answers[file.file] = _probabilities(out / file.file, golden.images)
+        golden.answers[file.file] = _probabilities(out / file.file, FORMATS[name].engine, golden.images)
         records.append(file)
         reports.append(report)
     golden_file = out / f"{spec.name}{GOLDEN_SUFFIX}"
@@ -167,8 +167,8 @@ def _reference(model: Any, spec: ModelSpec, split: Split) -> Reference:
     return Reference(split.images, split.labels, split.slices, p, spec.provenance.dataset_sha256)
 
 
-def _probabilities(path: Path, images: Pixels) -> Probabilities:
-    with Classifier.load(path) as classifier:
+def _probabilities(path: Path, engine: str, images: Pixels) -> Probabilities:
+    with Classifier.load(path, engine) as classifier:
         return classifier.probabilities(images)
 
 
@@ -181,10 +181,10 @@ def _export_file(
     write(path, row.convert(source))
     notes = row.limits(source.spec) if row.limits else ()
     if settings.threshold_rule and not row.limits:
-        threshold = settings.threshold_rule(_probabilities(path, validation.images), validation.truth)
+        threshold = settings.threshold_rule(_probabilities(path, row.engine, validation.images), validation.truth)
         source = replace(source, spec=replace(source.spec, threshold=threshold))
         write(path, row.convert(source))
-    with Classifier.load(path) as classifier:
+    with Classifier.load(path, row.engine) as classifier:
         thresholds = reference_threshold, classifier.spec.threshold
         checks = tuple(Check("format", PASS, "MediaPipe can run the file.", note) for note in notes)
         overflow = measure_overflow(path, source.calibration) if path.suffix == ".onnx" else ()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from oddeven.export import mediapipe, onnx, tflite
+from oddeven.export import c, mediapipe, onnx, tflite
 from oddeven.export.conversion import Conversion
+from oddeven.runtime.engines.registry import AUTO
 from oddeven.runtime.spec import ModelSpec
 
 
@@ -21,6 +22,7 @@ class Format:
         calibrated: whether it looks at the calibration images.
         default: whether it is made when no format is asked for.
         limits: for the form of another toolkit, whose threshold is 0.5: what of a spec it cannot carry.
+        engine: proves the file.
     """
 
     converter: Callable[[Conversion], bytes]
@@ -30,6 +32,7 @@ class Format:
     calibrated: bool = False
     default: bool = True
     limits: Callable[[ModelSpec], tuple[str, ...]] | None = None
+    engine: str = AUTO
 
     def file_name(self, model: str) -> str:
         """`<model>.<precision><suffix>`."""
@@ -48,6 +51,7 @@ DYNAMIC = "Its ranges follow each image; try the calibrated int8 file, then floa
 MORE = "Try more calibration images (--calibration-size, --calibration-check)"
 INT8_TFLITE = f"{MORE}, then --format tflite-int16x8 with its finer activations, then tflite-float16."
 INT8_ONNX = f"{MORE}, --full-range where all CPUs have VNNI or dot product, then onnx-float16."
+C = "It computes what the tflite-int8 file does; export that as well to see its worst layers."
 INT16X8 = f"{MORE}, then tflite-float16."
 
 # int16x8 is made on request only: TFLite runs it on reference kernels, 20 to 90 times slower than int8. So is the file
@@ -71,5 +75,6 @@ FORMATS: Mapping[str, Format] = {
     "onnx-float16": Format(onnx.float16, ".onnx", "float16", HALF),
     "onnx-dynamic": Format(onnx.dynamic, ".onnx", "dynamic", DYNAMIC),
     "onnx-int8": Format(onnx.int8, ".onnx", "int8", INT8_ONNX, calibrated=True),
+    "c": Format(c.convert, ".zip", "int8", C, calibrated=True, default=False, engine="c"),
 }
 DEFAULTS = tuple(name for name, row in FORMATS.items() if row.default)

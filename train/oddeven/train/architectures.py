@@ -47,13 +47,36 @@ def deep_cnn(layers: Any) -> list[Any]:
     ]
 
 
+def tiny(layers: Any) -> list[Any]:
+    """Four normalised convolutions and a global mean, for microcontrollers: the same size whatever the image's is."""
+
+    def convolution(filters: int) -> list[Any]:
+        return [layers.Conv2D(filters, 3, use_bias=False), layers.BatchNormalization(), layers.ReLU()]
+
+    return [
+        *convolution(8),
+        layers.MaxPooling2D(2),
+        *convolution(16),
+        *convolution(24),
+        layers.MaxPooling2D(2),
+        *convolution(32),
+        layers.GlobalAveragePooling2D(),
+    ]
+
+
 ARCHITECTURES: Mapping[str, Callable[[Any], list[Any]]] = {
     "mlp": mlp,
     "cnn": cnn,
     "deep_cnn": deep_cnn,
+    "tiny": tiny,
 }
+PUBLISHED = ("mlp", "cnn", "deep_cnn")
 NAMES = (*ARCHITECTURES, *BACKBONES)
-LEAST_SIDE: Mapping[str, int] = {"cnn": 10, "deep_cnn": 16}  # in pixels; on less, a convolution has no output
+LEAST_SIDE: Mapping[str, int] = {
+    "cnn": 10,
+    "deep_cnn": 16,
+    "tiny": 22,
+}  # in pixels; on less, a convolution has no output
 
 
 def build(name: str, input_shape: tuple[int, int, int]) -> Any:

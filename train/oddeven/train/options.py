@@ -10,7 +10,7 @@ from pathlib import Path
 from oddeven.runtime.errors import UsageError
 from oddeven.runtime.parity.thresholds import ThresholdRule, by_f1, threshold_rule
 from oddeven.runtime.spec import InputSpec
-from oddeven.train.architectures import ARCHITECTURES, check_input_size
+from oddeven.train.architectures import PUBLISHED, check_input_size
 from oddeven.train.backbones import BACKBONES, LITE0, SIDE
 from oddeven.train.data.dataset import Dataset, ImageSource
 from oddeven.train.data.listing import read_listing
@@ -62,7 +62,7 @@ class TrainOptions:
             UsageError, DataError: as `source` and `read_listing`.
         """
         pretrained = self.recipe == TRANSFER or (self.recipe is None and not named and self._suits_transfer())
-        return list(dict.fromkeys(named)) or ([LITE0] if pretrained else list(ARCHITECTURES))
+        return list(dict.fromkeys(named)) or ([LITE0] if pretrained else list(PUBLISHED))
 
     def _suits_transfer(self) -> bool:
         """Whether the images are few, and in colour or large."""

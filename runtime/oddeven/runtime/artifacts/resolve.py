@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from oddeven.runtime.engines.registry import ENGINES, installed
+from oddeven.runtime.engines.registry import ENGINES, automatic
 from oddeven.runtime.errors import ModelError, UsageError
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.spec import model_name
@@ -30,8 +30,8 @@ class Candidate:
 
     @property
     def readable(self) -> bool:
-        """Whether an engine installed here reads such files."""
-        return any(row.reads(self.path) and installed(name) for name, row in ENGINES.items())
+        """Whether an engine installed here reads such files unasked."""
+        return bool(automatic(self.path))
 
 
 def bundled() -> dict[str, Path]:
@@ -99,7 +99,7 @@ def _in_folder(folder: Path) -> list[Candidate]:
     try:
         homes = find_artifacts([folder])
     except ModelError:
-        suffixes = tuple(row.suffix for row in ENGINES.values())
+        suffixes = tuple(row.suffix for row in ENGINES.values() if not row.by_name)
         loose = [path for path in sorted(folder.rglob("*")) if path.name.endswith(suffixes) and os.path.isfile(path)]
         if not loose:
             raise

@@ -11,7 +11,7 @@ import click
 
 from oddeven.runtime.artifacts.resolve import bundled, resolve
 from oddeven.runtime.cli.options import tell_of_path
-from oddeven.runtime.engines.registry import AUTO, ENGINES, installed
+from oddeven.runtime.engines.registry import AUTO, ENGINES, automatic
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.table import render
 
@@ -69,4 +69,4 @@ def _files(model: str) -> list[Path]:
 
 def _engines(path: Path) -> list[str]:
     """The installed engines that read `path`; where there is none, `AUTO`, which raises an error that says so."""
-    return [name for name, row in ENGINES.items() if row.reads(path) and installed(name)] or [AUTO]
+    return automatic(path) or [AUTO]

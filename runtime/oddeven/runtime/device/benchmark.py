@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -60,7 +61,7 @@ def _bench(path: Path, engine: str, threads: int, seconds: float) -> Cost:
     from oddeven.runtime.device.latency import measure
     from oddeven.runtime.engines.registry import ENGINES, select
 
-    __import__(ENGINES[select(path, engine)].package)
+    importlib.import_module(ENGINES[select(path, engine)].module)
     imported = time.perf_counter()
     with Classifier.load(path, engine, threads) as classifier:
         loaded = time.perf_counter()

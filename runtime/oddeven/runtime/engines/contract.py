@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from oddeven.runtime.arrays import Array
 from oddeven.runtime.engines.quantization import TensorInfo, decode
 from oddeven.runtime.errors import ModelError, UsageError
 from oddeven.runtime.spec import ModelSpec
+
+COMPILER = "cc"  # the package of the engine that compiles C
 
 
 class Engine(ABC):
@@ -65,9 +68,11 @@ def closed() -> UsageError:
 
 
 def package_version(package: str) -> str:
-    """The version of the installed distribution of `package`, by its import name."""
+    """The version of the installed distribution of `package`, by its import name, or of the C compiler."""
     from importlib.metadata import version  # slow to import, and rarely needed
 
+    if package == COMPILER:
+        return subprocess.run([COMPILER, "-dumpversion"], capture_output=True, text=True, check=True).stdout.strip()
     return version(package.replace("_", "-"))
 
 

@@ -2,8 +2,8 @@
 
 A `.tflite` file gets a ZIP archive appended with `metadata.json`, `labels.txt` and `sha256.txt`, TFLite's own
 convention for associated files: `zipfile` opens it and every interpreter ignores it. A `.keras` file is a ZIP archive
-already and gets one more entry. An `.onnx` file has its own metadata; the digest is its last property, so that it
-covers everything before it.
+already and gets one more entry. The ZIP archive of a C library has `metadata.json` in the library's folder. An `.onnx`
+file has its own metadata; the digest is its last property, so that it covers everything before it.
 """
 
 from __future__ import annotations
@@ -150,10 +150,11 @@ def _read_archive(path: Path, content: bytes, entry: str) -> tuple[bytes, bytes,
         raise _damaged(path) from error
     with archive:
         names = archive.namelist()
-        if entry not in names:
+        found = [name for name in names if name.rpartition("/")[2] == entry]
+        if len(found) != 1:
             return b"", content, None
         try:
-            text = _unpack(archive, entry)
+            text = _unpack(archive, found[0])
             digest = _unpack(archive, DIGEST_ENTRY) if DIGEST_ENTRY in names else None
         except UNREADABLE as error:
             raise _damaged(path) from error

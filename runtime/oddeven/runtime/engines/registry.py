@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import cast
 
 import numpy as np
 
-from oddeven.runtime.engines.contract import Engine, package_version
+from oddeven.runtime.engines.contract import COMPILER, Engine, package_version
 from oddeven.runtime.engines.metadata import ModelFile, read_model
 from oddeven.runtime.engines.two_scores import TwoScores
 from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError, choose, needing
@@ -25,12 +26,15 @@ from oddeven.runtime.process import try_first
 
 @dataclass(frozen=True)
 class EngineRow:
-    """The module of an engine, how the names of its files end, the package it needs, and how to install that."""
+    """The module of an engine, how the names of its files end, the package or program it needs, how to install that,
+    and whether the engine is taken only where it is asked for by name.
+    """
 
     module: str
     suffix: str
     package: str
     install: str
+    by_name: bool = False
 
     def reads(self, path: Path) -> bool:
         """Whether the engine reads files of that name."""
@@ -43,14 +47,30 @@ ENGINES: Mapping[str, EngineRow] = {
     "tflite-runtime": EngineRow(f"{ROOM}.tflite_runtime", ".tflite", "tflite_runtime", "pip install 'oddeven[tflite]'"),
     "onnxruntime": EngineRow(f"{ROOM}.onnxruntime", ".onnx", "onnxruntime", "pip install 'oddeven[onnx]'"),
     "mediapipe": EngineRow(f"{ROOM}.mediapipe", ".mediapipe.tflite", "mediapipe", "pip install 'oddeven[mediapipe]'"),
+    # What a microcontroller computes, a hundred times slower than LiteRT.
+    "tflite-micro": EngineRow(f"{ROOM}.tflite_micro", ".tflite", "tflite_micro", "pip install 'oddeven[micro]'", True),
+    # It compiles and runs the code in the file.
+    "c": EngineRow(f"{ROOM}.compiled", ".zip", COMPILER, "apt install gcc libc6-dev", True),
 }
 AUTO = "auto"
 DTYPES = ("float32", "uint8", "int8", "int16")
 
 
 def installed(name: str) -> bool:
-    """Whether the package of the engine `name` can be imported here."""
-    return importlib.util.find_spec(ENGINES[name].package) is not None
+    """Whether the package of the engine `name` can be imported here, or its program started."""
+    package = ENGINES[name].package
+    return bool(shutil.which(package) if package == COMPILER else importlib.util.find_spec(package))
+
+
+def automatic(path: Path) -> list[str]:
+    """The installed engines that read `path` without being asked for by name."""
+    fitting = [name for name, row in ENGINES.items() if row.reads(path) and not row.by_name]
+    return [name for name in fitting if installed(name)]
+
+
+def holds_code(path: Path) -> bool:
+    """Whether `path` is a file that is read only by an engine that is asked for by name, since it holds code."""
+    return all(row.by_name for row in ENGINES.values() if row.reads(path))
 
 
 def engine_version(name: str) -> str:
@@ -75,7 +95,9 @@ def select(path: Path, name: str = AUTO) -> str:
         if name not in fitting:
             raise UsageError(f"The engine {name} does not read {path.name}; use {' or '.join(fitting)}.")
         fitting = [name]
-    for key in fitting:
+    elif holds_code(path):
+        raise UsageError(f"{path} holds code; if you trust it, compile and run it with --engine {fitting[0]}.")
+    for key in fitting if name != AUTO else automatic(path):
         if installed(key):
             return key
     raise MissingPackageError(f"No engine for {path.name} is installed: {_install_line(ENGINES[fitting[0]])}")

@@ -17,7 +17,7 @@ from oddeven.runtime.artifacts.manifest import (
 from oddeven.runtime.artifacts.reference import REFERENCE, VALIDATION, Reference, load_reference
 from oddeven.runtime.artifacts.resolve import resolve
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.engines.registry import choose_engines
+from oddeven.runtime.engines.registry import choose_engines, holds_code
 from oddeven.runtime.errors import DataError, ModelError, UsageError
 from oddeven.runtime.images.image_folder import load_image_folder
 from oddeven.runtime.parity.thresholds import ThresholdRule
@@ -131,6 +131,9 @@ def _for_folder(
         return
     for record in manifest.files:
         path = folder / record.file
+        if holds_code(path) and not options.engines and len(manifest.files) > 1:
+            note(f"left out: {path} holds code; name its engine with --engine.")
+            continue
         for engine in choose_engines(path, options.engines):
             yield Target(path, shown(path), engine, reference, (manifest, record), validation)
 

@@ -1,0 +1,254 @@
+"""Run the C of int8 models on emulated Cortex-M cores; write the tables and the plot of docs/microcontrollers.md.
+
+    python benchmarks/microcontrollers.py [FILE.int8.tflite]...
+
+Without files, the bundled models and tests/data/tiny.int8.tflite. Ten minutes on two cores; needs Debian's
+gcc-arm-none-eabi and qemu-system-arm, and `pip install 'oddeven[micro]'`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.export.c.library import c_library
+from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.artifacts.resolve import bundled
+from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.device.benchmark import benchmark
+from oddeven.runtime.engines.metadata import read_spec
+from oddeven.runtime.engines.registry import open_engine
+from oddeven.runtime.parity.statistics import share_limits
+from oddeven.runtime.spec import ModelSpec
+from oddeven.runtime.table import render
+
+ROOT = Path(__file__).parents[1]
+FIRMWARE = ROOT / "tests" / "device" / "firmware"
+TINY = ROOT / "tests" / "data" / "tiny.int8.tflite"
+PAGE, PLOT = ROOT / "docs" / "microcontrollers.md", ROOT / "docs" / "images" / "microcontrollers.png"
+MNIST = ROOT / "train" / "data" / "mnist.npz"
+# Name -> compiler flags, QEMU's board. QEMU has no board with an M0+: an M3 runs its instructions, which are a subset.
+CORES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "M0+": (("-mcpu=cortex-m0plus",), "mps2-an385"),
+    "M3": (("-mcpu=cortex-m3",), "mps2-an385"),
+    "M4": (("-mcpu=cortex-m4",), "mps2-an386"),
+    "M4, no SMLAD": (("-mcpu=cortex-m4", "-U__ARM_FEATURE_SIMD32"), "mps2-an386"),
+}
+FLAGS = ("-std=gnu99", "-Wall", "-Wextra", "-Werror", "-O2", "-mthumb", "-mfloat-abi=soft", "-ffreestanding",
+         "-fno-tree-loop-distribute-patterns", "-ffunction-sections", "-fdata-sections")  # fmt: skip
+LINK: tuple[str | Path, ...] = ("-nostdlib", "-nostartfiles", "-Wl,--gc-sections", "-T", FIRMWARE / "mps2.ld")
+TICK = 40  # instructions: SysTick counts the board's 25 MHz, and `-icount shift=0` gives each instruction 1 ns
+# Board -> core, MHz, kB of flash, kB of RAM, by its data sheet.
+BOARDS = {
+    "Raspberry Pi Pico (RP2040)": ("M0+", 133, 2048, 264),
+    "STM32F103C8 (Blue Pill)": ("M3", 72, 64, 20),
+    "STM32F411 (Black Pill)": ("M4", 100, 512, 128),
+    "Arduino Nano 33 BLE (nRF52840)": ("M4", 64, 1024, 256),
+}
+Answers = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the firmware said; `flash` and `ram` are of the model alone, in bytes, `ram` without the stack."""
+
+    exit_code: int
+    wrong: int
+    images: int
+    stack: int
+    instructions: int
+    flash: int
+    ram: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model's cost and worth: its file in bytes, LiteRT's time here, its accuracy, and its runs by core."""
+
+    size_bytes: int
+    latency_us: float
+    right: int
+    count: int
+    runs: Mapping[str, Run]
+
+    @property
+    def accuracy(self) -> float:
+        """On the test images."""
+        return self.right / self.count
+
+    def better(self, other: Model) -> bool:
+        """Whether it is as good as `other` in accuracy, flash and instructions, and better in one."""
+        pairs = [(theirs, ours) for ours, theirs in zip(self._costs(), other._costs(), strict=True)]
+        return all(ours <= theirs for theirs, ours in pairs) and any(ours < theirs for theirs, ours in pairs)
+
+    def _costs(self) -> tuple[float, ...]:
+        return -self.right, self.runs["M4"].flash, self.runs["M4"].instructions
+
+
+def expected_answers(path: Path, images: Pixels) -> Answers:
+    """What tflite-micro computes for the file `path`, uint8 (N,)."""
+    engine = open_engine(path, "tflite-micro")
+    q_outputs: Answers = engine.invoke(images)[:, 0]
+    engine.close()
+    return q_outputs
+
+
+def emulate(
+    path: Path,
+    images: Pixels,
+    expected: Answers,
+    core: str,
+    folder: Path,
+    counted: bool = False,
+    flags: Sequence[str] = (),
+) -> Run:
+    """Build the int8 `.tflite` file `path` as C for `core` in `folder`, and let it compute `images`.
+
+    Args:
+        counted: count instructions, which is slower.
+        flags: more of them for the compiler.
+    """
+    options, board = CORES[core]
+    spec = cast(ModelSpec, read_spec(path))
+    with zipfile.ZipFile(io.BytesIO(c_library(path.read_bytes(), spec))) as archive:
+        archive.extractall(folder)
+    source = folder / f"oddeven_{spec.name}" / "src" / f"oddeven_{spec.name}.c"
+    _write_goldens(folder / "goldens.h", spec.name, images, expected)
+    compiler: list[str | Path] = ["arm-none-eabi-gcc", *FLAGS, *options, *flags, f"-I{source.parent}", f"-I{folder}"]
+    model, elf = folder / "model.o", folder / "firmware.elf"
+    subprocess.run([*compiler, "-Wconversion", "-pedantic", "-c", "-o", model, source], check=True)
+    subprocess.run([*compiler, *LINK, "-o", elf, FIRMWARE / "main.c", model, "-lgcc"], check=True)
+    emulator = ["qemu-system-arm", "-M", board, "-nographic", "-semihosting-config", "enable=on,target=native",
+                "-monitor", "none", "-serial", "none", "-kernel", str(elf)]  # fmt: skip
+    counting = ["-icount", "shift=0"] if counted else []
+    done = subprocess.run([*emulator, *counting], capture_output=True, text=True, check=False, timeout=300)
+    said = {key: int(value) for key, value in re.findall(r"(\w+) (\d+)", done.stdout + done.stderr)}
+    size = subprocess.run(["arm-none-eabi-size", model], capture_output=True, text=True, check=True).stdout
+    text, data, bss = map(int, size.splitlines()[1].split()[:3])
+    return Run(
+        exit_code=done.returncode,
+        wrong=said.get("wrong", -1),
+        images=said.get("images", 0),
+        stack=said.get("stack", 0),
+        instructions=said.get("ticks", 0) * TICK,
+        flash=text + data,
+        ram=bss,
+    )
+
+
+def _write_goldens(path: Path, name: str, images: Pixels, expected: Answers) -> None:
+    flat = images.reshape(len(images), -1)
+    rows = ",\n".join("{" + ",".join(map(str, row)) + "}" for row in flat.tolist())
+    path.write_text(
+        f'#include "oddeven_{name}.h"\n#define IMAGES {len(images)}\n#define predict oddeven_{name}_probability\n'
+        f"static const uint8_t images[IMAGES][{flat.shape[1]}] = {{\n{rows}}};\n"
+        f"static const uint8_t expected[IMAGES] = {{{','.join(map(str, expected.tolist()))}}};\n"
+    )
+
+
+def measured(path: Path) -> Model:
+    """The file `path` on this machine and on every emulated core."""
+    with np.load(MNIST) as file:
+        images, labels = file["x_test"][..., None], file["y_test"] % 2
+    with Classifier.load(path, "litert") as classifier:
+        right = int(np.sum((classifier.probabilities(images) > classifier.spec.threshold) == labels))
+    expected, runs = expected_answers(path, images[:2]), {}
+    for core in CORES:
+        with tempfile.TemporaryDirectory() as folder:
+            runs[core] = run = emulate(path, images[:2], expected, core, Path(folder), counted=True)
+        if run.exit_code:
+            sys.exit(f"{path} on {core}: {run}")
+    return Model(path.stat().st_size, benchmark(path, "litert", 1, 1.0).latency.best_us, right, len(images), runs)
+
+
+def cores(models: Mapping[str, Model]) -> str:
+    """What each model takes on each core."""
+    header = ("model", "core", "flash, bytes", "static RAM, bytes", "stack, bytes", "million instructions an image")
+    rows = [
+        (name, core, f"{run.flash:,}", f"{run.ram:,}", run.stack, f"{run.instructions / 1e6:.2f}")
+        for name, model in models.items()
+        for core, run in model.runs.items()
+    ]
+    return render(header, rows, markdown=True)
+
+
+def boards(models: Mapping[str, Model]) -> str:
+    """Milliseconds an image on named boards."""
+    rows = [
+        (f"{board}, {core}, {mhz} MHz", *(_fits(model.runs[core], mhz, flash, ram) for model in models.values()))
+        for board, (core, mhz, flash, ram) in BOARDS.items()
+    ]
+    return render(("board", *(f"{name}, ms" for name in models)), rows, markdown=True)
+
+
+def _fits(run: Run, mhz: int, flash_kb: int, ram_kb: int) -> str:
+    """Milliseconds at one to two cycles an instruction, if it fits."""
+    if run.flash > flash_kb << 10 or run.ram + run.stack > ram_kb << 10:
+        return "does not fit"
+    least = run.instructions / mhz / 1000
+    return f"{least:.0f} to {2 * least:.0f}"
+
+
+def front(models: Mapping[str, Model]) -> str:
+    """Size, time and accuracy, and which models no other beats in all three."""
+    header = ("model", "int8 `.tflite`, bytes", "LiteRT here, us", "flash, bytes", "M4, million instructions",
+              "test accuracy (95 %)", "front")  # fmt: skip
+    rows = []
+    for name, model in models.items():
+        low, high = share_limits(model.right, model.count, 0.975)
+        run, beaten = model.runs["M4"], any(other.better(model) for other in models.values())
+        rows.append((name, f"{model.size_bytes:,}", f"{model.latency_us:.1f}", f"{run.flash:,}",
+                     f"{run.instructions / 1e6:.2f}", f"{model.accuracy:.4f} ({low:.4f} to {high:.4f})",
+                     "" if beaten else "yes"))  # fmt: skip
+    return render(header, rows, markdown=True)
+
+
+def plot(models: Mapping[str, Model]) -> None:
+    """Accuracy against flash and against instructions; models that no other beats are filled."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((9, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for name, model in models.items():
+        low, high = share_limits(model.right, model.count, 0.975)
+        run, beaten = model.runs["M4"], any(other.better(model) for other in models.values())
+        for axes, x in zip(panels, (run.flash / 1000, run.instructions / 1e6), strict=True):
+            error = [[100 * (model.accuracy - low)], [100 * (high - model.accuracy)]]
+            axes.errorbar(
+                x, 100 * model.accuracy, error, fmt="o", color="#00538a", capsize=3, mfc="w" if beaten else None
+            )
+            axes.annotate(name, (x, 100 * model.accuracy), xytext=(7, 5), textcoords="offset points")
+    for axes, title in zip(panels, ("flash, kB", "million instructions an image, Cortex-M4"), strict=True):
+        axes.set(xscale="log", xlabel=title)
+        axes.margins(x=0.35)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("test accuracy, %")
+    figure.savefig(PLOT, dpi=110)
+
+
+def main() -> None:
+    """Measure, and write the page's tables and its plot."""
+    paths = [Path(name) for name in sys.argv[1:]] or [TINY, *bundled().values()]
+    models = {path.name.partition(".")[0]: measured(path) for path in paths}
+    text = PAGE.read_text()
+    for table in (front, cores, boards):
+        name = table.__name__
+        begin, end = f"<!-- {name}: by benchmarks/microcontrollers.py -->\n", f"\n<!-- end of {name} -->"
+        text = text[: text.index(begin) + len(begin)] + table(models) + text[text.index(end) :]
+    PAGE.write_text(text)
+    plot(models)
+
+
+if __name__ == "__main__":
+    main()
