@@ -30,7 +30,8 @@ ROOMS = {
     "device": {"engines", "images", "artifacts", "classifier"},
     "verify": {"engines", "images", "parity", "artifacts", "classifier", "device"},
     "serve": {"engines", "images", "artifacts", "classifier", "device"},
-    "cli": {"engines", "images", "parity", "artifacts", "classifier", "device", "verify", "serve"},
+    "update": set(),
+    "cli": {"engines", "images", "parity", "artifacts", "classifier", "device", "verify", "serve", "update"},
 }
 TOP = {"arrays", "errors", "files", "prediction", "process", "schema", "spec", "table", "value_range"}
 # What training may take: plain data, and the functions that decode and prepare images as the device does.

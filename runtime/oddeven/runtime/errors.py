@@ -9,6 +9,7 @@
 | 4 | a model, its spec or an artifact folder is broken |
 | 5 | the images, the dataset or the camera are unusable |
 | 6 | a result could not be written |
+| 7 | an update was refused or undone; the version before it runs |
 | 130 | stopped by Ctrl-C |
 """
 
@@ -57,6 +58,12 @@ class OutputError(OddEvenError):
     """A result that could not be written."""
 
     exit_code = 6
+
+
+class UpdateError(OddEvenError):
+    """An update that was refused or undone; the version before it is the current one."""
+
+    exit_code = 7
 
 
 def choose(kind: str, name: str, known: Iterable[str]) -> str:

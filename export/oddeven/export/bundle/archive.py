@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oddeven.export.bundle.signature import sign
 from oddeven.export.bundle.wheel import build_wheel, zipped
 from oddeven.runtime.artifacts.resolve import check_one_model, locate, resolve
 from oddeven.runtime.classifier import Classifier
@@ -73,19 +74,29 @@ def bundle_models(model: str, precision: str) -> list[Path]:
     return found
 
 
-def build_bundle(found: Sequence[Path], out: Path, target: PiSystem | None, serve: bool = False) -> None:
+def build_bundle(
+    found: Sequence[Path],
+    out: Path,
+    target: PiSystem | None,
+    serve: bool = False,
+    release: int = 0,
+    key: Path | None = None,
+) -> None:
     """Write the model files `found` with all they need as the ZIP file `out`; equal input gives equal bytes.
 
     Args:
         target: put the wheels for this one inside, so that installing needs no network.
         serve: let the installer set up `oddeven serve` as well.
+        release: a device refuses a bundle whose number is below that of the installed one.
+        key: sign the list of checksums with this OpenSSH key.
 
     Raises:
-        MissingPackageError: there is no pip, or it could not fetch a wheel.
+        UsageError: `key` cannot sign.
+        MissingPackageError: there is no pip, or it could not fetch a wheel; or there is no ssh-keygen.
         OutputError: `out` cannot be written.
     """
     name, content = build_wheel()
-    entries = {f"wheels/{name}": content}
+    entries = {f"wheels/{name}": content, "RELEASE": f"{release}\n".encode()}
     for path in [*found, *{golden_path(path) for path in found}]:
         entries[f"model/{path.name}"] = path.read_bytes()
     for path in DEVICE.iterdir():
@@ -96,6 +107,8 @@ def build_bundle(found: Sequence[Path], out: Path, target: PiSystem | None, serv
         entries |= _fetched(target, onnx + (SERVE if serve else ()))
     sums = "".join(f"{sha256(content)}  {name}\n" for name, content in sorted(entries.items()))
     entries["SHA256SUMS"] = sums.encode()
+    if key:
+        entries["SHA256SUMS.sig"] = sign(entries["SHA256SUMS"], key)
     write(out, zipped({f"{TOP}/{name}": content for name, content in entries.items()}))
 
 

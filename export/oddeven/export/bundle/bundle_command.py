@@ -17,11 +17,27 @@ import click
     "--offline", metavar="SYSTEM", help="Put its wheels inside: bookworm-arm64, trixie-arm64, bookworm-armhf."
 )
 @click.option("--serve", is_flag=True, help="Let the installer set up oddeven serve, with a systemd unit.")
-def command(model: str, precision: str, out: Path, offline: str | None, serve: bool) -> None:
+@click.option(
+    "--sign",
+    "key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="KEY",
+    help="Sign with this Ed25519 key of OpenSSH.",
+)
+@click.option(
+    "--release",
+    type=click.IntRange(0, 10**17),
+    help="A device refuses a lower one than it has.  [default: 0, or the time of signing as YYYYMMDDhhmmss]",
+)
+def command(
+    model: str, precision: str, out: Path, offline: str | None, serve: bool, key: Path | None, release: int | None
+) -> None:
     """Pack a bundled model, a file or an artifact folder for a Raspberry Pi, with what installs and tests it there.
 
     On the Pi: python3 -m zipfile -e oddeven-pi.zip . && sh oddeven-pi/install.sh
     """
+    from datetime import datetime, timezone
+
     from oddeven.export.bundle.archive import PI_SYSTEMS, TOP, build_bundle, bundle_models
     from oddeven.runtime.cli.options import tell_of_path
     from oddeven.runtime.errors import choose
@@ -29,6 +45,8 @@ def command(model: str, precision: str, out: Path, offline: str | None, serve: b
     target = PI_SYSTEMS[choose("system", offline, PI_SYSTEMS)] if offline else None
     tell_of_path(model)
     found = bundle_models(model, precision)
-    build_bundle(found, out, target, serve)
-    click.echo(f"{out}  {out.stat().st_size:,} bytes: {', '.join(path.name for path in found)}")
+    if release is None:
+        release = int(datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S")) if key else 0
+    build_bundle(found, out, target, serve, release, key)
+    click.echo(f"{out}  {out.stat().st_size:,} bytes: {', '.join(path.name for path in found)}; release {release}")
     click.echo(f"On the Pi: python3 -m zipfile -e {out.name} . && sh {TOP}/install.sh", err=True)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs this bundle, or updates to it: sh install.sh [PREFIX]   (PREFIX: ~/oddeven unless given)
+# Installs this bundle, or updates to it: sh install.sh [--trust PUBKEY] [--allow-downgrade] [PREFIX]
+# PREFIX is ~/oddeven unless given. With --trust, this bundle and all later ones must be signed by a key of the file PUBKEY.
 # Everything new is made and self-tested in a folder of its own; one rename then makes it the current one.
 set -eu
 
@@ -15,6 +16,17 @@ point() { # point NAME TARGET: make the link PREFIX/NAME, or change it, in one s
     mv -T "$prefix/.$1.new" "$prefix/$1"
 }
 
+pubkey=
+downgrade=
+while [ $# -gt 0 ]; do
+    case $1 in
+        --trust) pubkey=$(realpath "${2:?--trust needs the file of a public key}") && shift ;;
+        --allow-downgrade) downgrade=yes ;;
+        -*) fail "There is no option $1." ;;
+        *) break ;;
+    esac
+    shift
+done
 prefix=${1:-$HOME/oddeven}
 python=${PYTHON:-python3}
 case $prefix in
@@ -26,12 +38,35 @@ case $prefix in
 esac
 cd "$(dirname "$0")"
 sha256sum --check --quiet SHA256SUMS || fail "The bundle is damaged; copy it to this machine again."
+[ "$(find . ! -type d ! -name 'SHA256SUMS*' | wc -l)" = "$(wc -l <SHA256SUMS)" ] ||
+    fail "The bundle is damaged: it has files that SHA256SUMS does not list; unpack it into an empty folder."
+
+signers=$(mktemp)
+trap 'rm -f "$signers"' EXIT
+if [ -n "$pubkey" ]; then
+    grep -E '^(sk-)?ssh-ed25519' "$pubkey" | sed 's/^/oddeven namespaces="oddeven" /' >"$signers"
+    [ -s "$signers" ] || fail "$pubkey holds no Ed25519 public key of OpenSSH."
+elif [ -e "$prefix/trusted" ]; then
+    cat "$prefix/trusted" >"$signers"
+fi
+if [ -s "$signers" ]; then
+    command -v ssh-keygen >/dev/null || fail "Signatures need ssh-keygen: sudo apt install openssh-client"
+    [ -e SHA256SUMS.sig ] || fail "The bundle is unsigned, and this machine trusts a key: make it with oddeven bundle --sign."
+    ssh-keygen -Y verify -f "$signers" -I oddeven -n oddeven -s SHA256SUMS.sig <SHA256SUMS ||
+        fail "The signature is not by a trusted key."
+else
+    echo "The signature was not checked: no key is trusted; see --trust."
+fi
+release=$(cat RELEASE)
+installed=$(cat "$prefix/current/RELEASE" 2>/dev/null || echo 0)
+[ -n "$downgrade" ] || [ "$release" -ge "$installed" ] ||
+    fail "Release $release is older than the installed $installed; to take it all the same, add --allow-downgrade."
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || fail "There is no Python: sudo apt install python3"
 bits=$("$python" -c 'import struct; print(8 * struct.calcsize("P"))') # uname -m lies on a 32-bit system with a 64-bit kernel
 
 mkdir -p "$prefix/versions" "$prefix/inbox" "$prefix/results" || fail "Cannot write to $prefix."
 stage=$(mktemp -d "$prefix/versions/XXXXXXXX")
-trap 'rm -rf "$stage"' EXIT
+trap 'rm -rf "$stage" "$signers"' EXIT
 trap 'exit 130' HUP INT TERM
 chmod 755 "$stage"
 
@@ -72,7 +107,7 @@ if [ -e oddeven-serve.service ]; then
     pip 'starlette>=0.40' 'uvicorn>=0.30' 'prometheus-client>=0.20'
 fi
 
-cp -R model "$stage/model"
+cp -R model RELEASE "$stage"
 chosen=
 for file in "$stage"/model/*.tflite "$stage"/model/*.onnx; do
     [ -e "$file" ] || continue
@@ -104,10 +139,14 @@ if [ "$serving" ]; then
     fi
 fi
 
+if [ -n "$pubkey" ]; then
+    cp "$signers" "$prefix/.trusted.new"
+    mv "$prefix/.trusted.new" "$prefix/trusted"
+fi
 sync
 if [ -L "$prefix/current" ]; then point previous "$(readlink "$prefix/current")"; fi
 point current "versions/${stage##*/}"
-trap - EXIT
+trap 'rm -f "$signers"' EXIT
 point oddeven current/oddeven
 for old in "$prefix"/versions/*; do
     if ! [ "$old" -ef "$prefix/current" ] && ! [ "$old" -ef "$prefix/previous" ]; then rm -rf "$old"; fi

@@ -1,0 +1,1 @@
+"""Updates: what is downloaded, checked, installed, watched and, if need be, undone."""
