@@ -31,7 +31,8 @@ ROOMS = {
     "verify": {"engines", "images", "parity", "artifacts", "classifier", "device"},
     "serve": {"engines", "images", "artifacts", "classifier", "device"},
     "update": set(),
-    "cli": {"engines", "images", "parity", "artifacts", "classifier", "device", "verify", "serve", "update"},
+    "fleet": {"verify"},  # only the style of its pages
+    "cli": {"engines", "images", "parity", "artifacts", "classifier", "device", "verify", "serve", "update", "fleet"},
 }
 TOP = {"arrays", "errors", "files", "prediction", "process", "schema", "spec", "table", "value_range"}
 # What training may take: plain data, and the functions that decode and prepare images as the device does.
@@ -148,7 +149,7 @@ DISTRIBUTIONS = {
 }  # fmt: skip
 OF_DEBIAN = {"picamera2"}  # apt has it, PyPI has no wheel of it
 EXTRAS = {
-    "runtime": {"onnx", "tflite", "camera", "gpio", "report", "serve", "mediapipe", "micro"},
+    "runtime": {"onnx", "tflite", "camera", "gpio", "report", "serve", "mediapipe", "micro", "mqtt"},
     "train": {"train"},
     "export": {"export", "train", "onnx"},
 }

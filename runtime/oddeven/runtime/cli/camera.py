@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from contextlib import nullcontext
 from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
 from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
 from oddeven.runtime.prediction import UNCERTAIN, as_fields
 
@@ -29,12 +33,21 @@ STAGES = ("capture_ms", "prepare_ms", "infer_ms")
     "--patience",
     type=click.IntRange(min=1),
     default=3,
-    show_default=True,
+    hidden=True,
     help="Debouncing: change the steady label when this many frames in a row agree on another.",
 )
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after this many frames.")
 @model_options
 @pin_option
+@mqtt_options
+@click.option(
+    "--journal",
+    "out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("camera.jsonl"),
+    hidden=True,
+    help="With --mqtt, append each change of the steady label to this file, from which it is sent.",
+)
 @click.option("--show", is_flag=True, help="Draw what the model sees, on stderr.")
 @click.option("--headless", is_flag=True, hidden=True, help="Print a line a change, as without a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a frame.")
@@ -46,8 +59,9 @@ def command(
     show: bool,
     headless: bool,
     as_json: bool,
+    out: Path,
     model: str | None,
-    **options: str | float | None,
+    **options: Any,
 ) -> None:
     """Classify what a camera sees, frame by frame, until stopped; no window is opened.
 
@@ -55,6 +69,7 @@ def command(
     """
     from oddeven.runtime.device.capture import classify_frames, default_source, open_source
     from oddeven.runtime.device.gpio import open_pins
+    from oddeven.runtime.device.journal import Journal
     from oddeven.runtime.errors import DataError
     from oddeven.runtime.images.preview import draw_pixels
 
@@ -62,8 +77,11 @@ def command(
     source = source or default_source()
     live = sys.stdout.isatty() and not (headless or as_json)
     steady = None
+    mqtt = {name: options.pop(name) for name in list(options) if name.startswith("mqtt")}
     with (
         open_classifier(model, options) as classifier,
+        Journal(out, classifier.spec.labels) if mqtt["mqtt"] else nullcontext() as journal,
+        open_outbox("camera", out, classifier, model, mqtt),
         open_pins(wiring, (*classifier.spec.labels, UNCERTAIN)) as show_label,
         open_source(source) as captured,
     ):
@@ -78,6 +96,8 @@ def command(
                     click.echo(f"\r\x1b[K{_line(frame)}", nl=False)
                 elif frame.steady != steady:
                     click.echo(_line(frame))
+                if journal and steady != frame.steady == frame.prediction.label:
+                    journal.add((source, time.time_ns()), frame.prediction)
                 steady = frame.steady
         finally:
             if live:

@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "camera": ("oddeven.runtime.cli.camera", "Classify what a camera sees."),
     "serve": ("oddeven.runtime.cli.serve", "Serve models on a web page and to other programs."),
     "bundle": ("oddeven.export.bundle.bundle_command", "Pack a model and its installer for a Raspberry Pi."),
+    "fleet": ("oddeven.runtime.cli.fleet", "Show the devices that send to a broker."),
     "update": ("oddeven.runtime.cli.update", "Update a device to a new bundle, and go back if it is not well."),
     "bench": ("oddeven.runtime.cli.bench", "Measure a model on this machine."),
     "attach-spec": ("oddeven.runtime.cli.attach_spec", "Tell a model file from elsewhere what its labels are."),
@@ -87,7 +88,8 @@ def cli() -> None:
     """Two-class image models: train, quantize, verify, and run on a device.
 
     Exit codes: 0 success; 1 the accuracy gate did not pass; 2 wrong usage; 3 a package is missing; 4 a model or
-    artifact is broken; 5 images, data or camera are unusable; 6 a result could not be written; 7 an update was refused or undone; 130 stopped by Ctrl-C.
+    artifact is broken; 5 images, data or camera are unusable; 6 a result could not be written; 7 an update was refused
+    or undone; 130 stopped by Ctrl-C.
 
     The table [tool.oddeven.COMMAND] in ./pyproject.toml sets the default of any option.
     """

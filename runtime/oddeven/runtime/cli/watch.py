@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
 from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
 from oddeven.runtime.prediction import UNCERTAIN, as_fields
 
@@ -30,6 +32,7 @@ from oddeven.runtime.prediction import UNCERTAIN, as_fields
 )
 @model_options
 @pin_option
+@mqtt_options
 @click.option("--json", "as_json", is_flag=True, help="Also print one JSON object an image.")
 def command(
     folder: Path,
@@ -39,7 +42,7 @@ def command(
     wiring: dict[str, str],
     as_json: bool,
     model: str | None,
-    **options: str | float | None,
+    **options: Any,
 ) -> None:
     """Classify each new image in FOLDER exactly once, after its write has finished, until stopped.
 
@@ -51,9 +54,15 @@ def command(
     from oddeven.runtime.device.watcher import UNREADABLE, watch_folder
 
     exit_on_sigterm()
+    mqtt = {name: options.pop(name) for name in list(options) if name.startswith("mqtt")}
     with open_classifier(model, options) as classifier:
         labels = classifier.spec.labels
-        with Journal(out, labels) as journal, open_pins(wiring, (*labels, UNCERTAIN, UNREADABLE)) as show_label:
+        sending = open_outbox("watch", out, classifier, model, mqtt)
+        with (
+            Journal(out, labels) as journal,
+            sending,
+            open_pins(wiring, (*labels, UNCERTAIN, UNREADABLE)) as show_label,
+        ):
             for name, prediction in watch_folder(folder, journal, classifier, interval, once):
                 show_label(prediction.label)
                 line = json.dumps(as_fields(name, prediction)) if as_json else f"{name}  {prediction.label}"

@@ -1,0 +1,154 @@
+"""The journal as a queue: each line that the broker has not acknowledged is sent, in order, however long that takes.
+
+How far the broker has acknowledged is in a file beside the journal, so that a kill loses nothing. What was sent and not
+acknowledged is sent again, so a message may come twice; `file` and `mtime_ns` are its key.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oddeven.runtime.errors import UsageError
+from oddeven.runtime.files import write
+from oddeven.runtime.fleet.broker import Broker, new_client
+from oddeven.runtime.fleet.discovery import discovery, discovery_topic
+
+ONLINE, OFFLINE = "online", "offline"
+BATCH = 100  # lines between two notes of how far the broker has them
+POLL_S = 0.2
+ABOUT_S = 60.0  # between two messages about the device itself
+FAREWELL_S = 10.0  # how long the end of the program waits for what is unsent
+About = Callable[[], Mapping[str, Any]]
+
+
+class Outbox:
+    """Sends a journal's lines, from a thread of its own, while a `with` statement lasts.
+
+    Topics, below that of the broker and the device's name: `state`, each line; `about`, the device; `availability`,
+    online or offline; and `command`, which takes the word selftest.
+    """
+
+    def __init__(self, broker: Broker, device: str, journal: Path, about: About, selftest: Callable[[], str]) -> None:
+        """Prepare to send; nothing is connected yet.
+
+        Args:
+            about: what the device says about itself, anew at each call.
+            selftest: runs the self-test and says how it went.
+
+        Raises:
+            UsageError: the journal is not JSON lines.
+            MissingPackageError: paho-mqtt is not installed.
+        """
+        if journal.suffix != ".jsonl":
+            raise UsageError(f"MQTT sends JSON lines, and {journal} is none; name an --out that ends in .jsonl.")
+        self._journal, self._sent = journal, journal.with_name(f"{journal.name}.sent")
+        self._about, self._selftest, self._result = about, selftest, ""
+        self._topic, self._device = f"{broker.topic}/{device}", device
+        self._client = new_client(broker, f"oddeven-{device}")
+        self._client.will_set(f"{self._topic}/availability", OFFLINE, qos=1, retain=True)
+        self._client.on_connect = self._connected
+        self._client.on_connect_fail = lambda *_: self._complain("it cannot be reached")
+        self._client.on_message = lambda *given: self._command(given[2].payload)
+        self._ending, self._asked, self._greeted = threading.Event(), threading.Event(), threading.Event()
+        self._labels: Counter[str] = Counter()
+        self._complaint = ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Outbox:
+        self._client.loop_start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join(FAREWELL_S)
+        if self._client.is_connected():
+            self._client.publish(f"{self._topic}/availability", OFFLINE, qos=1, retain=True).wait_for_publish(1.0)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _connected(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._complain(str(reason))
+            return
+        self._complaint = ""
+        client.subscribe(f"{self._topic}/command", qos=1)
+        client.publish(f"{self._topic}/availability", ONLINE, qos=1, retain=True)
+        self._greeted.clear()
+
+    def _complain(self, reason: str) -> None:
+        """Say once, and not at each attempt, why the broker does not have the messages yet."""
+        if reason != self._complaint:
+            click.echo(f"oddeven: the broker does not take the predictions yet: {reason}.", err=True)
+        self._complaint = reason
+
+    def _command(self, payload: bytes) -> None:
+        """Take note of a command. Any other word than this is ignored."""
+        if payload == b"selftest":
+            self._asked.set()
+
+    def _run(self) -> None:
+        self._result, due = self._selftest(), 0.0
+        offset = self._acknowledged()
+        while True:
+            ending, connected = self._ending.is_set(), self._client.is_connected()
+            if connected:
+                if self._asked.is_set():
+                    self._asked.clear()
+                    self._result, due = self._selftest(), 0.0
+                if time.monotonic() >= due or not self._greeted.is_set():
+                    self._greeted.set()
+                    self._introduce()
+                    due = time.monotonic() + ABOUT_S
+                before, offset = offset, self._send_from(offset)
+                if offset != before:
+                    continue
+            if ending and (connected or self._complaint):  # all is sent, or will be at the next start
+                return
+            self._ending.wait(POLL_S)
+
+    def _introduce(self) -> None:
+        about = {**self._about(), "selftest": self._result, "labels": dict(self._labels), "time": int(time.time())}
+        config = discovery(self._topic, self._device, about)
+        for topic, content in ((discovery_topic(self._device), config), (f"{self._topic}/about", about)):
+            self._client.publish(topic, json.dumps(content), qos=1, retain=True)
+
+    def _acknowledged(self) -> int:
+        """The offset in the journal up to which the broker has it; 0 where it is another journal."""
+        try:
+            offset = int(self._sent.read_text())
+            with self._journal.open("rb") as file:
+                file.seek(max(0, offset - 1))
+                return offset if file.read(1) == b"\n" else 0
+        except (OSError, ValueError):
+            return 0
+
+    def _send_from(self, offset: int) -> int:
+        """Send the next lines, wait until the broker has them, and note it; gives the new offset."""
+        try:
+            with self._journal.open("rb") as file:
+                file.seek(offset)
+                lines = [line for line in islice(file, BATCH) if line.endswith(b"\n")]
+        except OSError:
+            return offset  # it is not there yet
+        if not lines:
+            return offset
+        sent = [self._client.publish(f"{self._topic}/state", line.strip(), qos=1, retain=True) for line in lines]
+        for message in sent:
+            while not message.is_published():
+                if self._ending.is_set() and not self._client.is_connected():
+                    return offset
+                time.sleep(0.002)
+        self._labels.update(json.loads(line)["label"] for line in lines)
+        offset += sum(map(len, lines))
+        write(self._sent, str(offset))
+        return offset

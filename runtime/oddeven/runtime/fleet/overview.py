@@ -1,0 +1,143 @@
+"""What is out there: the table of a fleet, from what its devices left with the broker."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from oddeven.runtime.errors import DataError
+from oddeven.runtime.fleet.broker import Broker, new_client
+
+HEADER = (
+    "device",
+    "host",
+    "state",
+    "last seen",
+    "model",
+    "release",
+    "engine",
+    "labels",
+    "latency ms",
+    "°C",
+    "self-test",
+)
+CONNECT_S = 10.0
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+@dataclass
+class Device:
+    """What a device last said; anything in it may be missing or nonsense, for anybody may publish to a broker."""
+
+    name: str
+    available: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def listen(broker: Broker, seconds: float) -> list[Device]:
+    """The devices that have left a word with the broker, by name, after listening for so long.
+
+    Raises:
+        DataError: the broker is not there or refuses.
+        MissingPackageError: paho-mqtt is not installed.
+    """
+    devices: dict[str, Device] = {}
+    answered, reasons = threading.Event(), ["it cannot be reached"]
+    client = new_client(broker, "")
+
+    def connected(client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        reasons[:] = [str(reason)] if reason.is_failure else []
+        for what in ("availability", "about"):
+            client.subscribe(f"{broker.topic}/+/{what}", qos=1)
+        answered.set()
+
+    def received(client: Any, userdata: Any, message: Any) -> None:
+        *_, name, what = message.topic.split("/")
+        device = devices.setdefault(name, Device(name))
+        if what == "availability":
+            device.available = message.payload == b"online"
+            return
+        try:
+            about = json.loads(message.payload)
+        except (ValueError, RecursionError):
+            return
+        device.about = about if isinstance(about, dict) else {}
+
+    client.on_connect, client.on_message = connected, received
+    client.loop_start()
+    if answered.wait(CONNECT_S) and not reasons:
+        time.sleep(seconds)
+    client.disconnect()
+    client.loop_stop()
+    if reasons:
+        raise DataError(f"The broker {broker.host}:{broker.port} does not answer: {reasons[0]}.")
+    return sorted(devices.values(), key=lambda device: device.name)
+
+
+def rows(devices: list[Device], now: float) -> list[tuple[str, ...]]:
+    """A row of `HEADER` for each device."""
+    return [
+        (
+            _text(device.name), _text(device.about.get("host")), "online" if device.available else "offline",
+            _age(device.about.get("time"), now), _model(device.about), _text(device.about.get("release")),
+            _text(device.about.get("engine")), _shares(device.about.get("labels")),
+            _text(device.about.get("latency_ms")), _text(device.about.get("temperature_c")),
+            _text(device.about.get("selftest")),
+        )
+        for device in devices
+    ]  # fmt: skip
+
+
+def to_html(devices: list[Device], topic: str, now: float) -> str:
+    """The table as a page that needs nothing else.
+
+    Raises:
+        MissingPackageError: Jinja2 is not installed.
+    """
+    from oddeven.runtime.errors import extra, needing
+
+    with needing("The page", extra("report")):
+        import jinja2
+    loader = jinja2.PackageLoader("oddeven.runtime.fleet")
+    style = jinja2.PackageLoader("oddeven.runtime.verify.render")
+    environment = jinja2.Environment(loader=jinja2.ChoiceLoader([loader, style]), autoescape=True)
+    online = sum(device.available for device in devices)
+    return environment.get_template("fleet.html").render(
+        header=HEADER, rows=rows(devices, now), topic=topic, online=online, time=time.strftime("%Y-%m-%d %H:%M UTC",
+        time.gmtime(now)),
+    )  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    shown = "-" if value is None else str(value)
+    return "".join(letter if letter.isprintable() else "?" for letter in shown[:40])
+
+
+def _model(about: Mapping[str, Any]) -> str:
+    digest = _text(about.get("model_sha256"))[:8]
+    return f"{_text(about.get('model'))} {digest}" if about.get("model") else "-"
+
+
+def _shares(labels: Any) -> str:
+    """`odd 75%, even 25%` of counts by label."""
+    if not isinstance(labels, dict):
+        return "-"
+    counts = {name: count for name, count in labels.items() if isinstance(count, int) and count > 0}
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    total = sum(counts.values())
+    return ", ".join(f"{_text(name)} {count / total:.0%}" for name, count in ordered[:4]) or "-"
+
+
+def _age(then: Any, now: float) -> str:
+    """How long ago that was, in its largest unit."""
+    if not isinstance(then, int):
+        return "-"
+    age = max(0, round(now - then))
+    for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
+        if age >= unit:
+            return f"{age // unit} {name}"
+    return f"{age} s"
