@@ -32,7 +32,20 @@ ROOMS = {
     "serve": {"engines", "images", "artifacts", "classifier", "device"},
     "update": set(),
     "fleet": {"verify"},  # only the style of its pages
-    "cli": {"engines", "images", "parity", "artifacts", "classifier", "device", "verify", "serve", "update", "fleet"},
+    "archive": {"images", "artifacts", "classifier", "verify"},  # of the last only the style of its pages
+    "cli": {
+        "engines",
+        "images",
+        "parity",
+        "artifacts",
+        "classifier",
+        "device",
+        "verify",
+        "serve",
+        "update",
+        "fleet",
+        "archive",
+    },
 }
 TOP = {"arrays", "errors", "files", "prediction", "process", "schema", "spec", "table", "value_range"}
 # What training may take: plain data, and the functions that decode and prepare images as the device does.
@@ -149,7 +162,7 @@ DISTRIBUTIONS = {
 }  # fmt: skip
 OF_DEBIAN = {"picamera2"}  # apt has it, PyPI has no wheel of it
 EXTRAS = {
-    "runtime": {"onnx", "tflite", "camera", "gpio", "report", "serve", "mediapipe", "micro", "mqtt"},
+    "runtime": {"onnx", "tflite", "camera", "gpio", "report", "serve", "mediapipe", "micro", "mqtt", "archive"},
     "train": {"train"},
     "export": {"export", "train", "onnx"},
 }

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "Check that exported files still predict what the Keras model does.",
     ),
     "predict": ("oddeven.runtime.cli.predict", "Classify images."),
+    "score": ("oddeven.runtime.cli.score", "Classify an archive of images into Parquet files."),
     "pipeline": ("oddeven.runtime.cli.pipeline", "Train, export, verify and predict in one go."),
     "selftest": ("oddeven.runtime.cli.selftest", "Check that models predict here what they did when they were made."),
     "watch": ("oddeven.runtime.cli.watch", "Classify each new image in a folder."),

@@ -1,0 +1,137 @@
+"""Where the images of an archive are, in blocks that are scored whole or not at all."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oddeven.runtime.errors import DataError, extra, needing
+from oddeven.runtime.files import sha256
+from oddeven.runtime.images.sources import is_image_name
+
+if TYPE_CHECKING:
+    from oddeven.runtime.images.decode import ImageLike
+
+FOLDER_BLOCK = 5000  # files of a folder in a block
+FETCHED = 64  # files of a remote folder that are read at once
+TAR = (".tar", ".tar.gz", ".tgz")
+PARQUET = (".parquet",)
+KEYS, IMAGES = ("key", "path", "__key__"), ("image", "bytes", "jpg", "png")  # usual names of columns
+Items = Iterator[tuple[str, "ImageLike"]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A tar shard, a row group of a Parquet file, or a run of a folder's files.
+
+    Attributes:
+        name: for messages.
+        identity: changes when the block does.
+        system: of files, fsspec's.
+        paths: of the files in it, or of the one file that it is or is in.
+        row_group: in a Parquet file.
+    """
+
+    name: str
+    identity: str
+    system: Any
+    paths: Sequence[str]
+    row_group: int | None = None
+
+    def items(self) -> Items:
+        """Each image with its key. Where the block breaks off, a DataError takes the place of what is missing."""
+        if self.row_group is not None:
+            return _rows(self)
+        if self.paths[0].endswith(TAR):
+            return _members(self)
+        return _files(self)
+
+
+def blocks_of(source: str) -> list[Block]:
+    """The blocks of a folder, a tar shard or a Parquet file, at a path or at any URL that fsspec opens.
+
+    Raises:
+        DataError: there is nothing there, or it cannot be listed.
+        MissingPackageError: fsspec, pyarrow, or the package for that kind of URL is not installed.
+    """
+    with needing("Reading an archive", extra("archive")):
+        import fsspec
+        import pyarrow.parquet as pq
+    try:
+        with needing(f"Reading {source}", "pip install that package"):
+            system, root = fsspec.core.url_to_fs(source)
+        found = system.find(root, detail=True) if system.isdir(root) else {root: system.info(root)}
+        blocks: list[Block] = []
+        for path, info in sorted(found.items()):
+            stamp = f"{info.get('size')} {info.get('mtime') or info.get('ETag') or info.get('etag')}"
+            if path.endswith(TAR):
+                blocks.append(Block(path, f"{path} {stamp}", system, (path,)))
+            elif path.endswith(PARQUET):
+                with system.open(path) as file:
+                    groups = pq.ParquetFile(file).num_row_groups
+                blocks += [Block(f"{path}#{n}", f"{path}#{n} {stamp}", system, (path,), n) for n in range(groups)]
+        images = sorted(path for path in found if is_image_name(path.rpartition("/")[2]))
+    except (OSError, ValueError) as error:
+        raise DataError(f"Cannot read the archive {source}: {str(error) or type(error).__name__:.200}.") from error
+    for start in range(0, len(images), FOLDER_BLOCK):
+        run = images[start : start + FOLDER_BLOCK]
+        blocks.append(
+            Block(f"{run[0]} ...", "\n".join(f"{path} {found[path].get('size')}" for path in run), system, run)
+        )
+    if not blocks:
+        raise DataError(f"{source} holds no image, no tar shard and no Parquet file.")
+    return blocks
+
+
+def part_name(block: Block) -> str:
+    """The file of the block's predictions."""
+    return f"part-{sha256(block.identity.encode(errors='surrogateescape'))[:20]}.parquet"
+
+
+def _files(block: Block) -> Items:
+    if block.system.protocol == "file" or "file" in block.system.protocol:
+        yield from ((path, Path(path)) for path in block.paths)
+        return
+    for start in range(0, len(block.paths), FETCHED):
+        run = list(block.paths[start : start + FETCHED])
+        fetched = block.system.cat(run, on_error="return")
+        contents = fetched if isinstance(fetched, dict) else {run[0]: fetched}
+        for path in run:
+            content = contents.get(path, b"")
+            yield path, content if isinstance(content, bytes) else DataError(f"{path} cannot be read: {content}.")
+
+
+def _members(block: Block) -> Items:
+    (path,) = block.paths
+    try:
+        with block.system.open(path) as file, tarfile.open(fileobj=file, mode="r|*") as archive:
+            for member in archive:
+                if member.isfile() and is_image_name(member.name.rpartition("/")[2]):
+                    content = archive.extractfile(member)
+                    yield f"{path}/{member.name}", content.read() if content else DataError("It has no content.")
+    except (OSError, EOFError, tarfile.TarError) as error:
+        yield path, DataError(f"The shard {path} breaks off: {str(error) or type(error).__name__:.200}.")
+
+
+def _rows(block: Block) -> Items:
+    import pyarrow.parquet as pq
+
+    (path,) = block.paths
+    with block.system.open(path) as file:
+        parquet = pq.ParquetFile(file)
+        names = parquet.schema_arrow.names
+        column = next((name for name in IMAGES if name in names), None)
+        if column is None:
+            yield path, DataError(f"{path} has the columns {', '.join(names):.200}, none of {', '.join(IMAGES)}.")
+            return
+        key = next((name for name in KEYS if name in names), None)
+        first = sum(parquet.metadata.row_group(n).num_rows for n in range(block.row_group or 0))
+        for batch in parquet.iter_batches(FETCHED, [block.row_group], [name for name in (key, column) if name]):
+            for row in batch.to_pylist():
+                image = row[column]["bytes"] if isinstance(row[column], dict) else row[column]
+                name = str(row[key]) if key else f"{path}#{first}"
+                yield name, image if isinstance(image, bytes) else DataError("There are no bytes in this row.")
+                first += 1

@@ -1,0 +1,42 @@
+"""The summary of an archive, as text and as a page."""
+
+from __future__ import annotations
+
+from oddeven.runtime.archive.score import BINS, Run, Summary
+from oddeven.runtime.errors import extra, needing
+from oddeven.runtime.table import render
+
+BAR = 40  # characters of the longest bar
+
+
+def to_text(summary: Summary) -> str:
+    """Two tables: images by label, and the histogram of probabilities."""
+    counted = render(("label", "images", "share"), label_rows(summary))
+    most = max(summary.histogram, default=0) or 1
+    bars = [
+        (f"{low / BINS:.1f} to {(low + 1) / BINS:.1f}", f"{count:,}", "#" * round(BAR * count / most))
+        for low, count in enumerate(summary.histogram)
+    ]
+    return f"{counted}\n\n{render(('probability', 'images', ''), bars)}"
+
+
+def label_rows(summary: Summary) -> list[tuple[str, str, str]]:
+    """Label, number and share, with the unreadable images and all of them at the end."""
+    total = summary.images or 1
+    counted = [*summary.labels.items(), ("unreadable", summary.unreadable), ("all", summary.images)]
+    return [(name, f"{count:,}", f"{count / total:.2%}") for name, count in counted]
+
+
+def to_html(summary: Summary, run: Run, folder: str) -> str:
+    """The same as a page that needs nothing else.
+
+    Raises:
+        MissingPackageError: Jinja2 is not installed.
+    """
+    with needing("The page", extra("report")):
+        import jinja2
+    loaders = [jinja2.PackageLoader(f"oddeven.runtime.{room}") for room in ("archive", "verify.render")]
+    environment = jinja2.Environment(loader=jinja2.ChoiceLoader(loaders), autoescape=True)
+    return environment.get_template("archive.html").render(
+        summary=summary, labels=label_rows(summary), run=run, folder=folder, most=max(summary.histogram) or 1
+    )

@@ -1,0 +1,134 @@
+"""The predictions for an archive, as Parquet: one file for each block, whole or not at all."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+
+from oddeven.runtime.archive.blocks import Block, part_name
+from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.errors import DataError, UsageError
+from oddeven.runtime.files import replacing, write
+from oddeven.runtime.images.decode import ImageLike
+from oddeven.runtime.prediction import Prediction, writable
+from oddeven.runtime.schema import from_json, to_json
+
+RUN = "_oddeven.json"  # readers of Parquet folders leave out what begins with an underscore
+ROWS = 10_000  # in memory, and in a row group
+BINS = 10  # of the histogram of probabilities
+
+
+@dataclass(frozen=True)
+class Run:
+    """What made the predictions in a folder; a folder has one."""
+
+    model: str
+    model_sha256: str
+    settings: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the predictions in a folder add up to.
+
+    Attributes:
+        labels: how many images have each label.
+        unreadable: images that have a reason instead of a label.
+        histogram: how many probabilities lie in each tenth of 0 to 1.
+    """
+
+    images: int
+    labels: dict[str, int]
+    unreadable: int
+    histogram: tuple[int, ...]
+
+
+def check_run(folder: Path, run: Run) -> None:
+    """Note in `folder` what makes its predictions, or make sure that it is the same as before.
+
+    Raises:
+        UsageError: it is not.
+    """
+    note = folder / RUN
+    if not note.exists():
+        if any(folder.glob("part-*.parquet")):
+            raise UsageError(f"{folder} holds Parquet files of another program; name another --out.")
+        write(note, to_json(run))
+        return
+    before = from_json(Run, note.read_bytes(), str(note))
+    if before != run:
+        raise UsageError(
+            f"{folder} holds predictions of {before.model} ({before.model_sha256[:8]}, {before.settings}), not of "
+            f"{run.model} ({run.model_sha256[:8]}, {run.settings}); name another --out."
+        )
+
+
+def score(classifier: Classifier, blocks: Sequence[Block], folder: Path, run: Run, done: Callable[[int], None]) -> None:
+    """Write the predictions of each block that `folder` does not hold yet.
+
+    Args:
+        done: is told the number of images after each block.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    waiting: deque[tuple[Block, str]] = deque()
+
+    def images() -> Iterator[ImageLike]:
+        for block in blocks:
+            if not (folder / part_name(block)).exists():
+                for key, image in block.items():
+                    waiting.append((block, key))
+                    yield image
+
+    scored = ((*waiting.popleft(), outcome) for outcome in classifier.predict_batch(images(), errors="return"))
+    for block, rows in groupby(scored, key=itemgetter(0)):
+        done(_write_part(folder / part_name(block), (_row(key, outcome, run) for _, key, outcome in rows)))
+
+
+def summarise(folder: Path) -> Summary:
+    """Count what the Parquet files in `folder` hold."""
+    import pyarrow.parquet as pq
+
+    labels: Counter[str | None] = Counter()
+    histogram = np.zeros(BINS, np.int64)
+    for path in sorted(folder.glob("part-*.parquet")):
+        table = pq.read_table(path, columns=["label", "probability"])
+        counted = table["label"].value_counts().to_pylist()
+        labels.update({entry["values"]: entry["counts"] for entry in counted})
+        known = table["probability"].drop_null().to_numpy()
+        histogram += np.histogram(known, BINS, (0.0, 1.0))[0]
+    unreadable = labels.pop(None, 0)
+    named = {str(label): count for label, count in labels.most_common()}
+    return Summary(sum(named.values()) + unreadable, named, unreadable, tuple(histogram.tolist()))
+
+
+def _row(key: str, outcome: Prediction | DataError, run: Run) -> tuple[object, ...]:
+    """A row of `schema`."""
+    if isinstance(outcome, DataError):
+        return writable(key), None, None, writable(str(outcome)), run.model_sha256
+    return writable(key), outcome.label, outcome.probability, outcome.reason or None, run.model_sha256
+
+
+def _write_part(path: Path, rows: Iterator[tuple[object, ...]]) -> int:
+    """Write all rows, or nothing; gives their number."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text = pa.string()
+    schema = pa.schema({"key": text, "label": text, "probability": pa.float32(), "error": text, "model_sha256": text})
+    count = 0
+    with replacing(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+        while rows_now := list(islice(rows, ROWS)):
+            columns = [
+                pa.array(column, kind) for column, kind in zip(zip(*rows_now, strict=True), schema.types, strict=True)
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            count += len(rows_now)
+    return count

@@ -1,0 +1,73 @@
+"""`oddeven score`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oddeven.runtime.cli.options import model_options, open_classifier
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the Parquet files."
+)
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write the summary as a page.")
+@model_options
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.pass_context
+def command(
+    context: click.Context, /, sources: tuple[str, ...], out: Path, html: Path | None, as_json: bool, model: str | None,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Classify an archive of images into Parquet files, and go on where a killed run stopped.
+
+    A SOURCE is a folder, a tar shard or a Parquet file with a column of bytes, or a folder of these, at a path or at a
+    URL that fsspec opens, such as s3://. An image that cannot be read becomes a row with the reason; the exit code is
+    then 5.
+    """
+    from oddeven.runtime.archive.blocks import blocks_of
+    from oddeven.runtime.archive.report import to_html, to_text
+    from oddeven.runtime.archive.score import Run, check_run, score, summarise
+    from oddeven.runtime.artifacts.resolve import locate
+    from oddeven.runtime.errors import DataError
+    from oddeven.runtime.files import alone_in, sha256, writable_folder, write
+
+    settings = json.dumps({name: value for name, value in sorted(options.items()) if name not in ("engine", "threads")})
+    with open_classifier(model, options) as classifier, alone_in(writable_folder(out)):
+        run = Run(classifier.spec.name, sha256(locate(model).read_bytes()), settings)
+        check_run(out, run)
+        blocks = [block for source in sources for block in blocks_of(source)]
+        score(classifier, blocks, out, run, _progress(len(blocks)))
+    summary = summarise(out)
+    if html:
+        write(html, to_html(summary, run, str(out)))
+    click.echo(json.dumps(dataclasses.asdict(summary)) if as_json else to_text(summary))
+    context.exit(DataError.exit_code if summary.unreadable else 0)
+
+
+def _progress(blocks: int) -> Callable[[int], None]:
+    """What is told after each block: images, images a second, and the time left, on a terminal."""
+    start, images, finished = time.monotonic(), 0, 0
+
+    def done(count: int) -> None:
+        nonlocal images, finished
+        images, finished = images + count, finished + 1
+        seconds = time.monotonic() - start
+        left = seconds / finished * (blocks - finished)
+        if sys.stderr.isatty():
+            click.echo(
+                f"\r{finished} of {blocks} blocks, {images:,} images, {images / seconds:,.0f} a second, at most "
+                f"{left:,.0f} s left\x1b[K",
+                nl=finished == blocks, err=True,
+            )  # fmt: skip
+
+    return done

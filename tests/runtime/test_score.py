@@ -1,0 +1,197 @@
+"""`oddeven score`: every kind of source, what is broken in it, kills, and that nothing is done twice."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+
+import pytest
+from PIL import Image
+
+from oddeven.runtime import Classifier
+from oddeven.runtime.archive.blocks import FOLDER_BLOCK, blocks_of
+from oddeven.runtime.archive.score import summarise
+from oddeven.runtime.errors import DataError
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+fsspec = pytest.importorskip("fsspec")
+
+UNREADABLE = 5
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def jpegs(raw):
+    def encode(pixels):
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, "JPEG", quality=90)
+        return content.getvalue()
+
+    return [encode(pixels) for pixels in raw["x_test"][:COUNT]]
+
+
+@pytest.fixture(scope="module")
+def expected(jpegs):
+    with Classifier.load("mlp") as classifier:
+        return [classifier.predict(content) for content in jpegs]
+
+
+def write_tar(path, contents, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for name, content in contents.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def as_folder(place, named):
+    (place / "deep").mkdir()
+    for name, content in named.items():
+        (place / "deep" / name).write_bytes(content)
+    (place / "notes.txt").write_text("no image")
+    return place
+
+
+def as_tar(place, named):
+    # WebDataset's layout: what belongs to an image has its name.
+    both = {n: c for name, content in named.items() for n, c in ((name, content), (f"{name[:-4]}.json", b"{}"))}
+    items = list(both.items())
+    write_tar(place / "a.tar", dict(items[: len(items) // 2]))
+    write_tar(place / "b.tar.gz", dict(items[len(items) // 2 :]), "w:gz")
+    return place
+
+
+def as_parquet(place, named):
+    table = pa.table({"key": list(named), "image": list(named.values())})
+    pq.write_table(table, place / "a.parquet", row_group_size=25)
+    return place / "a.parquet"
+
+
+def as_huggingface(place, named):
+    table = pa.table({"path": list(named), "image": [{"bytes": c, "path": None} for c in named.values()]})
+    pq.write_table(table, place / "a.parquet")
+    return place
+
+
+def as_memory(place, named):
+    system = fsspec.filesystem("memory")
+    for name, content in named.items():
+        system.pipe(f"/{place.name}/{name}", content)
+    return f"memory://{place.name}"
+
+
+KINDS = (as_folder, as_tar, as_parquet, as_huggingface, as_memory)
+
+
+def answers(out):
+    """Every row by the last part of its key."""
+    table = pa.concat_tables([pq.read_table(path) for path in sorted(out.glob("part-*.parquet"))])
+    rows = {row["key"].rpartition("/")[2]: row for row in table.to_pylist()}
+    assert len(rows) == table.num_rows
+    return rows
+
+
+def score(source, out):
+    """The command in this process, where the memory file system is."""
+    from oddeven.runtime.cli.main import cli
+
+    arguments = ["score", str(source), "--out", str(out), "--model", "mlp", "--json"]
+    return cli.main(arguments, standalone_mode=False)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_each_kind_of_source_gives_the_predictions_of_predict(kind, jpegs, expected, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    named = {f"{number:03}.jpg": content for number, content in enumerate(jpegs)}
+    named["010.jpg"] = b"no image"
+    out = tmp_path / "out"
+    assert score(kind(tmp_path / "in", named), out) == UNREADABLE
+    rows = answers(out)
+    assert set(rows) == set(named)
+    broken = rows.pop("010.jpg")
+    assert (broken["label"], broken["probability"]) == (None, None)
+    assert broken["error"]
+    for name, row in rows.items():
+        prediction = expected[int(name[:3])]
+        assert row["label"] == prediction.label
+        assert row["probability"] == pytest.approx(prediction.probability, abs=1e-7)  # float32 against float64
+        assert len(row["model_sha256"]) == 64
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["images"], printed["unreadable"]) == (COUNT, 1)
+    assert sum(printed["histogram"]) == COUNT - 1
+
+
+def test_what_is_done_is_not_done_again_and_another_model_is_refused(jpegs, run, tmp_path):
+    shards, out = tmp_path / "shards", tmp_path / "out"
+    shards.mkdir()
+    write_tar(shards / "a.tar", {"a.jpg": jpegs[0]})
+    arguments = ("score", shards, "--out", out, "--html", tmp_path / "page.html")
+    assert run(*arguments, "--model", "mlp").returncode == 0
+    (first,) = out.glob("part-*")
+    before = first.stat()
+    write_tar(shards / "b.tar", {"b.jpg": jpegs[1]})
+    done = run(*arguments, "--model", "mlp")
+    assert done.returncode == 0, done.stderr
+    assert (first.stat().st_mtime_ns, len(answers(out))) == (before.st_mtime_ns, 2)
+    assert "2 images" in (tmp_path / "page.html").read_text()
+    done = run(*arguments, "--model", "cnn")
+    assert (done.returncode, "name another --out" in done.stderr) == (2, True)
+
+
+def test_a_shard_that_breaks_off_keeps_what_was_before(jpegs, tmp_path):
+    shard, out = tmp_path / "a.tar", tmp_path / "out"
+    write_tar(shard, {f"{number}.jpg": content for number, content in enumerate(jpegs)})
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2 + 300])
+    assert score(shard, out) == UNREADABLE
+    rows = answers(out)
+    assert "breaks off" in rows.pop("a.tar")["error"]
+    assert len(rows) > COUNT // 3
+
+
+def test_what_holds_no_images_is_refused(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for source in (tmp_path / "empty", tmp_path / "missing", "nosuch://x"):
+        done = run("score", source, "--out", tmp_path / "out", "--model", "mlp")
+        assert (done.returncode, len(done.stderr.splitlines())) in {(UNREADABLE, 1)}, done.stderr
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
+    assert score(tmp_path / "a.parquet", tmp_path / "out") == UNREADABLE
+
+
+def test_a_large_folder_is_several_blocks(tmp_path):
+    for number in range(FOLDER_BLOCK + 1):
+        (tmp_path / f"{number}.png").touch()
+    assert [len(block.paths) for block in blocks_of(str(tmp_path))] == [FOLDER_BLOCK, 1]
+    with pytest.raises(DataError):
+        blocks_of(str(tmp_path / "none"))
+
+
+@pytest.mark.slow
+def test_killed_at_random_nothing_is_lost_and_nothing_is_double(jpegs, tmp_path):
+    shards, out = tmp_path / "shards", tmp_path / "out"
+    shards.mkdir()
+    for shard in range(12):
+        write_tar(shards / f"{shard:02}.tar", {f"{shard:02}-{n:02}.jpg": content for n, content in enumerate(jpegs)})
+    command = [sys.executable, "-m", "oddeven.runtime", "score", shards, "--out", out, "--model", "mlp"]
+    dice, kills = random.Random(0), 0
+    for _ in range(60):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        there = len(list(out.glob("part-*")))
+        while process.poll() is None and len(list(out.glob("part-*"))) == there:
+            time.sleep(0.005)
+        time.sleep(dice.uniform(0, 0.1))
+        process.kill()
+        code = process.wait()
+        kills += code == -signal.SIGKILL
+        if code == 0:
+            break
+    assert kills > 3
+    assert len(answers(out)) == 12 * COUNT
+    assert summarise(out).images == 12 * COUNT
