@@ -87,12 +87,12 @@ pip() { # shellcheck disable=SC2086
 }
 set -- wheels/oddeven-*.whl
 if [ "$bits" = 64 ]; then
-    extra=
-    if ! ls model/*.tflite >/dev/null 2>&1; then extra='[onnx]'; fi
+    extra='[mqtt]'
+    if ! ls model/*.tflite >/dev/null 2>&1; then extra='[mqtt,onnx]'; fi
     pip "./$1$extra"
 else
     "$python" -c 'import numpy, PIL' || fail "NumPy or Pillow is missing: sudo apt install python3-numpy python3-pil"
-    pip 'click>=8.1'
+    pip 'click>=8.1' 'paho-mqtt>=2'
     if [ "$version" = 3.11 ]; then
         pip --no-deps 'tflite-runtime>=2.14'
     else
