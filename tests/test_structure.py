@@ -33,20 +33,9 @@ ROOMS = {
     "update": set(),
     "fleet": {"verify"},  # only the style of its pages
     "archive": {"images", "artifacts", "classifier", "verify"},  # of the last only the style of its pages
-    "cli": {
-        "engines",
-        "images",
-        "parity",
-        "artifacts",
-        "classifier",
-        "device",
-        "verify",
-        "serve",
-        "update",
-        "fleet",
-        "archive",
-    },
-}
+    "cli": {"engines", "images", "parity", "artifacts", "classifier", "device", "verify", "serve", "update", "fleet",
+            "archive"},
+}  # fmt: skip
 TOP = {"arrays", "errors", "files", "prediction", "process", "schema", "spec", "table", "value_range"}
 # What training may take: plain data, and the functions that decode and prepare images as the device does.
 FOR_TRAINING = TOP - {"prediction", "value_range"} | {"engines.metadata", "images", "parity.thresholds"}
