@@ -289,6 +289,14 @@ def test_sigterm_under_load_loses_no_accepted_request(digit):
     assert f"answered {sum(counts)} requests" in said
 
 
+def test_clients_that_leave_before_their_answers_do_not_end_the_server(digit):
+    with serving("cnn") as server:
+        for _ in range(200):
+            with socket.create_connection(server.address, timeout=30) as sock:
+                sock.sendall(b"GET /v2 HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert server.ask("POST", "/predict", digit.read_bytes())[0] == 200
+
+
 def test_usage_errors_are_one_line(run, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

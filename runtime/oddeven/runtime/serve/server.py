@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 
 import uvicorn
@@ -39,6 +40,10 @@ def url(host: str, listening: socket.socket) -> str:
 def run(app: ASGIApp, listening: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C; what was accepted by then is answered."""
     Image.MAX_IMAGE_PIXELS = IMAGE_PIXELS
+    if hasattr(
+        signal, "SIGPIPE"
+    ):  # as Python has it; the command line lets a closed pipe end it, and a client must not
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     config = uvicorn.Config(
         app,
         log_level="warning",
