@@ -80,7 +80,7 @@ def started(command: list[str], port: int, folder: Path) -> Iterator[subprocess.
 def wrk(url: str, script: Path, connections: int, seconds: int) -> tuple[float, float, float]:
     """Requests a second, and the median and 99th percentile of latency in milliseconds; no response may be an error."""
     done = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), "--latency", url],
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script), "--latency", url],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:

@@ -40,9 +40,8 @@ def url(host: str, listening: socket.socket) -> str:
 def run(app: ASGIApp, listening: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C; what was accepted by then is answered."""
     Image.MAX_IMAGE_PIXELS = IMAGE_PIXELS
-    if hasattr(
-        signal, "SIGPIPE"
-    ):  # as Python has it; the command line lets a closed pipe end it, and a client must not
+    # A client that leaves early must not end the server, as a closed pipe may end any other command.
+    if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     config = uvicorn.Config(
         app,
