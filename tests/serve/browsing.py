@@ -17,6 +17,11 @@ ONE = [[(0.5, 0.2), (0.5, 0.8)]]
 FOUR = [[(0.35, 0.2), (0.3, 0.5), (0.65, 0.5)], [(0.62, 0.2), (0.6, 0.8)]]
 
 
+def is_error(message):
+    """Whether a line on the console is an error; LiteRT.js writes its log there too."""
+    return message.type == "error" and not message.text.startswith(("INFO: ", "WARNING: "))
+
+
 @contextmanager
 def browsing(chromium, url, flags=(), refused=0, **context):
     """A page at `url`; afterwards there must have been no request to another host, and no console error but that of so
@@ -26,7 +31,7 @@ def browsing(chromium, url, flags=(), refused=0, **context):
         browser = playwright.chromium.launch(executable_path=chromium, args=[*QUIET, *flags])
         try:
             page = browser.new_context(**context).new_page()
-            page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+            page.on("console", lambda message: said.append(message.text) if is_error(message) else None)
             page.on("pageerror", lambda error: said.append(str(error)))
             page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
             page.goto(url)

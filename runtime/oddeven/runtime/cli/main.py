@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "camera": ("oddeven.runtime.cli.camera", "Classify what a camera sees."),
     "serve": ("oddeven.runtime.cli.serve", "Serve models on a web page and to other programs."),
     "bundle": ("oddeven.export.bundle.bundle_command", "Pack a model and its installer for a Raspberry Pi."),
+    "web": ("oddeven.export.web.web_command", "Write a page that runs models in the browser."),
     "fleet": ("oddeven.runtime.cli.fleet", "Show the devices that send to a broker."),
     "update": ("oddeven.runtime.cli.update", "Update a device to a new bundle, and go back if it is not well."),
     "bench": ("oddeven.runtime.cli.bench", "Measure a model on this machine."),

@@ -11,12 +11,12 @@ HERE = Path(__file__).parent
 
 
 def content_security_policy(page: str, script: str = "'self'") -> str:
-    """What a browser may load and run for `page`: its own inline style and script, known by hash, and `script`."""
+    """What a browser may load and run for `page`: its own inline style and scripts, known by hash, and `script`."""
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src {script} {_hash(page, 'script')}",
-            f"style-src {_hash(page, 'style')}",
+            f"script-src {script} {_hashes(page, 'script')}",
+            f"style-src {_hashes(page, 'style')}",
             "img-src 'self' data: blob:",
             "media-src 'self' blob:",
             "connect-src 'self'",
@@ -27,10 +27,11 @@ def content_security_policy(page: str, script: str = "'self'") -> str:
     )
 
 
-def _hash(page: str, tag: str) -> str:
-    """The source expression for the text of the only `tag` element."""
-    (text,) = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", page, re.DOTALL)
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+def _hashes(page: str, tag: str) -> str:
+    """The source expressions for the texts of all `tag` elements."""
+    texts = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", page, re.DOTALL)
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
+    return " ".join(f"'sha256-{digest}'" for digest in digests)
 
 
 PAGE = (HERE / "index.html").read_text(encoding="utf-8")
