@@ -1,11 +1,6 @@
 # `make demo` does the whole job on real MNIST, `make test` runs the checks; both set everything up first.
-<<<<<<< HEAD
 # CI also runs `make test-slow`, `make test-emulated` for other CPUs (CONTRIBUTING.md names what it needs), and
-# `make test-browser` for the page of `oddeven serve`, which needs chromium.
-=======
-# CI also runs `make test-slow`, `make test-emulated` for other CPUs, which needs mmdebstrap and qemu-user-static, and
 # `make test-browser` for the pages in a browser, which needs chromium and npm.
->>>>>>> 1254ba9 (docs/command-line.md lists oddeven web; make test-browser names npm)
 PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ print(peak_memory_mb())
 """
 
 
-def write_shards(folder, count):
+def write_shards(folder: Path, count: int) -> None:
     with np.load(MNIST) as file:
         images = file["x_test"]
     encoded = []
@@ -61,7 +62,7 @@ def write_shards(folder, count):
                 archive.addfile(entry, io.BytesIO(content))
 
 
-def measure(code, *arguments):
+def measure(code: str, *arguments: object) -> tuple[float, float]:
     """Seconds, and peak memory in MB, of a process that runs `code`."""
     start = time.perf_counter()
     done = subprocess.run(
@@ -70,7 +71,7 @@ def measure(code, *arguments):
     return time.perf_counter() - start, float(done.stdout.split()[-1])
 
 
-def main(counts):
+def main(counts: Sequence[int]) -> None:
     rows = []
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
