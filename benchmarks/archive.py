@@ -57,9 +57,9 @@ def write_shards(folder: Path, count: int) -> None:
         with tarfile.open(folder / f"{start:09}.tar", "w") as archive:
             for number in range(start, min(count, start + SHARD)):
                 entry = tarfile.TarInfo(f"{number:09}.jpg")
-                content = encoded[number % len(encoded)]
-                entry.size = len(content)
-                archive.addfile(entry, io.BytesIO(content))
+                image = encoded[number % len(encoded)]
+                entry.size = len(image)
+                archive.addfile(entry, io.BytesIO(image))
 
 
 def measure(code: str, *arguments: object) -> tuple[float, float]:

@@ -146,7 +146,7 @@ def test_every_module_of_the_runtime_stands_in_a_room_or_is_named_here():
 # What `packages_distributions` cannot say here: what is not installed with this Python, or has two distributions.
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless", "gpiozero": "gpiozero", "tflite_runtime": "tflite-runtime", "tomli": "tomli",
-    "prometheus_client": "prometheus-client",
+    "prometheus_client": "prometheus-client", "tflite_micro": "tflite-micro",
     "ai_edge_litert": "ai-edge-litert", "PIL": "pillow", "keras": "keras", "google": "protobuf",
 }  # fmt: skip
 OF_DEBIAN = {"picamera2"}  # apt has it, PyPI has no wheel of it
