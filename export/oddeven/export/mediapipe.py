@@ -44,8 +44,8 @@ def mediapipe(source: Conversion) -> bytes:
         centred = refine(model, 0.5, -math.log(spec.threshold / (1 - spec.threshold)))
         if centred == model:
             raise ModelError(
-                f"{spec.name} does not end in a dense layer and a sigmoid, so its threshold cannot be MediaPipe's, "
-                "0.5; give it such an end, or take --format tflite-int8."
+                f"{spec.name} does not end in a dense layer with a bias and a sigmoid, so its threshold cannot be "
+                "MediaPipe's, 0.5; give it such an end, or take --format tflite-int8."
             )
         return _with_exact_scores(centred)
 
