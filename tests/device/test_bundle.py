@@ -185,7 +185,8 @@ def test_a_bundle_with_serve_installs_a_server_that_its_unit_starts(run, tmp_pat
             assert json.load(response)["name"] == "oddeven"
     finally:
         process.terminate()
-        assert process.wait(60) == 0
+        process.communicate(timeout=60)
+    assert process.returncode == 0
     assert installer(bundle, tmp_path).returncode == 0  # an update keeps the token
     assert token in settings.read_text()
 
