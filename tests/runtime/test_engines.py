@@ -133,7 +133,7 @@ def test_a_missing_engine_names_its_pip_line(exported, monkeypatch):
 def test_wrong_engines_and_files_are_named(exported, tmp_path):
     with pytest.raises(UsageError, match="known are litert, tflite-runtime, onnxruntime"):
         open_engine(exported / "cnn.int8.tflite", "tensorrt")
-    with pytest.raises(UsageError, match=r"onnxruntime does not read \.tflite files; use litert or tflite-runtime"):
+    with pytest.raises(UsageError, match=r"onnxruntime does not read cnn\.int8\.tflite; use litert or tflite-runtime"):
         open_engine(exported / "cnn.int8.tflite", "onnxruntime")
     with pytest.raises(ModelError, match="There is no model file"):
         open_engine(tmp_path / "absent.tflite")

@@ -69,7 +69,7 @@ def model_card(manifest: Manifest, reports: Sequence[FileReport], model: Any, ab
         machine=cpu_name(),
         files=[_row(record, report) for record, report in zip(manifest.files, reports, strict=True)],
         slices=_worst_slices(reports[0]),
-        engine={".tflite": "", ".onnx": "[onnx]"}[Path(manifest.files[0].file).suffix],
+        engine="[onnx]" if manifest.files[0].file.endswith(".onnx") else "",
     )
     return f"{card}\n"
 
