@@ -17,8 +17,9 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 README = (ROOT / "README.md").read_text()
 COMMANDS = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).splitlines()
-# The test suite itself, what the fixtures do, and what is done on a Pi: see tests/device/test_bundle.py.
-ELSEWHERE = ("make ", "pip install ", "python3 -m zipfile ", "sh oddeven-pi/", "~/oddeven/")
+# The test suite itself, what the fixtures do, what goes on until it is stopped (tests/serve), and what is done on a Pi
+# (tests/device/test_bundle.py).
+ELSEWHERE = ("make ", "pip install ", "oddeven serve ", "python3 -m zipfile ", "sh oddeven-pi/", "~/oddeven/")
 # The commands as they stand, on models that take seconds to train; limits as for such models.
 SETTINGS = """
 [tool.oddeven.train]
