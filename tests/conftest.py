@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -47,6 +48,14 @@ def exported(tmp_path_factory):
     done = oddeven("export", SHIPPED / "cnn.keras", "--out", out)
     assert done.returncode == 0, done.stderr
     return out / "cnn"
+
+
+def benchmark(name):
+    """The module `benchmarks/NAME.py`."""
+    spec = importlib.util.spec_from_file_location(f"benchmarks.{name}", ROOT / "benchmarks" / f"{name}.py")
+    script = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
 def oddeven(*arguments, **options):

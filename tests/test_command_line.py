@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import click
 import pytest
-from conftest import ROOT
+from conftest import benchmark
 
 from oddeven.runtime.cli.main import COMMANDS, cli
 
@@ -26,7 +24,5 @@ def test_help_shows_eight_options_at_most_and_each_option_says_what_it_does(name
 
 
 def test_the_page_lists_the_options_as_they_are():
-    spec = importlib.util.spec_from_file_location("command_line", ROOT / "benchmarks" / "command_line.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = benchmark("command_line")
     assert script.PAGE.read_text() == script.page(), "write it anew with: python benchmarks/command_line.py"

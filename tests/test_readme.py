@@ -115,14 +115,6 @@ def checked_in(shell, command, folder):
     return done.stdout
 
 
-def test_the_checkout_of_the_sdist_makes_the_demo(shell, plain):
-    programs, checkout = plain
-    (programs.parent / ".ready").touch()
-    said = checked_in(shell, f"make demo VENV={programs.parent}", checkout)
-    assert said.count(" PASS") == 24
-    assert (checkout / "build" / "demo" / "runs" / "cnn" / "cnn.keras").is_file()
-
-
 def test_every_command_works_in_a_checkout(shell, plain, raw):
     said = every_command(shell, with_images(plain[1], SETTINGS, raw))
     assert len(said) >= 14

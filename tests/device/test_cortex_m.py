@@ -7,11 +7,14 @@ import shutil
 
 import numpy as np
 import pytest
-from microcontrollers import CORES, TINY, emulate, expected_answers
+from conftest import benchmark
 
 from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.runtime.engines.registry import installed
 
+microcontrollers = benchmark("microcontrollers")
+CORES, TINY, emulate = microcontrollers.CORES, microcontrollers.TINY, microcontrollers.emulate
+expected_answers = microcontrollers.expected_answers
 # Of the 10,000 test images, all for which the two roundings differ, so that the wrong one cannot pass.
 DIFFERENT = {
     "mlp": "149 1328 1758 1968 2135 2406 2720 4551 5654 7853 8851",

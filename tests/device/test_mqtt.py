@@ -19,6 +19,8 @@ from oddeven.runtime.fleet.broker import parse_broker
 from oddeven.runtime.fleet.discovery import discovery
 from oddeven.runtime.fleet.overview import Device, rows, to_html
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "a secret that nobody may see"
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
 CONFIG = """listener {port} 127.0.0.1

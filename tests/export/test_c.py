@@ -49,7 +49,10 @@ int main(void)
 }}
 """
 
-pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="no C compiler: apt-get install gcc libc6-dev")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("gcc"), reason="no C compiler: apt-get install gcc libc6-dev"),
+]
 
 
 def unpack(path, folder):

@@ -61,6 +61,7 @@ def answers(path, pixels):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_equal_models_give_equal_bytes_in_one_process_and_in_another(name, made, exported, few, tmp_path):
     file, settings = FORMATS[name].file_name("cnn"), Settings((name,))

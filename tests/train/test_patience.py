@@ -14,7 +14,7 @@ from oddeven.train.fit import Plan, train
 from oddeven.train.recipes import RECIPES
 
 # Keras hands its variables to NumPy 2 by an older protocol when it saves weights.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
 
 
 @pytest.fixture(scope="module")
