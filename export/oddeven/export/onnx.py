@@ -96,7 +96,8 @@ def to_bytes(proto: Any, source: Conversion) -> bytes:
         properties["Image.NominalPixelRange"] = pixel_range
     said = {"model_author": about.author, "model_license": about.license}
     onnx.helper.set_model_props(proto, properties | {key: text for key, text in said.items() if text})
-    (image,) = proto.graph.input
+    constants = {constant.name for constant in proto.graph.initializer}  # tf2onnx lists some among the inputs
+    (image,) = (given for given in proto.graph.input if given.name not in constants)
     image.type.denotation = "IMAGE"
     for dimension, denotation in zip(image.type.tensor_type.shape.dim, DENOTATIONS, strict=True):
         dimension.denotation = denotation

@@ -49,8 +49,9 @@ def _application(name: str, **options: Any) -> dict[str, Callable[..., Any]]:
             where = path or "Keras's download"
             reason = " ".join(str(error).split())
             raise DataError(f"{where} gives no weights of {name} without its top ({reason:.160}).") from error
-        for layer in trained.layers[1:]:
-            model.get_layer(layer.name).set_weights(layer.get_weights())
+        for layer in trained.layers:
+            if layer.weights:  # Keras numbers the others' names anew in each network
+                model.get_layer(layer.name).set_weights(layer.get_weights())
 
     return {"features": lambda image: network(None, input_tensor=image).output, "load_weights": load_weights}
 

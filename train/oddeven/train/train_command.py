@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from oddeven.runtime.errors import UsageError
+from oddeven.runtime.errors import UsageError, extra, needing
 from oddeven.runtime.files import alone_in, writable_folder, write
 from oddeven.runtime.process import importing
 from oddeven.runtime.schema import to_json
@@ -142,6 +143,9 @@ def command(
     if not architectures and set(names) & set(BACKBONES):
         why = f"fewer than {FEW:,} images of a label" if options.recipe is None else f"the recipe {options.recipe}"
         click.echo(f"training {names[0]}, which knows ImageNet: {why}; name another model to train that", err=True)
+    with needing("Training", extra("train")):  # said before a dataset is decoded or downloaded
+        if find_spec("tensorflow") is None:
+            raise ModuleNotFoundError(name="tensorflow")
     data = _dataset(options, source, mnist, dry_run)
     plans = options.plans(names, data)
     if options.quick:
