@@ -6,7 +6,7 @@ VENV ?= .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-emulated test-browser gate models results clean
+.PHONY: demo test test-slow test-long test-emulated test-browser gate models results clean
 
 demo: $(READY)
 	$(BIN)/oddeven pipeline --epochs 3 --out build/demo
@@ -15,12 +15,15 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not emulated and not browser'
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not long and not emulated and not browser'
 	@echo 'Skipped: long training runs, kills, installs and fuzzing (make test-slow), other CPUs (make test-emulated),'
-	@echo 'the page in Chromium (make test-browser)'
+	@echo 'the page in Chromium (make test-browser), and what takes longest (make test-long)'
 
 test-slow: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile -m 'slow and not emulated and not browser'
+	$(BIN)/pytest -n 2 --dist loadfile -m 'slow and not long and not emulated and not browser'
+
+test-long: $(READY)
+	$(BIN)/pytest -m long
 
 test-emulated: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m emulated

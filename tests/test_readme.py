@@ -14,7 +14,7 @@ import pytest
 from conftest import MNIST, ROOT
 from PIL import Image
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 README = (ROOT / "README.md").read_text()
 COMMANDS = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).splitlines()
 # The test suite itself, what the fixtures do, what goes on until it is stopped (tests/serve), and what is done on a Pi

@@ -124,7 +124,7 @@ sum() { cksum | cut -d' ' -f1; }
 root=$(cached "userland-$suite-$arch-$(sum <<<"$debian")" userland)
 view=$(cached "${root##*/}-$cpu" board)
 packages=$(cached "wheels-$suite-$arch-$(cat "$here/foreign_pip.py" "$pins" - <<<"$wheels" | sum)" site)
-oddeven=$here/..
+oddeven=$here/../../runtime
 [ -z "$wheel" ] || oddeven=$(cached "oddeven-$(sum <"$wheel")" given)
 
 case $1 in

@@ -173,7 +173,7 @@ def test_install_sh_killed_before_each_of_its_lines_leaves_one_whole_version(dev
     assert len(list((device.prefix / "versions").iterdir())) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_update_killed_at_a_hundred_random_moments_leaves_one_whole_version(device):
     bundles = [device.bundle(10, "a"), device.bundle(10, "b")]
     start = time.monotonic()

@@ -80,7 +80,7 @@ NETWORKS = {
     "NASNetMobile": (application("NASNetMobile"), -1.0, 1.0),
 }
 SLOW = {"EfficientNetV2B0", "NASNetMobile", "MobileNetV3Small", "MobileNetV2", "xception_like"}
-MARKED = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NETWORKS]
+MARKED = [pytest.param(name, marks=pytest.mark.long) if name in SLOW else name for name in NETWORKS]
 
 
 def settled(model, x):

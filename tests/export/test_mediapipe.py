@@ -119,7 +119,7 @@ def test_a_model_whose_threshold_cannot_be_moved_is_refused(tmp_path, raw):
         made(tmp_path, model, read_spec(SHIPPED / "cnn.keras"), raw["x_train"][:50, ..., None])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_mediapipe_itself_predicts_what_keras_does(tmp_path, run):
     out = tmp_path / "artifacts"
     done = run("export", SHIPPED / "cnn.keras", "--out", out, "--format", "mediapipe", "--format", "tflite-int8")

@@ -173,7 +173,7 @@ def test_a_large_folder_is_several_blocks(tmp_path):
         blocks_of(str(tmp_path / "none"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_random_nothing_is_lost_and_nothing_is_double(jpegs, tmp_path):
     shards, out = tmp_path / "shards", tmp_path / "out"
     shards.mkdir()

@@ -112,7 +112,7 @@ def test_weights_of_another_network_and_a_damaged_file_are_refused(change, sente
         np.testing.assert_array_equal(old, new)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_small"])
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore:__array__ implementation:DeprecationWarning")
 def test_networks_of_keras_applications_take_their_weights_from_a_file(name, tmp_path):
@@ -177,7 +177,7 @@ def test_training_and_evaluation_give_equal_values(tmp_path, monkeypatch):
     np.testing.assert_allclose(seen, known[order], rtol=0, atol=4 * 2.0**-23)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_few_photographs_are_enough(tmp_path, run, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     images = write(tmp_path / "images", (60, 60), names=("good", "bad"))

@@ -41,7 +41,7 @@ class PiSystem:
     options: tuple[str, ...] = ()
 
 
-LITERT = ("ai-edge-litert>=2.0", "numpy>=1.24", "pillow>=9.4", "click>=8.1", "paho-mqtt>=2")
+LITERT = ("ai-edge-litert>=2.0", "numpy>=1.24", "pillow>=9.4", "click>=8.1", "flatbuffers>=23.5", "paho-mqtt>=2")
 SERVE_UNIT = "oddeven-serve.service"
 # The extra `serve` and what it needs in turn, which pip does not fetch under `--no-deps`. PyPI has no httptools for 32
 # bits, and uvicorn runs without it.
@@ -52,7 +52,11 @@ PI_SYSTEMS: Mapping[str, PiSystem] = {
     "trixie-arm64": PiSystem("3.13", "aarch64", 41, LITERT),
     # NumPy and Pillow are Debian's there: PyPI has none for 32 bits.
     "bookworm-armhf": PiSystem(
-        "3.11", "armv7l", 36, ("tflite-runtime>=2.14", "click>=8.1", "paho-mqtt>=2"), ("--no-deps",)
+        "3.11",
+        "armv7l",
+        36,
+        ("tflite-runtime>=2.14", "click>=8.1", "flatbuffers>=23.5", "paho-mqtt>=2"),
+        ("--no-deps",),
     ),
 }
 

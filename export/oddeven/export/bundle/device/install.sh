@@ -92,7 +92,7 @@ if [ "$bits" = 64 ]; then
     pip "./$1$extra"
 else
     "$python" -c 'import numpy, PIL' || fail "NumPy or Pillow is missing: sudo apt install python3-numpy python3-pil"
-    pip 'click>=8.1' 'paho-mqtt>=2'
+    pip 'click>=8.1' 'flatbuffers>=23.5' 'paho-mqtt>=2'
     if [ "$version" = 3.11 ]; then
         pip --no-deps 'tflite-runtime>=2.14'
     else
