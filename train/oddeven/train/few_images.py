@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.arrays import Labels, Pixels
-from oddeven.train.data.splits import HASH_SIDE, near_duplicates
+from oddeven.train.data.splits import joined, near_duplicates, perceptual_hash
 from oddeven.train.probe import Features, cross_validate
 
 FOLDS = 5
@@ -57,8 +57,8 @@ class FewImages:
 
 def examine(x: Features, labels: Labels, images: Pixels, seed: int) -> FewImages:
     """Cross-validate a linear classifier on the features `x`, (N, K); images that look the same share a fold."""
-    pairs = near_duplicates(np.stack([_look(image) for image in images]))
-    groups = _joined(len(labels), pairs)
+    pairs = near_duplicates(np.stack([perceptual_hash(image) for image in images]))
+    groups = joined(len(labels), pairs)
     curve = []
     p = np.empty(0, np.float32)
     for share in SHARES:
@@ -89,23 +89,6 @@ def _forecast(curve: list[Estimate]) -> tuple[tuple[int, float], ...]:
     slope, start = np.polyfit(np.log([e.count for e in curve]), np.log([1 - e.accuracy for e in curve]), 1)
     counts = [times * curve[-1].count for times in MORE]
     return tuple((count, float(1 - np.exp(start + slope * np.log(count)))) for count in counts if slope < 0)
-
-
-def _look(image: Pixels) -> npt.NDArray[np.bool_]:
-    import imagehash
-    from PIL import Image
-
-    plane = image[..., 0] if image.shape[-1] == 1 else image
-    return np.asarray(imagehash.phash(Image.fromarray(plane), hash_size=HASH_SIDE).hash.ravel())
-
-
-def _joined(count: int, pairs: Groups) -> Groups:
-    """A number for each image, equal for those that pairs join."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def _part(groups: Groups, share: float, seed: int) -> Groups:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,7 @@ import numpy as np
 from oddeven.runtime.arrays import Pixels, Probabilities
 from oddeven.runtime.errors import extra, needing
 from oddeven.runtime.files import write
+from oddeven.runtime.images.encode import to_png_base64
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.train.data.dataset import Dataset, Split
 from oddeven.train.few_images import Estimate, FewImages, estimate, examine, occlusion
@@ -111,7 +110,7 @@ def _chart(curve: Iterable[Estimate]) -> tuple[list[tuple[str, float]], list[dic
 def _doubtful(few: FewImages, split: Split, dataset: Dataset) -> Section:
     cards = [
         Card(
-            [_png(split.images[i])],
+            [to_png_base64(split.images[i])],
             [
                 _file(dataset, split, i),
                 f"labelled {dataset.labels[split.labels[i]]}, given {few.given[i]:.2f}",
@@ -130,7 +129,10 @@ def _doubtful(few: FewImages, split: Split, dataset: Dataset) -> Section:
 
 def _duplicates(few: FewImages, split: Split, dataset: Dataset) -> Section:
     cards = [
-        Card([_png(split.images[i]), _png(split.images[j])], [_file(dataset, split, i), _file(dataset, split, j)])
+        Card(
+            [to_png_base64(split.images[i]), to_png_base64(split.images[j])],
+            [_file(dataset, split, i), _file(dataset, split, j)],
+        )
         for i, j in few.duplicates[:SHOWN].tolist()
     ]
     text = (
@@ -152,7 +154,7 @@ def _mistakes(model: Any, dataset: Dataset, wrong: Any, p: Probabilities) -> Sec
         truth, given = dataset.labels[test.labels[i]], dataset.labels[1 - test.labels[i]]
         for_given = moved if test.labels[i] == 0 else -moved
         lines = [_file(dataset, test, i), f"is {truth}, predicted {given} ({p[i]:.2f})"]
-        cards.append(Card([_png(test.images[i]), _png(_heated(test.images[i], for_given))], lines))
+        cards.append(Card([to_png_base64(test.images[i]), to_png_base64(_heated(test.images[i], for_given))], lines))
     text = (
         "The surest mistakes on the test images. Red marks what speaks for the wrong label: where it is covered, the "
         "model becomes less sure of it."
@@ -178,11 +180,3 @@ def _heated(image: Pixels, moved: Features) -> Pixels:
 def _file(dataset: Dataset, split: Split, position: int) -> str:
     number = int(split.index[position])
     return Path(dataset.files[number]).name if dataset.files else f"image {number}"
-
-
-def _png(image: Pixels) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "png")
-    return base64.b64encode(buffer.getvalue()).decode()

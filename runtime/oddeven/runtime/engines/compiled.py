@@ -19,7 +19,7 @@ import numpy as np
 from oddeven.runtime.arrays import Array
 from oddeven.runtime.engines.contract import COMPILER, Engine, closed
 from oddeven.runtime.engines.metadata import UNREADABLE, ModelFile
-from oddeven.runtime.engines.quantization import TensorInfo
+from oddeven.runtime.engines.quantization import TensorInfo, pixel_input
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.spec import ModelSpec
 
@@ -33,8 +33,7 @@ class CompiledEngine(Engine):
 
     def __init__(self, function: Any, spec: ModelSpec) -> None:
         self._function, self.spec = function, spec
-        scale = (spec.input.high - spec.input.low) / 255
-        self.input = TensorInfo("image", (-1, *spec.input.shape), "uint8", scale, round(-spec.input.low / scale))
+        self.input = pixel_input("image", (-1, *spec.input.shape), spec.input)
         self.output = TensorInfo("probability", (-1, 1), "uint8", 1 / 256)
 
     def invoke(self, batch: Array) -> Array:

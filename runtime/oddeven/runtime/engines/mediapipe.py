@@ -11,7 +11,7 @@ from mediapipe.tasks.python import BaseOptions, vision
 from oddeven.runtime.arrays import Array
 from oddeven.runtime.engines.contract import Engine, closed, failed
 from oddeven.runtime.engines.metadata import ModelFile
-from oddeven.runtime.engines.quantization import TensorInfo
+from oddeven.runtime.engines.quantization import TensorInfo, pixel_input
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.process import quiet
 
@@ -26,8 +26,7 @@ class MediaPipeEngine(Engine):
             raise ModelError(f"{model.path} carries no ModelSpec; export it with oddeven export --format mediapipe.")
         self._classifier, self._path, self.spec = classifier, model.path, model.spec
         taken = model.spec.input
-        scale = (taken.high - taken.low) / 255.0  # so that pixels are taken as they are
-        self.input = TensorInfo("image", (-1, taken.height, taken.width, 3), "uint8", scale, round(-taken.low / scale))
+        self.input = pixel_input("image", (-1, taken.height, taken.width, 3), taken)
         self.output = TensorInfo("scores", (-1, 2), "float32")
 
     def invoke(self, batch: Array) -> Array:

@@ -33,6 +33,12 @@ class TensorInfo:
     zero_point: int = 0
 
 
+def pixel_input(name: str, shape: tuple[int, ...], spec: InputSpec) -> TensorInfo:
+    """A uint8 tensor that takes pixels as they are."""
+    scale = (spec.high - spec.low) / 255.0
+    return TensorInfo(name, shape, "uint8", scale, round(-spec.low / scale))
+
+
 def encoder(info: TensorInfo, spec: InputSpec) -> Callable[[Pixels], Array]:
     """The function from pixels, uint8 (N, H, W, C), to the input tensor's own dtype, of the same shape.
 

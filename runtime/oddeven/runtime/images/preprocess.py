@@ -11,6 +11,7 @@ from PIL import Image
 from oddeven.runtime.arrays import Array, Pixels
 from oddeven.runtime.errors import BlankError, DataError, choose
 from oddeven.runtime.images.decode import UINT8, ImageLike, decode_image
+from oddeven.runtime.images.encode import to_image
 from oddeven.runtime.images.foreground import Floats, find_foreground, middle
 from oddeven.runtime.spec import InputSpec
 
@@ -101,7 +102,7 @@ def fit_shortest(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixel
     """Scale until the image just covers the model's size, and crop its centre."""
     from PIL import ImageOps  # slow to import, and rarely needed
 
-    image = _to_image(_with_polarity(pixels, spec, invert))
+    image = to_image(_with_polarity(pixels, spec, invert))
     return _to_pixels(ImageOps.fit(image, (spec.width, spec.height), Image.Resampling.LANCZOS))
 
 
@@ -134,7 +135,7 @@ def mnist(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixels:
     fits = pixels.shape == spec.shape
     if fits and light_wanted and light is not False and is_ready(pixels, pixels.shape[1] * pixels.shape[2]):
         return pixels
-    grey = pixels[..., 0] if pixels.shape[-1] == 1 else np.asarray(_to_image(pixels).convert("L"))
+    grey = pixels[..., 0] if pixels.shape[-1] == 1 else np.asarray(to_image(pixels).convert("L"))
     found = find_foreground(grey, light)
     if fits:
         return pixels if found.light == light_wanted else 255 - pixels
@@ -186,11 +187,7 @@ def _resize(pixels: Pixels, height: int, width: int) -> Pixels:
     """Antialiased (Lanczos) resize of uint8 (H, W, C)."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    return _to_pixels(_to_image(pixels).resize((width, height), Image.Resampling.LANCZOS))
-
-
-def _to_image(pixels: Pixels) -> Image.Image:
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    return _to_pixels(to_image(pixels).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _to_pixels(image: Image.Image) -> Pixels:

@@ -7,9 +7,9 @@ import sys
 from typing import cast
 
 import numpy as np
-from PIL import Image
 
 from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.images.encode import to_image
 
 RAMP = np.array(list(" .:-=+*#%@"))
 COLUMNS = 80
@@ -26,7 +26,7 @@ def draw_pixels(pixels: Pixels, colour: bool | None = None) -> str:
     """
     if colour is None:
         colour = not os.environ.get("NO_COLOR") and _can_show_blocks()
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image = to_image(pixels)
     image = image.reduce(-(-image.width // (COLUMNS if colour else COLUMNS // 2)))
     return _blocks(np.asarray(image.convert("RGB"))) if colour else _ascii(np.asarray(image.convert("L")))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +11,11 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from oddeven.runtime.arrays import Pixels, Probabilities
 from oddeven.runtime.errors import BlankError, DataError
 from oddeven.runtime.images.decode import ImageLike
+from oddeven.runtime.images.encode import to_png_base64
 from oddeven.runtime.prediction import as_fields, blank_prediction
 from oddeven.runtime.serve.batching import Batcher
 from oddeven.runtime.serve.limits import Budget
@@ -122,12 +120,5 @@ class Service:
         fields = {**as_fields(name, prediction), "model": model.name}
         fields |= {f"{stage}_ms": round(1e3 * seconds, 3) for stage, seconds in stages.items()}
         if show_input and pixels is not None:
-            fields["input"] = _data_url(pixels)
+            fields["input"] = f"data:image/png;base64,{to_png_base64(pixels)}"
         return fields
-
-
-def _data_url(pixels: Pixels) -> str:
-    """What the model sees, as a PNG file in a URL."""
-    png = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(png, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"

@@ -17,7 +17,6 @@ from typing import IO
 import click
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from oddeven.runtime.arrays import Labels, Pixels
 from oddeven.runtime.errors import BlankError, DataError, OutputError, extra, needing
@@ -29,7 +28,7 @@ from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.cache import Contents
 from oddeven.train.data.dataset import ImageSource, fingerprint
 from oddeven.train.data.listing import SPLITS, Listing, Record
-from oddeven.train.data.splits import HASH_SIDE, Indices, assign_splits, near_duplicates
+from oddeven.train.data.splits import Indices, assign_splits, near_duplicates, perceptual_hash
 
 BLOCK = 1024  # rows that are copied at a time
 SHOWN = 20  # sentences about unusable images in an error
@@ -101,7 +100,7 @@ def _scratch(path: Path, size: int) -> Iterator[IO[bytes]]:
 def _decode_each(records: Sequence[Record], spec: InputSpec, file: IO[bytes]) -> tuple[dict[int, Traits], list[str]]:
     """Append the pixels of each usable image to `file`; their traits by number, and a sentence for each other image."""
     with needing("Reading an image folder", extra("train")):
-        import imagehash
+        import imagehash  # noqa: F401
 
     def decode(path: Path) -> tuple[Pixels, Traits] | str:
         try:
@@ -111,9 +110,7 @@ def _decode_each(records: Sequence[Record], spec: InputSpec, file: IO[bytes]) ->
             return f"{path}: {error}"
         except DataError as error:
             return str(error)
-        plane = pixels[..., 0] if spec.channels == 1 else pixels
-        look = imagehash.phash(Image.fromarray(plane), hash_size=HASH_SIDE).hash.ravel()
-        return pixels, Traits(image.shape[:2], hash(pixels.tobytes()), look)
+        return pixels, Traits(image.shape[:2], hash(pixels.tobytes()), perceptual_hash(pixels))
 
     def decode_chunk(chunk: Sequence[Record]) -> list[tuple[Pixels, Traits] | str]:
         return [decode(record.path) for record in chunk]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.arrays import Labels
+from oddeven.runtime.arrays import Labels, Pixels
+from oddeven.runtime.images.encode import to_image
 from oddeven.train.data.listing import SPLITS, Record
 
 SHARES = (0.7, 0.15, 0.15)
@@ -40,6 +41,22 @@ def near_duplicates(hashes: npt.NDArray[np.bool_]) -> Indices:
     return np.concatenate(found)
 
 
+def perceptual_hash(pixels: Pixels) -> npt.NDArray[np.bool_]:
+    """How an image looks, uint8 (H, W, 1 or 3), as `HASH_SIDE`**2 bits."""
+    import imagehash
+
+    return np.asarray(imagehash.phash(to_image(pixels), hash_size=HASH_SIDE).hash.ravel())
+
+
+def joined(count: int, pairs: Indices) -> Indices:
+    """A number for each of `count` images, equal for those that `pairs`, (K, 2), join."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+
+
 def assign_splits(records: Sequence[Record], labels: Labels, together: Indices, seed: int) -> Indices:
     """The split of each image, as its number in `SPLITS`.
 
@@ -65,14 +82,9 @@ def assign_splits(records: Sequence[Record], labels: Labels, together: Indices, 
 
 def _units(records: Sequence[Record], together: Indices) -> Indices:
     """A number for each image, equal for those that stay in one split."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     first: dict[str, int] = {}
     grouped = [(first.setdefault(record.group, i), i) for i, record in enumerate(records) if record.group]
-    edges = np.concatenate([together, np.array(grouped, np.int64).reshape(-1, 2)])
-    graph = coo_array((np.ones(len(edges), bool), edges.T), shape=(len(records), len(records)))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+    return joined(len(records), np.concatenate([together, np.array(grouped, np.int64).reshape(-1, 2)]))
 
 
 def _draw(units: Indices, labels: Labels, shares: npt.NDArray[np.float64], seed: int) -> Indices:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from PIL import Image
 
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.errors import extra, needing
+from oddeven.runtime.images.encode import to_png_base64
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.parity.compare import Change
 from oddeven.runtime.table import shown
@@ -74,7 +72,7 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
         models={name: _section(name, own, references[own[0].data_sha256].images) for name, own in models.items()},
         max_images=MAX_IMAGES,
         facts=facts(report),
-        png=_png,
+        png=partial(to_png_base64, optimize=True),
     )
 
 
@@ -142,10 +140,3 @@ def _changed(files: Sequence[FileReport]) -> list[list[ChangedBy]]:
     high = min((max(change.reference, change.answer) for change in changes), default=1.0)
     threshold = min(max(0.5, low), high)
     return sorted(images.values(), key=lambda group: abs(group[0].change.reference - threshold))
-
-
-def _png(image: Pixels) -> str:
-    """Base64 of a PNG of `image`, uint8 (H, W, 1) or (H, W, 3)."""
-    written = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(written, "png", optimize=True)
-    return base64.b64encode(written.getvalue()).decode("ascii")
