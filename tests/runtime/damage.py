@@ -63,7 +63,7 @@ def outcome(path: Path) -> str:
             sys.stdout.flush()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             code = names.index(use(path))
-        except BaseException:
+        except BaseException:  # the child must never go on as the parent does
             path.with_suffix(".txt").write_text(traceback.format_exc())
         finally:
             os._exit(code)

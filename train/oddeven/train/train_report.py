@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oddeven.runtime.arrays import Pixels, Probabilities
-from oddeven.runtime.errors import extra, needing
 from oddeven.runtime.files import write
 from oddeven.runtime.images.encode import to_png_base64
 from oddeven.runtime.images.preprocess import to_float
+from oddeven.runtime.page import render_page
 from oddeven.train.data.dataset import Dataset, Split
 from oddeven.train.few_images import Estimate, FewImages, estimate, examine, occlusion
 from oddeven.train.probe import Features
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATE = Path(__file__).parent / "templates" / "train-report.html"
 MOST = 2000  # images that are cross-validated
 SHOWN = 12
 MAPPED = 6
@@ -65,15 +65,11 @@ def write_train_report(
         MissingPackageError: Jinja2 is not installed.
         OutputError: the page cannot be written.
     """
-    with needing("The training report", extra("train")):
-        import jinja2
-
     few = examine(features, split.labels, split.images, seed=0)
     wrong = np.flatnonzero((p > threshold) != dataset.test.labels)
     levels, points = _chart(few.curve)
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.get_template("train-report.html").render(
+    page = render_page(
+        TEMPLATE,
         name=path.parent.name,
         labels=dataset.labels,
         test=estimate(len(p) - len(wrong), len(p)),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from oddeven.runtime.archive.score import BINS, Run, Summary
-from oddeven.runtime.errors import extra, needing
+from oddeven.runtime.page import render_page
 from oddeven.runtime.table import render
 
+TEMPLATE = Path(__file__).parent / "templates" / "archive.html"
 BAR = 40  # characters of the longest bar
 
 
@@ -33,10 +36,6 @@ def to_html(summary: Summary, run: Run, folder: str) -> str:
     Raises:
         MissingPackageError: Jinja2 is not installed.
     """
-    with needing("The page", extra("report")):
-        import jinja2
-    loaders = [jinja2.PackageLoader(f"oddeven.runtime.{room}") for room in ("archive", "verify.render")]
-    environment = jinja2.Environment(loader=jinja2.ChoiceLoader(loaders), autoescape=True)
-    return environment.get_template("archive.html").render(
-        summary=summary, labels=label_rows(summary), run=run, folder=folder, most=max(summary.histogram) or 1
+    return render_page(
+        TEMPLATE, summary=summary, labels=label_rows(summary), run=run, folder=folder, most=max(summary.histogram) or 1
     )

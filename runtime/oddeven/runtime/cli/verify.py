@@ -158,7 +158,7 @@ def _form(path: Path) -> str:
 
 def _check_outputs(outputs: Mapping[Path, str], more: Iterable[Path]) -> None:
     """Find out before the work whether every report can be made and written after it."""
-    from oddeven.runtime.verify.render.html import check_templates
+    from oddeven.runtime.page import check_templates
 
     if "html" in outputs.values():
         check_templates()

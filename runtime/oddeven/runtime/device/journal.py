@@ -12,6 +12,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from oddeven.runtime.errors import DataError, OutputError, UsageError, choose
@@ -46,12 +47,11 @@ class Journal:
             self._file = path.open("a+b", buffering=0)
         except OSError as error:
             raise self._unwritable(error) from error
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self._file.close)
             self._lock()
             self._read()
-        except BaseException:
-            self._file.close()
-            raise
+            on_failure.pop_all()
 
     def add(self, key: Key, prediction: Prediction) -> None:
         """Append a line; it survives a kill as soon as this returns, and a power cut after `sync`.

@@ -7,11 +7,14 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.fleet.broker import Broker, new_client
+from oddeven.runtime.page import render_page
 
+TEMPLATE = Path(__file__).parent / "templates" / "fleet.html"
 HEADER = (
     "device",
     "host",
@@ -98,18 +101,14 @@ def to_html(devices: list[Device], topic: str, now: float) -> str:
     Raises:
         MissingPackageError: Jinja2 is not installed.
     """
-    from oddeven.runtime.errors import extra, needing
-
-    with needing("The page", extra("report")):
-        import jinja2
-    loader = jinja2.PackageLoader("oddeven.runtime.fleet")
-    style = jinja2.PackageLoader("oddeven.runtime.verify.render")
-    environment = jinja2.Environment(loader=jinja2.ChoiceLoader([loader, style]), autoescape=True)
-    online = sum(device.available for device in devices)
-    return environment.get_template("fleet.html").render(
-        header=HEADER, rows=rows(devices, now), topic=topic, online=online, time=time.strftime("%Y-%m-%d %H:%M UTC",
-        time.gmtime(now)),
-    )  # fmt: skip
+    return render_page(
+        TEMPLATE,
+        header=HEADER,
+        rows=rows(devices, now),
+        topic=topic,
+        online=sum(device.available for device in devices),
+        time=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now)),
+    )
 
 
 def _text(value: Any) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.artifacts.reference import Reference
-from oddeven.runtime.errors import extra, needing
 from oddeven.runtime.images.encode import to_png_base64
+from oddeven.runtime.page import render_page
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.parity.compare import Change
 from oddeven.runtime.table import shown
@@ -57,8 +57,8 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
         MissingPackageError: Jinja2 is not installed.
     """
     models = by_model(report.files)
-    return _render(
-        "report.html",
+    return render_page(
+        TEMPLATES / "report.html",
         report=report,
         passed=sum(file.verdict == PASS for file in report.files),
         recommendations=recommend(report.files),
@@ -82,28 +82,7 @@ def matrices_to_html(matrices: Sequence[Matrix]) -> str:
     Raises:
         MissingPackageError: Jinja2 is not installed.
     """
-    return _render("matrices.html", title=TITLE, note=NOTE, matrices=matrices)
-
-
-def check_templates() -> None:
-    """Find out before the work whether a page can be made after it.
-
-    Raises:
-        MissingPackageError: Jinja2 is not installed.
-    """
-    with needing("An HTML report", extra("report")):
-        import jinja2  # noqa: F401
-
-
-def _render(template: str, **values: Any) -> str:
-    check_templates()
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template(template).render(values)
+    return render_page(TEMPLATES / "matrices.html", title=TITLE, note=NOTE, matrices=matrices)
 
 
 def _statistics(name: str, file: FileReport) -> tuple[str, ...]:
