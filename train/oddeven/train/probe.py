@@ -53,21 +53,10 @@ def fit_probe(x: Features, labels: Labels) -> tuple[Features, float]:
 
 def cross_validate(x: Features, labels: Labels, groups: npt.NDArray[np.int64], folds: int, seed: int) -> Features:
     """The probability of label 1 for each image, from a probe that saw neither it nor its group; float32 (N,)."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     probabilities = np.empty(len(labels), np.float32)
-    fold = _folds(labels, groups, folds, seed)
-    for number in range(folds):
-        held = fold == number
-        kernel, bias = fit_probe(x[~held], labels[~held])
+    for seen, held in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, labels, groups):
+        kernel, bias = fit_probe(x[seen], labels[seen])
         probabilities[held] = 1 / (1 + np.exp(-(x[held] @ kernel + bias)))
     return probabilities
-
-
-def _folds(labels: Labels, groups: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.int64]:
-    """The fold of each image: groups stay whole, the large ones first, each to the fold with least of its label."""
-    members = [np.flatnonzero(groups == group) for group in np.random.default_rng(seed).permutation(np.unique(groups))]
-    counts, fold = np.zeros((folds, 2)), np.empty(len(labels), np.int64)
-    for member in sorted(members, key=len, reverse=True):
-        own = np.bincount(labels[member], minlength=2)
-        fold[member] = chosen = np.argmin(counts @ own + counts.sum(axis=1) / len(labels))
-        counts[chosen] += own
-    return fold
