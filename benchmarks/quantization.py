@@ -1,4 +1,4 @@
-"""Try ways to quantize the shipped models and write docs/quantization.md.
+"""Try ways to quantize the shipped models and fill the tables of docs/quantization.md.
 
     python benchmarks/quantization.py
 
@@ -8,7 +8,6 @@ say what it then costs.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -41,6 +40,8 @@ from oddeven.train.data.dataset import Dataset, Split
 from oddeven.train.data.registry import load_dataset
 
 ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "quantization.md"
+MODELS = ("mlp", "cnn", "deep_cnn")
 ELSEWHERE = 2000  # test images under emulation
 BATCH = 100  # that of tests/device/plain.py, since the ranges of a dynamic file follow the batch
 HASWELL = ("qemu-x86_64-static", "-cpu", "Haswell")  # a CPU with AVX2 and without VNNI
@@ -255,84 +256,29 @@ def _plainly(path: Path) -> npt.NDArray[np.float32]:
     return plain
 
 
-PAGE = """# What quantization costs
-
-Made by `python benchmarks/quantization.py`: the shipped models in every format and by other ways to quantize, against
-Keras, on the 10,000 validation and the 10,000 test images. Where several draws make a row, it is the one that agrees
-least. A shift is a difference in probability. *As exported* is the default: {size} training images, stratified, seed
-0; int8 weights per channel; the smallest and largest value seen as the range; in ONNX the last layer in float; and for
-TFLite an image of black and white first, so that both are exact and a uint8 pixel is its own quantized value.
-"""
+def fill(text: str, name: str, content: str) -> str:
+    """The page `text` with `content` in the place that is marked `name`."""
+    begin, end = f"<!-- {name}: by benchmarks/quantization.py -->\n", f"\n<!-- end of {name} -->"
+    return text[: text.index(begin) + len(begin)] + content + text[text.index(end) :]
 
 
-NOTES = """\
-What earned its place: the last layer of ONNX in float, which on every model agrees at least as well and halves the
-mean shift, for half a kilobyte; weights per channel; 500 images, though 100 do as well here, because other data is
-less alike; in TFLite, the sum before the last sigmoid with no wider a range than eight bits of probability can show,
-and its bias moved so that rounding parts the sums at the threshold: here a few predictions in 10,000, but two changed
-predictions in three on the uneasy questions of [fashion.md](fashion.md), with many images near one half. What did not:
-entropy and percentile ranges (the models' activations have no tails to cut), picking the images nearest to the
-threshold (as good in agreement, but in TFLite four to twelve times the mean shift, as the ranges then miss what sure
-predictions need). Quantization-aware training was not tried: nothing is
-left for it to gain, every int8 file is within 0.02 percentage points.
-"""
-
-
-CPUS = """\
-## The same predictions on every CPU
-
-onnxruntime multiplies uint8 activations by int8 weights (U8S8). On x86 CPUs with AVX2 or AVX-512 but without VNNI it
-uses `vpmaddubsw`, which adds two products next to each other in 16 bits and cuts off what does not fit. With VNNI, on
-ARM, and on x86 with SSE only, it adds in 32 bits. So a file whose pairs can exceed 16 bits gives other predictions
-there. An activation is at most 255, so a pair can overflow if the positive or the negative weights in it add up to more
-than 128. `oddeven export` widens the range of each channel of weights only as far as that takes: between 7 and 8 bits,
-and all 8 in a depthwise convolution, whose products are not added in pairs. That no pair can overflow is then a
-property of the file. `export` and `verify` prove it from the weights on any CPU (the check `arithmetic`), without the
-package onnx. The order in which kernels pair products is tested against onnxruntime under emulation.
-
-`--full-range` gives weights all 8 bits. Such a file passes with the note that it is right only on CPUs with VNNI or dot
-product; the manifest lists the layers, how many of their pairs can overflow, and in what share of their sums one did on
-the calibration images. `verify` counts the pairs anew and takes that share from the manifest, since it has no
-calibration images; for a file alone it says nothing of the share. oddeven itself opens such a file with onnxruntime's
-option `session.x64quantprecision`, which turns its weights to uint8 where the CPU needs that, so oddeven's predictions
-are right everywhere. A plain session's are not.
-
-Below, a plain session without that option predicts {count} test images on {where}.
-Agreement and drop are against Keras; the difference is the largest in probability against the same file opened by
-oddeven on the CPU that made this page: {machine} ({features}).
-*No pair overflows* is the default. Weights of 7 bits are as portable, and coarser. uint8 weights (U8U8) are as portable
-with all 8 bits, because their kernels add in 32 bits, but these are slower where a CPU has VNNI, which multiplies uint8
-by int8 only. int8 activations (S8S8) change nothing: onnxruntime turns them to uint8 first. Dynamic files have uint8
-weights, so they never overflow.
-
-A `.tflite` file needs no such care. XNNPACK, which runs its int8 layers in LiteRT and tflite-runtime, widens int8
-activations and weights to 16 bits before it multiplies (`vpmovsxbw`, then `vpmaddwd`, which adds two products in 32
-bits), so the largest pair, 2 * 128 * 128, is far from the limit. Its VNNI and dot-product kernels add in 32 bits as
-well. [devices.md](devices.md) shows that these files give the same bits on every CPU.
-"""
-
-
-def page(models: dict[str, list[tuple[object, ...]]], cpus: list[tuple[object, ...]]) -> str:
-    """docs/quantization.md as text."""
-    table = render(CPU_HEADER, cpus, markdown=True)
+def cpus(rows: list[tuple[object, ...]]) -> str:
+    """Where the rows of `elsewhere` were predicted, and the rows."""
     emulator = " ".join(without_vnni())
-    notes = CPUS.format(
-        count=f"the first {ELSEWHERE:,}" if emulator else "all",
-        where=f"an emulated CPU (`{emulator}`)" if emulator else "a CPU with AVX2 and without VNNI",
-        machine=cpu_name(),
-        features=", ".join(cpu_features()),
-    )
-    parts = [PAGE.format(size=DEFAULT_SIZE), NOTES, notes, table + "\n"]
-    for model, rows in models.items():
-        parts += [f"## {model}\n", render(HEADER, rows, markdown=True) + "\n"]
-    return "\n".join(parts)
+    where = f"an emulated CPU (`{emulator}`)" if emulator else "a CPU with AVX2 and without VNNI"
+    count = f"the first {ELSEWHERE:,}" if emulator else "all"
+    here = f"{cpu_name()} ({', '.join(cpu_features())})"
+    made = f"A plain session predicts {count} test images on {where}, oddeven on {here}."
+    return f"{made}\n\n{render(CPU_HEADER, rows, markdown=True)}"
+
+
+def main() -> None:
+    """Measure, and write the page's tables."""
+    task, text = load_dataset("mnist"), PAGE.read_text()
+    text = fill(text, "cpus", cpus([row for name in MODELS for row in elsewhere(name, task)]))
+    tables = (f"## {name}\n\n{render(HEADER, list(measured(name, task)), markdown=True)}" for name in MODELS)
+    PAGE.write_text(fill(text, "variants", "\n\n".join(tables)))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "quantization.md")
-    options = parser.parse_args()
-    task = load_dataset("mnist")
-    names = ("mlp", "cnn", "deep_cnn")
-    cpus = [row for name in names for row in elsewhere(name, task)]
-    options.out.write_text(page({name: list(measured(name, task)) for name in names}, cpus))
+    main()

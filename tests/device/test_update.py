@@ -179,8 +179,8 @@ def test_an_update_killed_at_a_hundred_random_moments_leaves_one_whole_version(d
     start = time.monotonic()
     assert device.update(bundles[0], "--service", "x").returncode == 0
     whole_s = time.monotonic() - start
-    dice, seen, killed = random.Random(0), set(), 0
-    for number in range(100):
+    dice, seen, killed, number = random.Random(0), set(), 0, 0
+    while killed < 100:
         command = device.command(bundles[number % 2], "--service", "x")
         with subprocess.Popen(
             command,
@@ -190,11 +190,12 @@ def test_an_update_killed_at_a_hundred_random_moments_leaves_one_whole_version(d
             stderr=subprocess.DEVNULL,
         ) as process:
             time.sleep(dice.uniform(0, whole_s))
-            killed += process.poll() is None
+            killed += process.poll() is None  # otherwise it was done already: a busy machine measured `whole_s`
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         seen.add(running(device.prefix))
-    assert killed > 20  # how many are still running depends on how busy the machine is
+        number += 1
+        assert number < 1000
     assert seen == {"a", "b"}
     assert device.update(device.bundle(11, "c")).returncode == 0
     assert running(device.prefix) == "c"
