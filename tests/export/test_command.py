@@ -218,7 +218,7 @@ def test_killed_at_any_moment_it_leaves_whole_files_only_and_a_second_run_comple
     done = run("export", SHIPPED / "cnn.keras", "--out", tmp_path, *chosen)
     assert done.returncode == 0, done.stderr
     files = {FORMATS[name].file_name("cnn") for name in QUICK}
-    beside = {"manifest.json", "reference.npz", "validation.npz", "cnn.selftest.npz"}
+    beside = {"manifest.json", "reference.npz", "validation.npz", "cnn.selftest.npz", "README.md"}
     assert {path.name for path in folder.iterdir()} == beside | files
     assert {path.name for path in tmp_path.iterdir()} == {"cnn", "parity.json", "parity.md", "report.html"}
     for name in files:
