@@ -15,6 +15,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from conftest import ROOT, SHIPPED
 from runtime.test_wheel import environment
+from serve.conftest import chromium  # noqa: F401
 from test_readme import checked
 
 from oddeven.export.conversion import Conversion
@@ -23,6 +24,7 @@ from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.engines.tflite_metadata import read_metadata
 from oddeven.runtime.errors import MissingPackageError, ModelError
+from oddeven.runtime.images.encode import to_png_base64
 
 ROW = FORMATS["mediapipe"]
 
@@ -140,3 +142,43 @@ def test_mediapipe_itself_predicts_what_keras_does(tmp_path, run):
     label, score = done.stdout.split()
     assert label in {"even", "odd"}
     assert 0.5 <= float(score) <= 1
+
+
+PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<script type="importmap">{"imports": {
+    "@mediapipe/tasks-vision": "./node_modules/@mediapipe/tasks-vision/vision_bundle.mjs"}}</script>
+<script type="module">
+const image = document.createElement("canvas");
+image.width = image.height = 28;
+%s
+window.classify = async (file) => {
+    const bytes = Uint8Array.from(atob(file), (c) => c.charCodeAt(0));
+    const result = classifier.classify(await createImageBitmap(new Blob([bytes])));
+    return Object.fromEntries(result.classifications[0].categories.map((c) => [c.categoryName, c.score]));
+};
+</script>"""
+ALL = """async (files) => {
+    while (!window.classify) await new Promise((resolve) => setTimeout(resolve, 50));
+    return Promise.all(files.map(window.classify));
+}"""
+
+
+@pytest.mark.browser
+def test_in_a_browser_mediapipe_gives_the_scores_of_python_for_500_images(tmp_path, raw, chromium):  # noqa: F811
+    from serve.browsing import browsing, hosting
+
+    model, spec = keras.saving.load_model(SHIPPED / "cnn.keras", compile=False), read_spec(SHIPPED / "cnn.keras")
+    path, _ = made(tmp_path, model, spec, raw["x_train"][:200, ..., None])
+    (snippet,) = re.findall(r"```js\n(.*?)```", (ROOT / "docs" / "phones.md").read_text(), re.DOTALL)
+    (tmp_path / "index.html").write_text(PAGE % snippet)
+    npm = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", f"--prefix={tmp_path}"]
+    subprocess.run([*npm, "@mediapipe/tasks-vision@1.1.0"], check=True, stdout=subprocess.DEVNULL)
+    digits = raw["x_test"][:500]
+    files = [to_png_base64(digit[..., None]) for digit in digits]
+    with hosting(tmp_path) as url, browsing(chromium, url) as page:
+        page.set_default_timeout(300_000)
+        got = page.evaluate(ALL, files)
+    with Classifier.load(path) as classifier:
+        expected = classifier.probabilities(digits[..., None])
+    np.testing.assert_allclose([given["odd"] for given in got], expected, atol=1e-6)
+    assert {frozenset(given) for given in got} == {frozenset(spec.labels)}

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import base64
-import functools
 import io
-import threading
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -28,20 +24,6 @@ CLASSIFY = """async (files) => {
     }
     return predictions;
 }"""
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@contextmanager
-def hosting(folder):
-    """A static host of `folder`; its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +68,7 @@ def image_files(digits):
 
 @pytest.mark.browser
 def test_the_browser_predicts_what_python_predicts_for_500_images(site, chromium, raw):  # noqa: F811
-    from serve.browsing import browsing
+    from serve.browsing import browsing, hosting
 
     files = image_files(raw["x_test"])
     assert len(files) == 500
@@ -116,7 +98,7 @@ def test_the_browser_predicts_what_python_predicts_for_500_images(site, chromium
 @pytest.mark.browser
 def test_the_page_asks_no_other_host_and_a_drawing_gets_its_parity(site, chromium):  # noqa: F811
     from playwright.sync_api import expect
-    from serve.browsing import ONE, browsing, draw
+    from serve.browsing import ONE, browsing, draw, hosting
 
     with hosting(site) as url, browsing(chromium, url) as page:
         page.locator("article").nth(2).wait_for()

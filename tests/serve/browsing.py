@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from playwright.sync_api import expect, sync_playwright
@@ -41,6 +44,20 @@ def browsing(chromium, url, flags=(), refused=0, **context):
     assert len(said) == refused, said
     assert all("responded with a status of 400" in text for text in said), said
     assert asked - {""} == {urlsplit(url).netloc}, asked
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def hosting(folder):
+    """A static host of `folder`; its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 def draw(page, strokes):
