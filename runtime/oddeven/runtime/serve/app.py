@@ -38,12 +38,20 @@ class Api:
         self._service, self._collection, self._camera = service, collection, camera
 
     def routes(self) -> list[Route]:
-        """Every path that the server knows."""
-        routes = [
+        """Every path that the server knows; Starlette tries them in turn, so those that must be quick come first."""
+        routes = []
+        for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            routes += [
+                Route(f"{model}/infer", self.infer, methods=["POST"]),
+                Route(f"{model}/ready", self.model_ready),
+                Route(model, self.model_metadata),
+            ]
+        return [
+            Route("/predict", self.predict, methods=["POST"]),
+            *routes,
             Route("/", self.page),
             Route("/backend.js", self.backend),
             Route("/about", self.about),
-            Route("/predict", self.predict, methods=["POST"]),
             Route("/camera", self.camera),
             Route("/keep/{label}", self.keep, methods=["POST"]),
             Route("/metrics", self.metrics),
@@ -51,13 +59,6 @@ class Api:
             Route("/v2/health/live", self.live),
             Route("/v2/health/ready", self.live),
         ]
-        for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            routes += [
-                Route(model, self.model_metadata),
-                Route(f"{model}/ready", self.model_ready),
-                Route(f"{model}/infer", self.infer, methods=["POST"]),
-            ]
-        return routes
 
     async def page(self, request: Request) -> Response:
         """The page."""

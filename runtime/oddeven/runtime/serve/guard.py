@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
@@ -62,7 +63,7 @@ class Guard:
         """What to answer instead of passing the request on; None for one that may pass."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
-        if not self._is_ours(host):
+        if not _is_ours(host, self.names):
             return _refuse(421, f"This server is not called {host[:100]!r}; start it with --allow-host to let it be.")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return _refuse(403, f"A page of {origin[:100]!r} may not use this server.")
@@ -75,15 +76,17 @@ class Guard:
             return response
         return _refuse(401, "Give the token that the server printed, as: Authorization: Bearer TOKEN")
 
-    def _is_ours(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-            return name in self.names or bool(ipaddress.ip_address(name))
-        except ValueError:
-            return False
-
     def _is_right(self, given: str) -> bool:
         return secrets.compare_digest(given.encode(), self.token.encode())
+
+
+@lru_cache(64)  # each request of a client names the same host
+def _is_ours(host: str, names: frozenset[str]) -> bool:
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        return name in names or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 HEADERS_RAW = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
