@@ -111,7 +111,7 @@ def command(
     --plan (how many images a verdict needs) and --merge (reports of several machines).
     """
     outputs = {path: _form(path) for path in reports}
-    outputs |= {path: form for form in FORMS.values() if (path := settings.pop(form))}
+    outputs |= {path: form for form in FORMS.values() if (path := settings.pop(form, None))}
     policy = load_policy(policy_file, **settings)
     if plan:
         click.echo(_plan(policy))
