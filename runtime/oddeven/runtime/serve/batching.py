@@ -15,15 +15,12 @@ Waiting = tuple[Pixels, "asyncio.Future[Probabilities]"]
 
 
 class Batcher:
-    """Collects the images of requests until there are `MOST_IMAGES`, or the first has waited for `wait_s`.
-
-    With 0 nothing waits: a batch is what one turn of the event loop brought.
-    """
+    """Collects the images of requests until there are `MOST_IMAGES`, or the first has waited for `wait_s`."""
 
     def __init__(self, compute: Callable[[Pixels], Awaitable[Probabilities]], wait_s: float) -> None:
         self._compute, self._wait_s = compute, wait_s
         self._waiting: list[Waiting] = []
-        self._timer: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def probabilities(self, pixels: Pixels) -> Probabilities:
@@ -34,7 +31,7 @@ class Batcher:
         if sum(len(images) for images, _ in self._waiting) >= MOST_IMAGES:
             self._start()
         elif self._timer is None:
-            self._timer = loop.call_later(self._wait_s, self._start) if self._wait_s else loop.call_soon(self._start)
+            self._timer = loop.call_later(self._wait_s, self._start)
         return await future
 
     def _start(self) -> None:

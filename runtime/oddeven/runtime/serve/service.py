@@ -41,7 +41,7 @@ class Service:
         self._batchers: dict[str, Batcher] = {}
         for name, model in models.items():
             self.metrics.model(name, model.facts)
-            if batch_wait_s or model.image_us < HANDOVER_US:
+            if batch_wait_s:
                 self._batchers[name] = Batcher(partial(self._compute, model), batch_wait_s)
 
     async def in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
