@@ -45,7 +45,9 @@ print(peak_memory_mb())
 """
 
 
-def write_shards(folder: Path, count: int) -> None:
+def write_shards(folder: Path, count: int, size: int = SHARD) -> None:
+    """MNIST's test images over and over, as `count` small JPEGs in tar shards of `size`."""
+    folder.mkdir()
     with np.load(MNIST) as file:
         images = file["x_test"]
     encoded = []
@@ -53,11 +55,10 @@ def write_shards(folder: Path, count: int) -> None:
         content = io.BytesIO()
         Image.fromarray(pixels).save(content, "JPEG", quality=90)
         encoded.append(content.getvalue())
-    for start in range(0, count, SHARD):
+    for start in range(0, count, size):
         with tarfile.open(folder / f"{start:09}.tar", "w") as archive:
-            for number in range(start, min(count, start + SHARD)):
-                entry = tarfile.TarInfo(f"{number:09}.jpg")
-                image = encoded[number % len(encoded)]
+            for number in range(start, min(count, start + size)):
+                entry, image = tarfile.TarInfo(f"{number:09}.jpg"), encoded[number % len(encoded)]
                 entry.size = len(image)
                 archive.addfile(entry, io.BytesIO(image))
 
@@ -76,7 +77,6 @@ def main(counts: Sequence[int]) -> None:
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             shards = Path(folder) / "shards"
-            shards.mkdir()
             write_shards(shards, count)
             batch_s, batch_mb = measure(BATCH, shards)
             score_s, score_mb = measure(SCORE, shards, Path(folder) / "out")

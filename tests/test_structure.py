@@ -151,7 +151,19 @@ DISTRIBUTIONS = {
 }  # fmt: skip
 OF_DEBIAN = {"picamera2"}  # apt has it, PyPI has no wheel of it
 EXTRAS = {
-    "runtime": {"onnx", "tflite", "camera", "gpio", "report", "serve", "mediapipe", "micro", "mqtt", "archive"},
+    "runtime": {
+        "onnx",
+        "tflite",
+        "camera",
+        "gpio",
+        "report",
+        "serve",
+        "mediapipe",
+        "micro",
+        "mqtt",
+        "archive",
+        "cluster",
+    },
     "train": {"train"},
     "export": {"export", "train", "onnx"},
 }

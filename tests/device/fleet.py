@@ -38,7 +38,10 @@ def new_key(folder, name="key"):
 
 
 def write_bundle(path, release, model, key=None, **changed):
-    """The bundle of a `release`, with `changed` entries put in after it was signed; gives its SHA-256."""
+    """The bundle of a `release`, with `changed` entries put in, or None for left out, after it was signed.
+
+    Gives its SHA-256.
+    """
     entries = {file.name: file.read_bytes() for file in DEVICE.iterdir() if file.name != SERVE_UNIT}
     entries |= {
         "RELEASE": b"%d\n" % release,
@@ -50,7 +53,9 @@ def write_bundle(path, release, model, key=None, **changed):
     if key:
         entries["SHA256SUMS.sig"] = sign(entries["SHA256SUMS"], key)
     entries |= changed
-    path.write_bytes(zipped({f"oddeven-pi/{name}": content for name, content in entries.items()}))
+    path.write_bytes(
+        zipped({f"oddeven-pi/{name}": content for name, content in entries.items() if content is not None})
+    )
     return sha256(path.read_bytes())
 
 

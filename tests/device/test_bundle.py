@@ -61,6 +61,31 @@ def test_equal_bundles_are_equal_bytes_and_hold_what_they_list(run, pi, tmp_path
     assert "oddeven-serve.service" not in names
 
 
+def test_a_delta_lists_the_wheels_and_leaves_them_out(run, pi, tmp_path):
+    delta = tmp_path / "delta.zip"
+    done = run("bundle", "mlp", "--delta", "--out", delta)
+    assert "oddeven update delta.zip" in done.stderr
+    whole, part = contents(pi / "bundle.zip"), contents(delta)
+    assert {name for name in whole if name not in part} == {name for name in whole if "/wheels/" in name} != set()
+    assert all(whole[name] == content for name, content in part.items())
+
+
+def test_the_bill_of_materials_is_one_by_its_schema_and_names_what_is_inside(run, exported, tmp_path):
+    schema = pytest.importorskip("cyclonedx.schema")
+    validation = pytest.importorskip("cyclonedx.validation.json")
+    assert run("bundle", exported, "--out", tmp_path / "cnn.zip").returncode == 0
+    files = {name.removeprefix("oddeven-pi/"): content for name, content in contents(tmp_path / "cnn.zip").items()}
+    problem = validation.JsonStrictValidator(schema.SchemaVersion.V1_6).validate_str(files["bom.json"].decode())
+    assert problem is None
+    found = {part["name"]: part for part in json.loads(files["bom.json"])["components"]}
+    assert set(found) == {"cnn.int8.tflite", "cnn.int8.onnx", "oddeven"}
+    model = found["cnn.int8.tflite"]
+    assert model["hashes"][0]["content"] == hashlib.sha256(files["model/cnn.int8.tflite"]).hexdigest()
+    assert {"name": "oddeven:parity", "value": "PASS"} in model["properties"]
+    metrics = model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    assert [metric["type"] for metric in metrics] == ["agreement", "accuracy", "drop_pp"]
+
+
 def test_what_it_prints_answers_and_the_installed_oddeven_makes_the_same_wheel(pi, digit, tmp_path):
     assert answer(pi, digit) == "odd"
     python = pi / "oddeven" / "current" / "venv" / "bin" / "python"

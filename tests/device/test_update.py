@@ -125,6 +125,18 @@ def test_a_foreign_key_and_an_older_release_are_refused(device):
     assert device.update(device.bundle(9, "third")).returncode == REFUSED
 
 
+def test_a_delta_takes_the_wheels_that_are_installed_and_no_others(device):
+    left_out = {"wheels/oddeven-0-py3-none-any.whl": None}
+    for release, model in ((6, "second"), (7, "third")):
+        done = device.update(device.bundle(release, model, **left_out))
+        assert (done.returncode, running(device.prefix)) == (0, model), done.stderr
+    (wheel,) = (device.prefix / "current" / "wheels").iterdir()
+    wheel.write_bytes(b"another")
+    done = device.update(device.bundle(8, "fourth", **left_out))
+    assert (done.returncode, "without --delta" in done.stderr) == (REFUSED, True), done.stderr
+    assert running(device.prefix) == "third"
+
+
 def test_an_update_restarts_the_service_watches_it_and_says_so(device):
     done = device.update(device.bundle(6, "second"), "--service", "oddeven-watch")
     assert (done.returncode, done.stdout) == (0, "release 6\n"), done.stderr
@@ -322,7 +334,7 @@ def test_a_hostile_bundle_or_channel_is_one_of_our_errors(data, tmp_path):
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     try:
-        unpack_checked(hostile, out, tmp_path / "no signers", LIMIT)
+        unpack_checked(hostile, out, tmp_path / "no signers", LIMIT, tmp_path)
     except UpdateError:
         pass
     else:  # what was altered was in no file: a date, a permission
@@ -338,7 +350,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
     write_bundle(tmp_path / "b.zip", 1, "m", **{name: b"evil"})
     (tmp_path / "out").mkdir()
     with pytest.raises(UpdateError, match="it holds"):
-        unpack_checked(tmp_path / "b.zip", tmp_path / "out", tmp_path / "none", LIMIT)
+        unpack_checked(tmp_path / "b.zip", tmp_path / "out", tmp_path / "none", LIMIT, tmp_path)
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -347,4 +359,4 @@ def test_what_unpacks_to_more_than_the_limit_is_refused(tmp_path):
     assert (tmp_path / "bomb.zip").stat().st_size < LIMIT / 100
     (tmp_path / "out").mkdir()
     with pytest.raises(UpdateError, match="limit"):
-        unpack_checked(tmp_path / "bomb.zip", tmp_path / "out", tmp_path / "none", LIMIT)
+        unpack_checked(tmp_path / "bomb.zip", tmp_path / "out", tmp_path / "none", LIMIT, tmp_path)

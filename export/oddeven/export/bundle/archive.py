@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oddeven.export.bundle.bill_of_materials import BOM, bill_of_materials
 from oddeven.export.bundle.signature import sign
 from oddeven.export.bundle.wheel import build_wheel, zipped
 from oddeven.runtime.artifacts.resolve import check_one_model, locate, resolve
@@ -20,6 +21,7 @@ from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.verify.golden import check_golden, golden_path
 
 TOP = "oddeven-pi"
+WHEELS = "wheels/"
 DEVICE = Path(__file__).parent / "device"
 OLDEST_GLIBC = 17
 
@@ -87,6 +89,7 @@ def build_bundle(
     serve: bool = False,
     release: int = 0,
     key: Path | None = None,
+    delta: bool = False,
 ) -> None:
     """Write the model files `found` with all they need as the ZIP file `out`; equal input gives equal bytes.
 
@@ -95,6 +98,7 @@ def build_bundle(
         serve: let the installer set up `oddeven serve` as well.
         release: a device refuses a bundle whose number is below that of the installed one.
         key: sign the list of checksums with this OpenSSH key.
+        delta: list the wheels, and leave them out; `oddeven update` takes them from the version that is installed.
 
     Raises:
         UsageError: `key` cannot sign.
@@ -102,7 +106,7 @@ def build_bundle(
         OutputError: `out` cannot be written.
     """
     name, content = build_wheel()
-    entries = {f"wheels/{name}": content, "RELEASE": f"{release}\n".encode()}
+    entries = {f"{WHEELS}{name}": content, "RELEASE": f"{release}\n".encode()}
     for path in [*found, *{golden_path(path) for path in found}]:
         entries[f"model/{path.name}"] = path.read_bytes()
     for path in DEVICE.iterdir():
@@ -111,10 +115,14 @@ def build_bundle(
     if target:
         onnx = () if any(path.suffix == ".tflite" for path in found) else ("onnxruntime>=1.18",)
         entries |= _fetched(target, onnx + (SERVE if serve else ()))
+    wheels = {name: content for name, content in entries.items() if name.startswith(WHEELS)}
+    entries[BOM] = bill_of_materials(found, wheels)
     sums = "".join(f"{sha256(content)}  {name}\n" for name, content in sorted(entries.items()))
     entries["SHA256SUMS"] = sums.encode()
     if key:
         entries["SHA256SUMS.sig"] = sign(entries["SHA256SUMS"], key)
+    if delta:
+        entries = {name: content for name, content in entries.items() if name not in wheels}
     write(out, zipped({f"{TOP}/{name}": content for name, content in entries.items()}))
 
 
@@ -146,4 +154,4 @@ def _fetched(target: PiSystem, more: tuple[str, ...]) -> dict[str, bytes]:
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise MissingPackageError(f"pip could not fetch the wheels for a {target.machine} Pi: {reason}")
-        return {f"wheels/{path.name}": path.read_bytes() for path in Path(folder).iterdir()}
+        return {f"{WHEELS}{path.name}": path.read_bytes() for path in Path(folder).iterdir()}

@@ -29,9 +29,11 @@ import click
     type=click.IntRange(0, 10**17),
     help="A device refuses a lower one than it has.  [default: 0, or the time of signing as YYYYMMDDhhmmss]",
 )
+@click.option("--delta", is_flag=True, help="Leave out the wheels, for devices that have the same ones installed.")
 def command(
-    model: str, precision: str, out: Path, offline: str | None, serve: bool, key: Path | None, release: int | None
-) -> None:
+    model: str, precision: str, out: Path, offline: str | None, serve: bool, key: Path | None, release: int | None,
+    delta: bool,
+) -> None:  # fmt: skip
     """Pack a bundled model, a file or an artifact folder for a Raspberry Pi, with what installs and tests it there.
 
     On the Pi: python3 -m zipfile -e oddeven-pi.zip . && sh oddeven-pi/install.sh
@@ -47,6 +49,7 @@ def command(
     found = bundle_models(model, precision)
     if release is None:
         release = int(datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S")) if key else 0
-    build_bundle(found, out, target, serve, release, key)
+    build_bundle(found, out, target, serve, release, key, delta)
     click.echo(f"{out}  {out.stat().st_size:,} bytes: {', '.join(path.name for path in found)}; release {release}")
-    click.echo(f"On the Pi: python3 -m zipfile -e {out.name} . && sh {TOP}/install.sh", err=True)
+    by_hand = f"python3 -m zipfile -e {out.name} . && sh {TOP}/install.sh"
+    click.echo(f"On the Pi: {f'oddeven update {out.name}' if delta else by_hand}", err=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -16,12 +17,14 @@ from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import DataError, UsageError
 from oddeven.runtime.files import replacing, write
 from oddeven.runtime.images.decode import ImageLike
+from oddeven.runtime.images.parallel import FILES
 from oddeven.runtime.prediction import Prediction, writable
 from oddeven.runtime.schema import from_json, to_json
 
 RUN = "_oddeven.json"  # readers of Parquet folders leave out what begins with an underscore
 ROWS = 10_000  # in memory, and in a row group
 BINS = 10  # of the histogram of probabilities
+Row = tuple[str, str | None, float | None, str | None, str]
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,13 @@ def check_run(folder: Path, run: Run) -> None:
         )
 
 
+def missing(blocks: Sequence[Block], folder: Path) -> list[Block]:
+    """Those of `blocks` whose predictions `folder` does not hold yet."""
+    return [block for block in blocks if not (folder / part_name(block)).exists()]
+
+
 def score(classifier: Classifier, blocks: Sequence[Block], folder: Path, run: Run, done: Callable[[int], None]) -> None:
-    """Write the predictions of each block that `folder` does not hold yet.
+    """Write the predictions of `blocks`, with all cores of this machine.
 
     Args:
         done: is told the number of images after each block.
@@ -82,14 +90,41 @@ def score(classifier: Classifier, blocks: Sequence[Block], folder: Path, run: Ru
 
     def images() -> Iterator[ImageLike]:
         for block in blocks:
-            if not (folder / part_name(block)).exists():
-                for key, image in block.items():
-                    waiting.append((block, key))
-                    yield image
+            for key, image in block.items():
+                waiting.append((block, key))
+                yield image
 
     scored = ((*waiting.popleft(), outcome) for outcome in classifier.predict_batch(images(), errors="return"))
     for block, rows in groupby(scored, key=itemgetter(0)):
-        done(_write_part(folder / part_name(block), (_row(key, outcome, run) for _, key, outcome in rows)))
+        with replacing(folder / part_name(block)) as partial:
+            count = write_rows(partial, (_row(key, outcome, run) for _, key, outcome in rows))
+        done(count)
+
+
+def rows_of(block: Block, classifier: Classifier, run: Run) -> Iterator[Row]:
+    """The rows of one block, predicted in this process alone: of a single chunk, `predict_batch` shares out nothing."""
+    items = block.items()
+    while chunk := list(islice(items, FILES)):
+        outcomes = classifier.predict_batch([image for _, image in chunk], errors="return")
+        yield from (_row(key, outcome, run) for (key, _), outcome in zip(chunk, outcomes, strict=True))
+
+
+def write_rows(file: Path | IO[bytes], rows: Iterator[Row]) -> int:
+    """Write `rows` as a Parquet file; gives their number."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text = pa.string()
+    schema = pa.schema({"key": text, "label": text, "probability": pa.float32(), "error": text, "model_sha256": text})
+    count = 0
+    with pq.ParquetWriter(file, schema) as writer:
+        while rows_now := list(islice(rows, ROWS)):
+            columns = [
+                pa.array(column, kind) for column, kind in zip(zip(*rows_now, strict=True), schema.types, strict=True)
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            count += len(rows_now)
+    return count
 
 
 def summarise(folder: Path) -> Summary:
@@ -109,26 +144,8 @@ def summarise(folder: Path) -> Summary:
     return Summary(sum(named.values()) + unreadable, named, unreadable, tuple(histogram.tolist()))
 
 
-def _row(key: str, outcome: Prediction | DataError, run: Run) -> tuple[object, ...]:
-    """A row of `schema`."""
+def _row(key: str, outcome: Prediction | DataError, run: Run) -> Row:
+    """A row of the schema in `write_rows`."""
     if isinstance(outcome, DataError):
         return writable(key), None, None, writable(str(outcome)), run.model_sha256
     return writable(key), outcome.label, outcome.probability, outcome.reason or None, run.model_sha256
-
-
-def _write_part(path: Path, rows: Iterator[tuple[object, ...]]) -> int:
-    """Write all rows, or nothing; gives their number."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    text = pa.string()
-    schema = pa.schema({"key": text, "label": text, "probability": pa.float32(), "error": text, "model_sha256": text})
-    count = 0
-    with replacing(path) as partial, pq.ParquetWriter(partial, schema) as writer:
-        while rows_now := list(islice(rows, ROWS)):
-            columns = [
-                pa.array(column, kind) for column, kind in zip(zip(*rows_now, strict=True), schema.types, strict=True)
-            ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-            count += len(rows_now)
-    return count

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from oddeven.runtime.cli.options import model_options, open_classifier
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the Parquet files."
 )
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write the summary as a page.")
+@click.option("--cluster", metavar="auto|ADDRESS", help="Score on the nodes of this Ray cluster.")
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def command(
-    context: click.Context, /, sources: tuple[str, ...], out: Path, html: Path | None, as_json: bool, model: str | None,
-    **options: Any,
+    context: click.Context, /, sources: tuple[str, ...], out: Path, html: Path | None, cluster: str | None,
+    as_json: bool, model: str | None, **options: Any,
 ) -> None:  # fmt: skip
     """Classify an archive of images into Parquet files, and go on where a killed run stopped.
 
@@ -35,18 +37,23 @@ def command(
     then 5.
     """
     from oddeven.runtime.archive.blocks import blocks_of
+    from oddeven.runtime.archive.cluster import connected, score_on_cluster
     from oddeven.runtime.archive.report import to_html, to_text
-    from oddeven.runtime.archive.score import Run, check_run, score, summarise
+    from oddeven.runtime.archive.score import Run, check_run, missing, score, summarise
     from oddeven.runtime.artifacts.resolve import locate
     from oddeven.runtime.errors import DataError
     from oddeven.runtime.files import alone_in, sha256, writable_folder, write
 
     settings = json.dumps({name: value for name, value in sorted(options.items()) if name not in ("engine", "threads")})
-    with open_classifier(model, options) as classifier, alone_in(writable_folder(out)):
+    connection = connected(cluster) if cluster else nullcontext()
+    with open_classifier(model, options) as classifier, alone_in(writable_folder(out)), connection:
         run = Run(classifier.spec.name, sha256(locate(model).read_bytes()), settings)
         check_run(out, run)
-        blocks = [block for source in sources for block in blocks_of(source)]
-        score(classifier, blocks, out, run, _progress(len(blocks)))
+        blocks = missing([block for source in sources for block in blocks_of(source)], out)
+        if cluster:
+            score_on_cluster(locate(model), options, blocks, out, run, _progress(len(blocks)))
+        else:
+            score(classifier, blocks, out, run, _progress(len(blocks)))
     summary = summarise(out)
     if html:
         write(html, to_html(summary, run, str(out)))
@@ -65,7 +72,7 @@ def _progress(blocks: int) -> Callable[[int], None]:
         left = seconds / finished * (blocks - finished)
         if sys.stderr.isatty():
             click.echo(
-                f"\r{finished} of {blocks} blocks, {images:,} images, {images / seconds:,.0f} a second, at most "
+                f"\r{finished} of {blocks} blocks, {images:,} images, {images / seconds:,.0f} a second, "
                 f"{left:,.0f} s left\x1b[K",
                 nl=finished == blocks, err=True,
             )  # fmt: skip

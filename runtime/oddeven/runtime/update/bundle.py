@@ -13,26 +13,29 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from oddeven.runtime.errors import MissingPackageError, UpdateError
-from oddeven.runtime.files import DAMAGED
+from oddeven.runtime.files import DAMAGED, sha256
 
 TOP = "oddeven-pi/"
 SUMS, SIGNATURE, RELEASE = "SHA256SUMS", "SHA256SUMS.sig", "RELEASE"
 TRUSTED = "trusted"  # in the installation folder: OpenSSH's list of allowed signers
 NAME = re.compile(r"([a-z]+/)?[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
+WHEEL = re.compile(r"wheels/[A-Za-z0-9][A-Za-z0-9._+-]*\.whl")
 LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 SMALL = 1 << 20  # no list of checksums, signature or release number is larger
 PIECE = 1 << 20
 
 
-def unpack(archive: Path, into: Path, signers: Path, limit_bytes: int) -> int:
+def unpack(archive: Path, into: Path, signers: Path, limit_bytes: int, installed: Path) -> int:
     """Unpack the bundle `archive` into the empty folder `into` and give its release number.
 
     Args:
         signers: OpenSSH's list of allowed signers. Where there is no such file, no signature is asked for.
         limit_bytes: of the unpacked files together.
+        installed: the version that runs, which has the wheels that a delta lists and leaves out.
 
     Raises:
-        UpdateError: it is not a bundle, is damaged or too large, or has no signature by a trusted key.
+        UpdateError: it is not a bundle, is damaged or too large, has no signature by a trusted key, or is a delta to
+            another version than the installed one.
         MissingPackageError: there is no ssh-keygen to check the signature with.
     """
     try:
@@ -44,10 +47,13 @@ def unpack(archive: Path, into: Path, signers: Path, limit_bytes: int) -> int:
                     raise UpdateError(f"{archive} is unsigned, and this machine trusts a key; make it with --sign.")
                 check_signature(sums, _small(opened, entries, SIGNATURE), signers, str(archive))
             listed = _listed(sums, archive)
-            if set(listed) != set(entries) - {SUMS, SIGNATURE}:
+            kept = {name for name in set(listed) - set(entries) if WHEEL.fullmatch(name)}
+            if set(listed) - kept != set(entries) - {SUMS, SIGNATURE}:
                 raise UpdateError(f"{archive} is damaged: it does not hold what its {SUMS} lists.")
             for name, entry in entries.items():
                 _unpack_one(opened, entry, into / name, listed.get(name))
+            for name in kept:
+                _copy_kept(archive, installed / name, into / name, listed[name])
             release = _small(opened, entries, RELEASE).decode().strip()
     except DAMAGED as error:
         raise UpdateError(f"{archive} is not a whole bundle: {str(error) or type(error).__name__:.200}.") from error
@@ -113,3 +119,10 @@ def _unpack_one(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, exp
             target.write(piece)
     if expected and digest.hexdigest() != expected:
         raise UpdateError(f"{opened.filename} is damaged: {path.name} has another checksum; copy it again.")
+
+
+def _copy_kept(archive: Path, kept: Path, path: Path, expected: str) -> None:
+    if not kept.is_file() or sha256(kept.read_bytes()) != expected:
+        raise UpdateError(f"{archive} is a delta, and {kept.name} is not what is installed; make it without --delta.")
+    path.parent.mkdir(exist_ok=True)
+    shutil.copyfile(kept, path)

@@ -191,7 +191,7 @@ def _stage(here: Installation, source: str, expected: str, folder: Path) -> None
     try:
         if expected and sha256(archive.read_bytes()) != expected:
             raise UpdateError(f"{source} is not the file that the channel names; it has another checksum.")
-        release = unpack(archive, folder, here.signers, here.limit_bytes)
+        release = unpack(archive, folder, here.signers, here.limit_bytes, here.prefix / CURRENT)
         if release < here.release and not here.allow_downgrade:
             raise UpdateError(
                 f"Release {release} is older than the installed {here.release}; to take it all the same, add "

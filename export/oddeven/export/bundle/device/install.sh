@@ -107,7 +107,7 @@ if [ -e oddeven-serve.service ]; then
     pip 'starlette>=0.40' 'uvicorn>=0.30' 'prometheus-client>=0.20'
 fi
 
-cp -R model RELEASE "$stage"
+cp -R model RELEASE wheels "$stage" # the wheels for a delta later
 chosen=
 for file in "$stage"/model/*.tflite "$stage"/model/*.onnx; do
     [ -e "$file" ] || continue
