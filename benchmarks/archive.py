@@ -1,27 +1,46 @@
-"""Rate and memory of `oddeven score` beside `predict_batch`: `python benchmarks/archive.py [IMAGES...]`.
+"""Rate and memory of `oddeven score` beside `predict_batch`, for docs/archive.md.
 
-Small JPEGs, the test images of MNIST over and over, in tar shards of 10,000. Each line is a process of its own.
+    python benchmarks/archive.py [IMAGES...]
+
+Small JPEGs, the test images of MNIST over and over, in tar shards of 10,000. Each figure is of a whole process, from
+its start to its end. The Ray cluster is up before.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+import timeit
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from oddeven.runtime.archive.score import Run, write_rows
+from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.device.host_info import cpu_features, cpu_name
+from oddeven.runtime.files import write
 from oddeven.runtime.table import render
 
 MNIST = Path(__file__).parents[1] / "train" / "data" / "mnist.npz"
+PAGE = Path(__file__).parents[1] / "docs" / "archive.md"
 SHARD = 10_000
 IMAGES = (1_000, 10_000, 100_000)
+ROUNDS = 3
+HEADER = ("images", "predict_batch/s", "score/s", "of predict_batch", "score --cluster/s", "of predict_batch",
+          "predict_batch MB", "score MB", "bytes out, an image")  # fmt: skip
+MANY, MACHINES, CORES, NETWORK = 10**8, 100, 4, 125e6  # the last in bytes a second, of each machine
+KINDS = (("28x28", 1), ("672x672", 24))
+PAPER = ("JPEG", "read", "minutes to read", "one image, one core", "minutes to predict", "blocks", "to write one",
+         "minutes to write")  # fmt: skip
 BATCH = """
 import sys, tarfile
 from pathlib import Path
@@ -40,7 +59,8 @@ SCORE = """
 import sys
 from oddeven.runtime.cli.main import cli
 from oddeven.runtime.device.host_info import peak_memory_mb
-cli.main(["score", sys.argv[1], "--out", sys.argv[2], "--model", "mlp", "--json"], standalone_mode=False)
+cluster = [f"--cluster={address}" for address in sys.argv[3:]]
+cli.main(["score", sys.argv[1], "--out", sys.argv[2], "--model", "mlp", "--json", *cluster], standalone_mode=False)
 print(peak_memory_mb())
 """
 
@@ -72,19 +92,85 @@ def measure(code: str, *arguments: object) -> tuple[float, float]:
     return time.perf_counter() - start, float(done.stdout.split()[-1])
 
 
+@contextmanager
+def one_node() -> Iterator[str]:
+    """The address of a Ray cluster that is this machine."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": os.cpu_count(), "object_store_memory": 100 * 2**20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    try:
+        yield cluster.address
+    finally:
+        cluster.shutdown()
+
+
+def row(count: int, cluster: str) -> tuple[str, ...]:
+    """The three ways over `count` images, in turn, `ROUNDS` times; the median of each."""
+    with tempfile.TemporaryDirectory() as folder:
+        shards, out = Path(folder) / "shards", Path(folder) / "out"
+        write_shards(shards, count)
+        rounds = []
+        for number in range(ROUNDS):
+            alone, nodes = out / f"alone{number}", out / f"nodes{number}"
+            one = (measure(BATCH, shards), measure(SCORE, shards, alone), measure(SCORE, shards, nodes, cluster))
+            rounds.append(np.array(one))
+        size = sum(path.stat().st_size for path in alone.iterdir())
+    (batch_s, batch_mb), (score_s, score_mb), (nodes_s, _) = np.median(rounds, axis=0)
+    score_ratio, nodes_ratio = np.median([(r[0, 0] / r[1, 0], r[0, 0] / r[2, 0]) for r in rounds], axis=0)
+    return (
+        f"{count:,}", f"{count / batch_s:,.0f}", f"{count / score_s:,.0f}", f"{score_ratio:.2f}",
+        f"{count / nodes_s:,.0f}", f"{nodes_ratio:.2f}", f"{batch_mb:.0f}", f"{score_mb:.0f}", f"{size / count:.1f}",
+    )  # fmt: skip
+
+
+def on_paper() -> Iterator[tuple[str, ...]]:
+    """What 10^8 images cost on 100 machines, from what one image and one block cost here on one core."""
+    with np.load(MNIST) as file:
+        digit = file["x_test"][0]
+    with tempfile.TemporaryDirectory() as folder, Classifier.load("mlp") as classifier:
+        run = Run("mlp", "0" * 64, "")
+        rows = (("shards/000000000.tar/000000000.jpg", "odd", 0.99, None, run.model_sha256) for _ in range(SHARD))
+        write_rows(Path(folder) / "part.parquet", rows)
+        part = (Path(folder) / "part.parquet").read_bytes()
+        write_s = best_of(lambda: write(Path(folder) / "again.parquet", part))
+        for name, scale in KINDS:
+            content = io.BytesIO()
+            Image.fromarray(np.kron(digit, np.ones((scale, scale), np.uint8))).save(content, "JPEG", quality=90)
+            image, blocks = content.getvalue(), MANY / SHARD
+            image_s = best_of(partial(classifier.predict, image))
+            yield (
+                name,
+                f"{MANY * len(image) / 1e12:.2f} TB",
+                f"{MANY * len(image) / MACHINES / NETWORK / 60:.1f}",
+                f"{image_s * 1e6:,.0f} us",
+                f"{MANY * image_s / MACHINES / CORES / 60:.1f}",
+                f"{blocks:,.0f}",
+                f"{write_s * 1e3:.1f} ms",
+                f"{blocks * write_s / 60:.1f}",
+            )
+
+
+def best_of(work: Callable[[], object], times: int = 50) -> float:
+    """The least seconds of several calls, which is what other processes disturb least."""
+    return min(timeit.repeat(work, number=1, repeat=times))
+
+
+def fill(text: str, name: str, content: str) -> str:
+    """The page `text` with `content` in the place that is marked `name`."""
+    begin, end = f"<!-- {name}: by benchmarks/archive.py -->\n", f"\n<!-- end of {name} -->"
+    return text[: text.index(begin) + len(begin)] + content + text[text.index(end) :]
+
+
 def main(counts: Sequence[int]) -> None:
-    rows = []
-    for count in counts:
-        with tempfile.TemporaryDirectory() as folder:
-            shards = Path(folder) / "shards"
-            write_shards(shards, count)
-            batch_s, batch_mb = measure(BATCH, shards)
-            score_s, score_mb = measure(SCORE, shards, Path(folder) / "out")
-            size = sum(path.stat().st_size for path in (Path(folder) / "out").iterdir())
-        rows.append((f"{count:,}", f"{count / batch_s:,.0f}", f"{count / score_s:,.0f}", f"{batch_s / score_s:.2f}",
-                     f"{batch_mb:.0f}", f"{score_mb:.0f}", f"{size / count:.1f}"))  # fmt: skip
-    header = ("images", "predict_batch/s", "score/s", "ratio", "predict_batch MB", "score MB", "bytes an image")
-    sys.stdout.write(f"{render(header, rows, markdown=True)}\n")
+    """Measure, and write the page's tables."""
+    paper = render(PAPER, list(on_paper()), markdown=True)
+    with one_node() as cluster:
+        rates = render(HEADER, [row(count, cluster) for count in counts], markdown=True)
+    machine = f"{cpu_name()} ({', '.join(cpu_features())})"
+    text = fill(PAGE.read_text(), "rates", f"Median of {ROUNDS} rounds on {machine}.\n\n{rates}")
+    PAGE.write_text(fill(text, "paper", paper))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from oddeven.runtime.errors import DataError, MissingPackageError, UsageError
 pq = pytest.importorskip("pyarrow.parquet")
 pytest.importorskip("fsspec")
 
-SHARD, SHARDS = 1500, 24  # images in one: long enough for a node to be killed over it
+SHARD, SHARDS = 2000, 12  # images in one: long enough for a node to be killed over it
 TIMEOUT_S = 900
 # On a busy machine a node takes longer to start than Ray waits, and what else runs there is no reason to kill a task.
 PATIENT = {"RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "300000",
@@ -48,7 +48,7 @@ def shards(tmp_path):
         folder = tmp_path / "shards"
         benchmark("archive").write_shards(folder, count, size)
         first = min(folder.iterdir())
-        first.write_bytes(first.read_bytes()[: first.stat().st_size // 2])
+        first.write_bytes(first.read_bytes()[: first.stat().st_size // 2 + 300])
         return folder
 
     return write
@@ -122,5 +122,6 @@ def test_a_node_that_is_killed_loses_nothing(shards, cluster, run, tmp_path):
     assert 0 < len(rows(there)) < SHARDS
     printed, said = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, printed) == (alone.returncode, alone.stdout), said
+    assert process.returncode == DataError.exit_code
     assert rows(there) == rows(here)
     assert len(rows(here)) == SHARDS

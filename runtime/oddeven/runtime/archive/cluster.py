@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import logging
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ ANSWER_S = 5.0
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Be connected to a Ray cluster.
+    """Be connected to a Ray cluster. What it prints, such as that a node died, goes to stderr.
 
     Args:
         address: its head's HOST:PORT, or `auto` for the one that this machine is a node of, which it must be.
@@ -46,10 +47,11 @@ def connected(address: str) -> Iterator[None]:
             f"No Ray cluster answers at {address} ({error}); start its head with ray start --head and name the address "
             "that this prints."
         ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with redirect_stdout(sys.stderr):
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def score_on_cluster(
