@@ -23,9 +23,14 @@ pytest.importorskip("fsspec")
 SHARD, SHARDS = 2000, 12  # images in one: long enough for a node to be killed over it
 TIMEOUT_S = 900
 # On a busy machine a node takes longer to start than Ray waits, and what else runs there is no reason to kill a task.
-PATIENT = {"RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "300000",
-           "RAY_worker_register_timeout_seconds": "300", "RAY_memory_monitor_refresh_ms": "0",
-           "RAY_USAGE_STATS_ENABLED": "0"}  # fmt: skip
+PATIENT = {
+    "RAY_gcs_server_port_wait_time_s": "300",
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 NODES = """
 from ray.cluster_utils import Cluster
 node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}  # bytes; Ray refuses less than 75 million
@@ -88,7 +93,7 @@ def test_without_ray_the_line_that_installs_it_is_named(monkeypatch):
         pass
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:1"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "", "ray://127.0.0.1:1"])
 def test_an_address_where_no_cluster_answers_is_refused(address):
     pytest.importorskip("ray")
     with pytest.raises(UsageError, match="No Ray cluster answers"), connected(address):
@@ -103,7 +108,9 @@ def cluster():
         [sys.executable, "-c", NODES], env={**os.environ, **PATIENT}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         text=True, bufsize=1,
     )  # fmt: skip
-    yield process, process.stdout.readline().strip()
+    address = process.stdout.readline().strip()
+    assert address
+    yield process, address
     process.communicate("end\n", timeout=TIMEOUT_S)
 
 

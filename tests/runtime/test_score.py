@@ -156,6 +156,22 @@ def test_a_shard_that_breaks_off_keeps_what_was_before(jpegs, tmp_path):
     assert len(rows) > COUNT // 3
 
 
+def test_a_shard_cut_anywhere_or_damaged_says_so(jpegs, tmp_path):
+    shard = tmp_path / "a.tar"
+    write_tar(shard, {f"{number}.jpg": content for number, content in enumerate(jpegs[:4])})
+    whole = shard.read_bytes()
+    end = len(whole.rstrip(b"\0"))
+    contents = [item[1] for item in blocks_of(str(shard))[0].items()]
+    assert contents == jpegs[:4]
+    second = whole.index(b"1.jpg")
+    damaged = whole[:second] + b"x" + whole[second + 1 :]
+    for broken in (damaged, *(whole[:cut] for cut in range(1, end, 64))):
+        shard.write_bytes(broken)
+        *before, (_, last) = blocks_of(str(shard))[0].items()
+        assert isinstance(last, DataError)
+        assert [content for _, content in before] == contents[: len(before)]
+
+
 def test_what_holds_no_images_is_refused(run, tmp_path):
     (tmp_path / "empty").mkdir()
     for source in (tmp_path / "empty", tmp_path / "missing", "nosuch://x"):

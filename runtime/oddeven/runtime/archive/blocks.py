@@ -13,6 +13,8 @@ from oddeven.runtime.files import sha256
 from oddeven.runtime.images.sources import is_image_name
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from oddeven.runtime.images.decode import ImageLike
 
 FOLDER_BLOCK = 5000  # files of a folder in a block
@@ -21,6 +23,20 @@ TAR = (".tar", ".tar.gz", ".tgz")
 PARQUET = (".parquet",)
 KEYS, IMAGES = ("key", "path", "__key__"), ("image", "bytes", "jpg", "png")  # usual names of columns
 Items = Iterator[tuple[str, "ImageLike"]]
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose header, where it is damaged or cut off, does not pass for the end of the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """As that of `TarInfo`, with a ReadError for what is neither a header nor the mark at the end."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):  # the mark at the end
+                raise
+            raise tarfile.ReadError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,7 @@ def _files(block: Block) -> Items:
 def _members(block: Block) -> Items:
     (path,) = block.paths
     try:
-        with block.system.open(path) as file, tarfile.open(fileobj=file, mode="r|*") as archive:
+        with block.system.open(path) as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as archive:
             for member in archive:
                 if member.isfile() and is_image_name(member.name.rpartition("/")[2]):
                     content = archive.extractfile(member)

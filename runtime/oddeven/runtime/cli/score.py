@@ -45,15 +45,15 @@ def command(
     from oddeven.runtime.files import alone_in, sha256, writable_folder, write
 
     settings = json.dumps({name: value for name, value in sorted(options.items()) if name not in ("engine", "threads")})
-    connection = connected(cluster) if cluster else nullcontext()
+    connection = nullcontext() if cluster is None else connected(cluster)
     with open_classifier(model, options) as classifier, alone_in(writable_folder(out)), connection:
         run = Run(classifier.spec.name, sha256(locate(model).read_bytes()), settings)
         check_run(out, run)
         blocks = missing([block for source in sources for block in blocks_of(source)], out)
-        if cluster:
-            score_on_cluster(locate(model), options, blocks, out, run, _progress(len(blocks)))
-        else:
+        if cluster is None:
             score(classifier, blocks, out, run, _progress(len(blocks)))
+        else:
+            score_on_cluster(locate(model), options, blocks, out, run, _progress(len(blocks)))
     summary = summarise(out)
     if html:
         write(html, to_html(summary, run, str(out)))
