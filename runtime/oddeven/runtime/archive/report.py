@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from oddeven.runtime.archive.score import BINS, Run, Summary
@@ -10,6 +11,7 @@ from oddeven.runtime.table import render
 
 TEMPLATE = Path(__file__).parent / "templates" / "archive.html"
 BAR = 40  # characters of the longest bar
+DEFAULTS = (None, "auto", 0.0)  # of the options in `Run.settings`
 
 
 def to_text(summary: Summary) -> str:
@@ -36,6 +38,9 @@ def to_html(summary: Summary, run: Run, folder: str) -> str:
     Raises:
         MissingPackageError: Jinja2 is not installed.
     """
+    options = [f"{name} {value}" for name, value in json.loads(run.settings).items() if value not in DEFAULTS]
+    made_by = ", ".join([f"{run.model} {run.model_sha256[:12]}", *options])
     return render_page(
-        TEMPLATE, summary=summary, labels=label_rows(summary), run=run, folder=folder, most=max(summary.histogram) or 1
-    )
+        TEMPLATE, summary=summary, labels=label_rows(summary), made_by=made_by, folder=folder,
+        most=max(summary.histogram) or 1,
+    )  # fmt: skip
