@@ -11,6 +11,7 @@ from oddeven.runtime.errors import BlankError, ModelError
 from oddeven.runtime.spec import ModelSpec
 
 UNCERTAIN = "uncertain"
+UNKNOWN = "unknown"
 # What would break a line, or cannot be written as UTF-8: a file's name may hold it.
 UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 
@@ -19,17 +20,21 @@ class Prediction(NamedTuple):
     """What a model says about an image.
 
     Attributes:
-        label: the more likely of the two, by the model's threshold; `UNCERTAIN` where `reason` says why not.
+        label: the more likely of the two, by the model's threshold; `UNCERTAIN` or `UNKNOWN` where `reason` says why
+            not.
         probability: the model's probability of that label, 0 to 1; 0 for a blank image. An 8-bit output has 255/256 as
             its highest probability of label 1, so that is the highest for either label.
         scores: the probability of each label; they add up to 1. Empty for a blank image.
-        reason: why the prediction is uncertain, or "".
+        reason: why the prediction is uncertain or the image unknown, or "".
+        familiarity: the share of validation images that are less familiar to the model, 0 to 1; None where its file
+            does not say, and for a blank image.
     """
 
     label: str
     probability: float
     scores: Mapping[str, float]
     reason: str = ""
+    familiarity: float | None = None
 
 
 def decide(p: float, spec: ModelSpec, gap: float, min_confidence: float) -> Prediction:
@@ -65,23 +70,26 @@ def blank_prediction(error: BlankError) -> Prediction:
 
 
 def as_fields(name: str, prediction: Prediction) -> dict[str, Any]:
-    """For JSON; with a reason only where there is one."""
-    scores = {label: round(p, 6) for label, p in prediction.scores.items()}
-    fields = {
-        "file": name, "label": prediction.label, "probability": round(prediction.probability, 6), "scores": scores,
+    """For JSON; with a familiarity and a reason only where there is one."""
+    fields: dict[str, Any] = {
+        "file": name, "label": prediction.label, "probability": round(prediction.probability, 6),
     }  # fmt: skip
+    if prediction.familiarity is not None:
+        fields["familiarity"] = round(prediction.familiarity, 6)
+    fields["scores"] = {label: round(p, 6) for label, p in prediction.scores.items()}
     return {**fields, "reason": prediction.reason} if prediction.reason else fields
 
 
 def header(labels: tuple[str, str]) -> list[str]:
     """The columns of `as_row`."""
-    return ["file", "label", "probability", *labels, "reason"]
+    return ["file", "label", "probability", "familiarity", *labels, "reason"]
 
 
 def as_row(name: str, prediction: Prediction, labels: tuple[str, str]) -> list[object]:
     """For CSV; the file's name as `writable` gives it."""
     scores = [f"{prediction.scores[label]:.6f}" if prediction.scores else "" for label in labels]
-    return [writable(name), prediction.label, f"{prediction.probability:.6f}", *scores, prediction.reason]
+    familiarity = "" if prediction.familiarity is None else f"{prediction.familiarity:.6f}"
+    return [writable(name), prediction.label, f"{prediction.probability:.6f}", familiarity, *scores, prediction.reason]
 
 
 def writable(text: str) -> str:

@@ -119,6 +119,7 @@ class ModelSpec:
         threshold: label 1 is predicted where its probability is strictly above this; between 0 and 1.
         precision: one of `PRECISIONS`.
         calibration: None for a file that needed none.
+        min_familiarity: a less familiar image is called unknown, 0 to 1; 0 calls none so.
         display_names: the names of the labels in other languages, by BCP 47 tag such as `ko` or `pt-BR`.
     """
 
@@ -130,6 +131,7 @@ class ModelSpec:
     precision: str = "float32"
     calibration: Calibration | None = None
     display_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    min_familiarity: float = 0.0
     schema_version: int = 1
 
     def __post_init__(self) -> None:
@@ -140,6 +142,8 @@ class ModelSpec:
             raise ValueError(f"the labels {self.labels[0]!r} and {self.labels[1]!r} must be two different words.")
         if not 0.0 < self.threshold < 1.0:
             raise ValueError(f"the threshold {self.threshold} must lie between 0 and 1.")
+        if not 0.0 <= self.min_familiarity < 1.0:
+            raise ValueError(f"the least familiarity {self.min_familiarity} must lie between 0 and 1.")
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}; known are {', '.join(PRECISIONS)}.")
         for locale, names in self.display_names.items():
