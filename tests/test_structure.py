@@ -27,7 +27,7 @@ ROOMS = {
     "parity": set(),
     "artifacts": {"engines", "images", "parity"},
     "classifier": {"engines", "images", "artifacts"},
-    "device": {"engines", "images", "artifacts", "classifier"},
+    "device": {"engines", "images", "parity", "artifacts", "classifier"},
     "verify": {"engines", "images", "parity", "artifacts", "classifier", "device"},
     "serve": {"engines", "images", "artifacts", "classifier", "device"},
     "update": set(),

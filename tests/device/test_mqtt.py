@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import os
 import shutil
@@ -12,12 +13,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from oddeven.runtime.errors import UsageError
 from oddeven.runtime.fleet.broker import parse_broker
 from oddeven.runtime.fleet.discovery import discovery
-from oddeven.runtime.fleet.overview import Device, rows, to_html
+from oddeven.runtime.fleet.overview import HEADER, Device, rows, to_html
 
 pytestmark = pytest.mark.slow
 
@@ -217,6 +220,42 @@ def test_a_device_appears_is_asked_for_a_self_test_and_is_offline_when_killed(br
     assert not [content for content in everything if PASSWORD.encode() in content]
 
 
+def test_a_threshold_within_bounds_and_a_snapshot_only_where_the_device_allows_them(
+    broker, heard, pictures, raw, start, tmp_path
+):
+    messages, client = heard
+
+    def about(device):
+        return json.loads(dict(messages)[f"shop/{device}/about"])
+
+    def ask(device, command):
+        client.publish(f"shop/{device}/command", command, qos=1)
+
+    pictures(1)
+    allowed = ("--mqtt-threshold", "0.3", "0.7", "--mqtt-snapshot")
+    for device, options in (("open", allowed), ("shut", ())):
+        named = (*broker.options, "--mqtt-name", device, *options)
+        out = tmp_path / f"{device}.jsonl"
+        start("watch", tmp_path / "inbox", "--out", out, "--model", "mlp", *named)
+        wait_for(lambda device=device: {f"shop/{device}/state", f"shop/{device}/about"} <= set(dict(messages)))
+    ask("open", "threshold 0.6")
+    wait_for(lambda: about("open")["threshold"] == 0.6)
+    for wrong, word in (("0.71", "0.71"), ("nan", "nan"), ("half", "'half'"), ("1e999", "inf"), ("", "''")):
+        ask("open", f"threshold {wrong}")
+        wait_for(lambda word=word: f"refused: {word}" in about("open")["commands"]["threshold"])
+        assert about("open")["threshold"] == 0.6
+    ask("open", "snapshot")
+    wait_for(lambda: "shop/open/snapshot" in dict(messages))
+    with Image.open(io.BytesIO(dict(messages)["shop/open/snapshot"])) as image:
+        assert np.array_equal(image, raw["x_test"][0])
+    count = len(messages)
+    for command in ("threshold 0.6", "snapshot", "snapshot" * 10_000, "selftest"):
+        ask("shut", command)
+    wait_for(lambda: any(topic == "shop/shut/about" for topic, _ in messages[count:]))
+    assert (about("shut")["threshold"], about("shut")["commands"]) == (0.5, {"selftest": "passed"})
+    assert "shop/shut/snapshot" not in dict(messages)
+
+
 def test_a_camera_sends_the_changes_of_its_steady_label(broker, heard, video, run, tmp_path):
     messages, _ = heard
     clip = video([0, 1, 2], each=4)
@@ -269,12 +308,19 @@ def test_discovery_leaves_out_what_the_device_does_not_know():
     config = discovery("t/d", "d", about)
     check_discovery(config)
     assert {"label", "unknown", "model", "selftest"} <= set(config["components"])
-    assert not {"temperature", "latency"} & set(config["components"])
+    assert not {"temperature", "latency", "familiarity", "drift"} & set(config["components"])
+    assert "familiarity" not in discovery("t/d", "d", {**about, "familiarity": False})["components"]
+    everything = discovery("t/d", "d", {**about, "familiarity": True, "drift": "none"})
+    check_discovery(everything)
+    assert {"familiarity", "drift"} <= set(everything["components"])
 
 
 def test_templates_of_home_assistant_give_what_the_entities_show():
     jinja2 = pytest.importorskip("jinja2")
-    about = {"host": "h", "model": "m", "version": "1", "model_sha256": "0" * 64, "selftest": "passed"}
+    about = {
+        "host": "h", "model": "m", "version": "1", "model_sha256": "0" * 64, "selftest": "passed",
+        "familiarity": True, "drift": "none",
+    }  # fmt: skip
     entities = discovery("t/d", "d", about)["components"]
     for entity, value, shown in (
         ("label", {"label": "odd"}, "odd"),
@@ -282,6 +328,11 @@ def test_templates_of_home_assistant_give_what_the_entities_show():
         ("unknown", {"label": "uncertain"}, "ON"),
         ("model", about, "0" * 12),
         ("selftest", {"selftest": "FAILED"}, "ON"),
+        ("unknown", {"label": "unknown"}, "ON"),
+        ("familiarity", {"familiarity": 0.25}, "0.25"),
+        ("familiarity", {"label": "uncertain"}, "None"),  # which Home Assistant shows as unknown
+        ("drift", about, "OFF"),
+        ("drift", {"drift": "even 80%"}, "ON"),
     ):
         assert jinja2.Template(entities[entity]["value_template"]).render(value_json=value) == shown
 
@@ -297,6 +348,13 @@ def test_an_unsafe_or_wrong_url_is_refused_and_no_password_is_repeated(url, word
         parse_broker(url, None, None)
     assert "hunter2" not in str(caught.value)
     assert PASSWORD not in repr(parse_broker("mqtts://pi@host", None, None))
+
+
+def test_the_table_shows_what_has_drifted():
+    devices = [Device("a", True, {"drift": "even 80%"}), Device("b", True, {"drift": "none"}), Device("c")]
+    column = HEADER.index("drift")
+    assert [row[column] for row in rows(devices, 0.0)] == ["even 80%", "none", "-"]
+    assert to_html(devices, "t", 0.0).count('INCONCLUSIVE"') == 1
 
 
 def test_a_hostile_device_cannot_break_the_table_or_the_page():

@@ -60,10 +60,8 @@ class Classifier:
             self._ready[shape] = (np.newaxis,)
             if shape[2] == 1:
                 self._ready[shape[:2]] = (np.newaxis, ..., np.newaxis)
-        self._decide = partial(decide, spec=spec, gap=range_gap(engine.output), min_confidence=min_confidence)
-        self._by_level: list[Prediction] = []  # of an 8-bit output
-        if engine.output.dtype == "uint8":
-            self._by_level = [self._decide(p) for p in decode(LEVELS, engine.output).tolist()]
+        self._min_confidence = min_confidence
+        self.use_threshold(spec.threshold)
 
     @classmethod
     def load(
@@ -194,6 +192,23 @@ class Classifier:
     def predict_prepared(self, pixels: Pixels) -> Prediction:
         """The prediction for one image that `prepare` returned."""
         return self._decide(float(decode(self._run(pixels[np.newaxis]), self.engine.output)[0]))
+
+    def use_threshold(self, threshold: float) -> None:
+        """Decide by another threshold from now on, in every thread.
+
+        Raises:
+            UsageError: it does not lie between 0 and 1.
+        """
+        try:
+            spec = replace(self.spec, threshold=threshold)
+        except ValueError as error:
+            raise UsageError(f"Not possible: {error}") from error
+        output = self.engine.output
+        by_probability = partial(decide, spec=spec, gap=range_gap(output), min_confidence=self._min_confidence)
+        # Of an 8-bit output, each prediction that there is.
+        levels = decode(LEVELS, output).tolist() if output.dtype == "uint8" else []
+        self._by_level: list[Prediction] = [by_probability(p) for p in levels]
+        self.spec, self._decide = spec, by_probability
 
     def close(self) -> None:
         """Free the model; any later call is a `UsageError`."""

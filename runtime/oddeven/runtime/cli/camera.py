@@ -17,6 +17,7 @@ from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_cla
 from oddeven.runtime.prediction import UNCERTAIN, as_fields
 
 if TYPE_CHECKING:  # NumPy takes longer to import than --help may
+    from oddeven.runtime.arrays import Pixels
     from oddeven.runtime.device.capture import Frame
 
 STAGES = ("capture_ms", "prepare_ms", "infer_ms")
@@ -44,9 +45,16 @@ STAGES = ("capture_ms", "prepare_ms", "infer_ms")
     "--journal",
     "out",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("camera.jsonl"),
     hidden=True,
-    help="With --mqtt, append each change of the steady label to this file, from which it is sent.",
+    help="Append each change of the steady label to this file, and keep a summary for oddeven drift beside it.  "
+    "[default with --mqtt: camera.jsonl]",
+)
+@click.option(
+    "--drift-every",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    hidden=True,
+    help="Seconds from one frame that counts for oddeven drift to the next.",
 )
 @click.option("--show", is_flag=True, help="Draw what the model sees, on stderr.")
 @click.option("--headless", is_flag=True, hidden=True, help="Print a line a change, as without a terminal.")
@@ -59,7 +67,8 @@ def command(
     show: bool,
     headless: bool,
     as_json: bool,
-    out: Path,
+    out: Path | None,
+    drift_every: float,
     model: str | None,
     **options: Any,
 ) -> None:
@@ -68,6 +77,7 @@ def command(
     A pin of --on-label follows the steady label. Exit code 0 at the end of a video, 5 when the camera is lost.
     """
     from oddeven.runtime.device.capture import classify_frames, default_source, open_source
+    from oddeven.runtime.device.drift import DriftMonitor, summary_path
     from oddeven.runtime.device.gpio import open_pins
     from oddeven.runtime.device.journal import Journal
     from oddeven.runtime.errors import DataError
@@ -78,16 +88,23 @@ def command(
     live = sys.stdout.isatty() and not (headless or as_json)
     steady = None
     mqtt = {name: options.pop(name) for name in list(options) if name.startswith("mqtt")}
+    if mqtt["mqtt"]:
+        out = out or Path("camera.jsonl")
+    seen: list[Pixels] = []
     with (
         open_classifier(model, options) as classifier,
-        Journal(out, classifier.spec.labels) if mqtt["mqtt"] else nullcontext() as journal,
-        open_outbox("camera", out, classifier, model, mqtt),
+        Journal(out, classifier.spec.labels) if out else nullcontext() as journal,
+        DriftMonitor(classifier.spec, out and summary_path(out), drift_every) as monitor,
+        open_outbox("camera", out, classifier, model, monitor, lambda: seen, mqtt),
         open_pins(wiring, (*classifier.spec.labels, UNCERTAIN)) as show_label,
         open_source(source) as captured,
     ):
         try:
             for frame in classify_frames(classifier, islice(captured, frames), patience):
                 show_label(frame.steady)
+                seen[:] = [] if frame.pixels is None else [frame.pixels]
+                for note in monitor.add(frame.prediction):
+                    click.echo(f"oddeven: {note}", err=True)
                 if show and frame.pixels is not None:
                     click.echo(draw_pixels(frame.pixels), err=True)
                 if as_json:

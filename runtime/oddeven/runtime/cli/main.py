@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "selftest": ("oddeven.runtime.cli.selftest", "Check that models predict here what they did when they were made."),
     "watch": ("oddeven.runtime.cli.watch", "Classify each new image in a folder."),
     "camera": ("oddeven.runtime.cli.camera", "Classify what a camera sees."),
+    "drift": ("oddeven.runtime.cli.drift", "Show whether the images still look as in validation."),
     "serve": ("oddeven.runtime.cli.serve", "Serve models on a web page and to other programs."),
     "bundle": ("oddeven.export.bundle.bundle_command", "Pack a model and its installer for a Raspberry Pi."),
     "web": ("oddeven.export.web.web_command", "Write a page that runs models in the browser."),

@@ -6,6 +6,7 @@ import platform
 import re
 import sys
 import time
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +17,13 @@ import click
 from oddeven.runtime.cli.options import option_group
 
 if TYPE_CHECKING:  # NumPy takes longer to import than --help may
+    from oddeven.runtime.arrays import Pixels
     from oddeven.runtime.classifier import Classifier
-    from oddeven.runtime.fleet.outbox import Outbox
+    from oddeven.runtime.device.drift import DriftMonitor
+    from oddeven.runtime.fleet.outbox import Command, Outbox
 
 RUNS = 5  # of which the fastest is the latency
+THRESHOLD = click.FloatRange(0, 1, min_open=True, max_open=True)
 NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 secret_options = option_group(
@@ -41,22 +45,37 @@ secret_options = option_group(
 mqtt_options = option_group(
     click.option("--mqtt", metavar="URL", help="Send the predictions to a broker, mqtts://user@host/topic."),
     click.option("--mqtt-name", hidden=True, help="This device's name there, instead of one made of its machine-id."),
+    click.option(
+        "--mqtt-threshold",
+        type=(THRESHOLD, THRESHOLD),
+        hidden=True,
+        metavar="LOW HIGH",
+        help="Let whoever may write to the broker set a threshold from LOW to HIGH.",
+    ),
+    click.option("--mqtt-snapshot", is_flag=True, hidden=True, help="Let them ask for the last image."),
     secret_options,
 )
 
 
 def open_outbox(
-    command: str, journal: Path, classifier: Classifier, model: str | None, options: dict[str, Any]
+    command: str,
+    journal: Path | None,
+    classifier: Classifier,
+    model: str | None,
+    monitor: DriftMonitor,
+    last_seen: Callable[[], Iterable[Pixels]],
+    options: dict[str, Any],
 ) -> AbstractContextManager[Outbox | None]:
-    """What sends `journal` to the broker that the values of `mqtt_options` name, which are taken out of `options`.
+    """What sends `journal` to the broker that `options`, the values of `mqtt_options`, name.
+
+    Args:
+        journal: None only where no broker is named.
+        last_seen: gives the last image as the model takes it, if there is one.
 
     Raises:
         UsageError, MissingPackageError: as `parse_broker` and `Outbox`.
     """
-    url, given, password_file, authority = (
-        options.pop(name) for name in ("mqtt", "mqtt_name", "mqtt_password_file", "mqtt_ca")
-    )
-    if not url:
+    if not options["mqtt"] or journal is None:
         return nullcontext()
     import numpy as np
 
@@ -66,6 +85,7 @@ def open_outbox(
     from oddeven.runtime.files import sha256
     from oddeven.runtime.fleet.broker import parse_broker
     from oddeven.runtime.fleet.outbox import Outbox
+    from oddeven.runtime.images.encode import to_png
     from oddeven.runtime.update.channel import device_id
     from oddeven.runtime.verify.golden import check_golden
 
@@ -82,16 +102,42 @@ def open_outbox(
         times = []
         for _ in range(RUNS):
             start = time.perf_counter()
-            classifier.predict_prepared(blank)
+            prediction = classifier.predict_prepared(blank)
             times.append(1e3 * (time.perf_counter() - start))
-        return {**fixed, "latency_ms": round(min(times), 3), "temperature_c": host_info().temperature_c}
+        departed = [f"{share.name} {share.recent:.0%}" for share in monitor.shares if share.departed]
+        return {
+            **fixed, "latency_ms": round(min(times), 3), "temperature_c": host_info().temperature_c,
+            "threshold": classifier.spec.threshold, "familiarity": prediction.familiarity is not None,
+            "drift": ", ".join(departed) or "none",
+        }  # fmt: skip
 
-    def selftest() -> str:
+    def selftest(_: str) -> str:
         try:
             outcome = check_golden(path, classifier.engine.name)
         except OddEvenError as error:
             return f"not run: {error}"
         return "passed" if outcome.passed else f"FAILED, off by {outcome.largest:.6f}"
 
-    name = given or f"{device_id()}-{command}"
-    return Outbox(parse_broker(url, password_file, authority), NOT_OF_A_NAME.sub("-", name), journal, about, selftest)
+    def threshold(asked: str) -> str:
+        low, high = options["mqtt_threshold"]
+        try:
+            value = float(asked)
+        except ValueError:
+            return f"refused: {asked!r} is no number"
+        if not low <= value <= high:
+            return f"refused: {value:g} is not from {low:g} to {high:g}"
+        classifier.use_threshold(value)
+        return f"{value:g}"
+
+    def snapshot(_: str) -> str | bytes:
+        try:
+            return next(map(to_png, last_seen()), "there is no image yet")
+        except OddEvenError as error:
+            return f"not possible: {error}"
+
+    commands: dict[str, Command] = {"selftest": selftest}
+    commands |= {"threshold": threshold} if options["mqtt_threshold"] else {}
+    commands |= {"snapshot": snapshot} if options["mqtt_snapshot"] else {}
+    broker = parse_broker(options["mqtt"], options["mqtt_password_file"], options["mqtt_ca"])
+    name = options["mqtt_name"] or f"{device_id()}-{command}"
+    return Outbox(broker, NOT_OF_A_NAME.sub("-", name), journal, about, commands)

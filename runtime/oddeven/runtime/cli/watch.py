@@ -49,6 +49,7 @@ def command(
     The predictions survive a kill at any point: none is lost and none is repeated. An image that stays unreadable for
     half a minute is recorded as such.
     """
+    from oddeven.runtime.device.drift import DriftMonitor, summary_path
     from oddeven.runtime.device.gpio import open_pins
     from oddeven.runtime.device.journal import Journal
     from oddeven.runtime.device.watcher import UNREADABLE, watch_folder
@@ -57,13 +58,19 @@ def command(
     mqtt = {name: options.pop(name) for name in list(options) if name.startswith("mqtt")}
     with open_classifier(model, options) as classifier:
         labels = classifier.spec.labels
-        sending = open_outbox("watch", out, classifier, model, mqtt)
+        monitor = DriftMonitor(classifier.spec, summary_path(out))
+        last: list[Path] = []
+        sending = open_outbox("watch", out, classifier, model, monitor, lambda: map(classifier.prepare, last), mqtt)
         with (
             Journal(out, labels) as journal,
+            monitor,
             sending,
             open_pins(wiring, (*labels, UNCERTAIN, UNREADABLE)) as show_label,
         ):
             for name, prediction in watch_folder(folder, journal, classifier, interval, once):
                 show_label(prediction.label)
+                last[:] = [folder / name]
+                for note in monitor.add(prediction):
+                    click.echo(f"oddeven: {note}", err=True)
                 line = json.dumps(as_fields(name, prediction)) if as_json else f"{name}  {prediction.label}"
                 click.echo(line, err=not as_json)

@@ -13,6 +13,8 @@ PREFIX = "homeassistant"  # as Home Assistant is set up unless somebody changed 
 ENTITIES: Mapping[str, tuple[str, str, str, Mapping[str, Any]]] = {
     "label": ("sensor", "state", "{{ value_json.label }}", {}),
     "probability": ("sensor", "state", "{{ value_json.probability }}", {"suggested_display_precision": 3}),
+    "familiarity": ("sensor", "state", "{{ value_json.familiarity | default('None') }}",
+                    {"suggested_display_precision": 3}),
     "unknown": ("binary_sensor", "state",
                 "{{ 'ON' if value_json.label in ('uncertain', 'unknown', 'unreadable') else 'OFF' }}", {}),
     "model": ("sensor", "about", "{{ value_json.model_sha256[:12] }}", {"entity_category": "diagnostic"}),
@@ -23,7 +25,10 @@ ENTITIES: Mapping[str, tuple[str, str, str, Mapping[str, Any]]] = {
                     {"entity_category": "diagnostic", "unit_of_measurement": "°C", "device_class": "temperature"}),
     "selftest": ("binary_sensor", "about", "{{ 'OFF' if value_json.selftest == 'passed' else 'ON' }}",
                  {"entity_category": "diagnostic", "device_class": "problem"}),
+    "drift": ("binary_sensor", "about", "{{ 'OFF' if value_json.drift == 'none' else 'ON' }}",
+              {"entity_category": "diagnostic", "device_class": "problem"}),
 }  # fmt: skip
+ALWAYS = ("label", "probability", "unknown")
 
 
 def discovery_topic(device: str) -> str:
@@ -36,15 +41,17 @@ def discovery(topic: str, device: str, about: Mapping[str, Any]) -> dict[str, An
 
     Args:
         topic: what the device's own topics begin with.
-        about: what the device says about itself; an entity that reads a field it lacks is left out.
+        about: what the device says about itself; an entity is left out where it names a field that is not there, or
+            false.
     """
+    known = [field for field, value in about.items() if value not in (None, False)]
     components = {
         name: {
             "platform": platform, "name": name, "unique_id": f"oddeven-{device}-{name}",
             "state_topic": f"{topic}/{read}", "value_template": template, **more,
         }
         for name, (platform, read, template, more) in ENTITIES.items()
-        if read == "state" or any(about.get(field) is not None and f".{field}" in template for field in about)
+        if name in ALWAYS or any(f".{field}" in template for field in known)
     }  # fmt: skip
     return {
         "device": {

@@ -26,23 +26,28 @@ ONLINE, OFFLINE = "online", "offline"
 BATCH = 100  # lines between two notes of how far the broker has them
 POLL_S = 0.2
 ABOUT_S = 60.0  # between two messages about the device itself
+LONGEST = 100  # bytes of a command
 FAREWELL_S = 10.0  # how long the end of the program waits for what is unsent
 About = Callable[[], Mapping[str, Any]]
+Command = Callable[[str], "str | bytes"]
 
 
 class Outbox:
     """Sends a journal's lines, from a thread of its own, while a `with` statement lasts.
 
     Topics, below that of the broker and the device's name: `state`, each line; `about`, the device; `availability`,
-    online or offline; and `command`, which takes the word selftest.
+    online or offline; and `command`, which takes the word of a command and what is behind it.
     """
 
-    def __init__(self, broker: Broker, device: str, journal: Path, about: About, selftest: Callable[[], str]) -> None:
+    def __init__(
+        self, broker: Broker, device: str, journal: Path, about: About, commands: Mapping[str, Command]
+    ) -> None:
         """Prepare to send; nothing is connected yet.
 
         Args:
             about: what the device says about itself, anew at each call.
-            selftest: runs the self-test and says how it went.
+            commands: by its word, what does each and says how it went, or gives bytes for a topic of that name; one is
+                `selftest`.
 
         Raises:
             UsageError: the journal is not JSON lines.
@@ -51,14 +56,15 @@ class Outbox:
         if journal.suffix != ".jsonl":
             raise UsageError(f"MQTT sends JSON lines, and {journal} is none; name an --out that ends in .jsonl.")
         self._journal, self._sent = journal, journal.with_name(f"{journal.name}.sent")
-        self._about, self._selftest, self._result = about, selftest, ""
+        self._about, self._commands, self._results = about, commands, dict[str, str]()
+        self._asked: dict[str, str] = {}  # a command that comes faster than it is done is done once
         self._topic, self._device = f"{broker.topic}/{device}", device
         self._client = new_client(broker, f"oddeven-{device}")
         self._client.will_set(f"{self._topic}/availability", OFFLINE, qos=1, retain=True)
         self._client.on_connect = self._connected
         self._client.on_connect_fail = lambda *_: self._complain("it cannot be reached")
         self._client.on_message = lambda *given: self._command(given[2].payload)
-        self._ending, self._asked, self._greeted = threading.Event(), threading.Event(), threading.Event()
+        self._ending, self._greeted = threading.Event(), threading.Event()
         self._labels: Counter[str] = Counter()
         self._complaint = ""
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -92,19 +98,28 @@ class Outbox:
         self._complaint = reason
 
     def _command(self, payload: bytes) -> None:
-        """Take note of a command. Any other word than this is ignored."""
-        if payload == b"selftest":
-            self._asked.set()
+        """Take note of a command; any other word is ignored."""
+        word, _, rest = payload[:LONGEST].decode(errors="replace").partition(" ")
+        if word in self._commands:
+            self._asked[word] = rest
+
+    def _obey(self, word: str, rest: str) -> None:
+        result = self._commands[word](rest)
+        if isinstance(result, bytes):
+            self._client.publish(f"{self._topic}/{word}", result, qos=1)
+            result = "sent"
+        self._results[word] = result
 
     def _run(self) -> None:
-        self._result, due = self._selftest(), 0.0
+        self._obey("selftest", "")
+        due = 0.0
         offset = self._acknowledged()
         while True:
             ending, connected = self._ending.is_set(), self._client.is_connected()
             if connected:
-                if self._asked.is_set():
-                    self._asked.clear()
-                    self._result, due = self._selftest(), 0.0
+                while self._asked:
+                    self._obey(*self._asked.popitem())
+                    due = 0.0
                 if time.monotonic() >= due or not self._greeted.is_set():
                     self._greeted.set()
                     self._introduce()
@@ -117,7 +132,10 @@ class Outbox:
             self._ending.wait(POLL_S)
 
     def _introduce(self) -> None:
-        about = {**self._about(), "selftest": self._result, "labels": dict(self._labels), "time": int(time.time())}
+        about = {
+            **self._about(), "selftest": self._results["selftest"], "commands": self._results,
+            "labels": dict(self._labels), "time": int(time.time()),
+        }  # fmt: skip
         config = discovery(self._topic, self._device, about)
         for topic, content in ((discovery_topic(self._device), config), (f"{self._topic}/about", about)):
             self._client.publish(topic, json.dumps(content), qos=1, retain=True)

@@ -24,6 +24,7 @@ HEADER = (
     "release",
     "engine",
     "labels",
+    "drift",
     "latency ms",
     "°C",
     "self-test",
@@ -88,8 +89,8 @@ def rows(devices: list[Device], now: float) -> list[tuple[str, ...]]:
             _text(device.name), _text(device.about.get("host")), "online" if device.available else "offline",
             _age(device.about.get("time"), now), _model(device.about), _text(device.about.get("release")),
             _text(device.about.get("engine")), _shares(device.about.get("labels")),
-            _text(device.about.get("latency_ms")), _text(device.about.get("temperature_c")),
-            _text(device.about.get("selftest")),
+            _text(device.about.get("drift")), _text(device.about.get("latency_ms")),
+            _text(device.about.get("temperature_c")), _text(device.about.get("selftest")),
         )
         for device in devices
     ]  # fmt: skip

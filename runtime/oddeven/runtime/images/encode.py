@@ -15,12 +15,17 @@ def to_image(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def to_png_base64(pixels: Pixels, optimize: bool = False) -> str:
-    """A PNG file of `pixels`, uint8 (H, W, 1) or (H, W, 3), as text.
+def to_png(pixels: Pixels, optimize: bool = False) -> bytes:
+    """A PNG file of `pixels`, uint8 (H, W, 1) or (H, W, 3).
 
     Args:
         optimize: make the file as small as it gets, which takes longer.
     """
     written = io.BytesIO()
     to_image(pixels).save(written, "PNG", optimize=optimize)
-    return binascii.b2a_base64(written.getvalue(), newline=False).decode("ascii")
+    return written.getvalue()
+
+
+def to_png_base64(pixels: Pixels, optimize: bool = False) -> str:
+    """The same as text."""
+    return binascii.b2a_base64(to_png(pixels, optimize), newline=False).decode("ascii")
