@@ -310,7 +310,7 @@ def test_discovery_leaves_out_what_the_device_does_not_know():
     assert {"label", "unknown", "model", "selftest"} <= set(config["components"])
     assert not {"temperature", "latency", "familiarity", "drift"} & set(config["components"])
     assert "familiarity" not in discovery("t/d", "d", {**about, "familiarity": False})["components"]
-    everything = discovery("t/d", "d", {**about, "familiarity": True, "drift": "none"})
+    everything = discovery("t/d", "d", {**about, "familiarity": True, "drift": {}})
     check_discovery(everything)
     assert {"familiarity", "drift"} <= set(everything["components"])
 
@@ -319,7 +319,7 @@ def test_templates_of_home_assistant_give_what_the_entities_show():
     jinja2 = pytest.importorskip("jinja2")
     about = {
         "host": "h", "model": "m", "version": "1", "model_sha256": "0" * 64, "selftest": "passed",
-        "familiarity": True, "drift": "none",
+        "familiarity": True, "drift": {},
     }  # fmt: skip
     entities = discovery("t/d", "d", about)["components"]
     for entity, value, shown in (
@@ -332,7 +332,7 @@ def test_templates_of_home_assistant_give_what_the_entities_show():
         ("familiarity", {"familiarity": 0.25}, "0.25"),
         ("familiarity", {"label": "uncertain"}, "None"),  # which Home Assistant shows as unknown
         ("drift", about, "OFF"),
-        ("drift", {"drift": "even 80%"}, "ON"),
+        ("drift", {"drift": {"even": 0.8}}, "ON"),
     ):
         assert jinja2.Template(entities[entity]["value_template"]).render(value_json=value) == shown
 
@@ -351,7 +351,7 @@ def test_an_unsafe_or_wrong_url_is_refused_and_no_password_is_repeated(url, word
 
 
 def test_the_table_shows_what_has_drifted():
-    devices = [Device("a", True, {"drift": "even 80%"}), Device("b", True, {"drift": "none"}), Device("c")]
+    devices = [Device("a", True, {"drift": {"even": 0.8}}), Device("b", True, {"drift": {}}), Device("c")]
     column = HEADER.index("drift")
     assert [row[column] for row in rows(devices, 0.0)] == ["even 80%", "none", "-"]
     assert to_html(devices, "t", 0.0).count('INCONCLUSIVE"') == 1
@@ -360,7 +360,18 @@ def test_the_table_shows_what_has_drifted():
 def test_a_hostile_device_cannot_break_the_table_or_the_page():
     nonsense = [
         Device("<script>alert(1)</script>\x1b[2J", True, {"time": "now", "labels": {"<b>": 3, "x": "y", "z": -1}}),
-        Device("a" * 500, False, {"model": ["x"], "model_sha256": None, "labels": [], "time": 10**30, "selftest": {}}),
+        Device(
+            "a" * 500,
+            False,
+            {
+                "drift": {"<b>" * 99: 0.5, "y": "z"},
+                "model": ["x"],
+                "model_sha256": None,
+                "labels": [],
+                "time": 10**30,
+                "selftest": {},
+            },
+        ),
     ]
     for row in rows(nonsense, 0.0):
         assert all(cell.isprintable() and len(cell) < 200 for cell in row)

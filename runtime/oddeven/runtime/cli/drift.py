@@ -41,7 +41,7 @@ def command(journal: Path, html: Path | None, as_json: bool) -> None:
         for share in shares:
             click.echo(json.dumps({**dataclasses.asdict(share), "departed": share.departed}))
     else:
-        click.echo(render(HEADER, [_row(share) for share in shares]))
+        click.echo(render(HEADER, [row(share) for share in shares]))
 
 
 def _cells(share: Share) -> tuple[str, str, str]:
@@ -51,7 +51,8 @@ def _cells(share: Share) -> tuple[str, str, str]:
     return usual, f"{share.recent:.1%}", f"{hits / images:.1%}"
 
 
-def _row(share: Share) -> tuple[str, ...]:
+def row(share: Share) -> tuple[str, ...]:
+    """A row of `HEADER`."""
     parts = [hits / images for images, hits in share.history]
     bars = "".join(BARS[min(int(part * len(BARS)), len(BARS) - 1)] for part in parts)
     return share.name, *_cells(share), bars, "DRIFT" if share.departed else ""

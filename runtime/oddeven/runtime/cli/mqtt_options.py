@@ -104,11 +104,10 @@ def open_outbox(
             start = time.perf_counter()
             prediction = classifier.predict_prepared(blank)
             times.append(1e3 * (time.perf_counter() - start))
-        departed = [f"{share.name} {share.recent:.0%}" for share in monitor.shares if share.departed]
         return {
             **fixed, "latency_ms": round(min(times), 3), "temperature_c": host_info().temperature_c,
             "threshold": classifier.spec.threshold, "familiarity": prediction.familiarity is not None,
-            "drift": ", ".join(departed) or "none",
+            "drift": {share.name: round(share.recent, 3) for share in monitor.shares if share.departed},
         }  # fmt: skip
 
     def selftest(_: str) -> str:

@@ -1,10 +1,10 @@
 """Do the images still look like those that the model was validated on, and are the labels shared out as before?
 
-Watched are the share of images that are less familiar than a tenth and than half of the validation images, that of each
-label, and that of images without a label. Each is tested at every image by Page's cumulative sum, here as a product:
-the likelihood ratio between the recent share and the nearest usual one, since the image from which on it is largest.
-The mean number of images until the first false alarm is at least `MEAN_IMAGES`, where images are independent and shares
-stay within what is usual.
+Watched are the share of images that are as unfamiliar as the least familiar tenth, and half, of the validation images,
+the share of each label, and that of images without a label. Each is tested at every image by Page's cumulative sum,
+here as a product: the likelihood ratio between the recent share and the nearest usual one, since the image from which
+on it is largest. The mean number of images until the first false alarm is at least `MEAN_IMAGES`, where images are
+independent and shares stay within what is usual.
 
 Sources: Page (1954), Continuous inspection schemes, Biometrika 41, 100-115. Shin, Ramdas and Rinaldo (2024),
 E-detectors, New England Journal of Statistics in Data Science 2(2), 229-260: the bound, which holds although the recent
@@ -43,7 +43,7 @@ class Share:
 
     Attributes:
         low, high: what is usual; `ANY` until `REFERENCE` images were seen.
-        recent: among the last images, 0 to 1.
+        recent: among the last images, 0 to 1; among all as long as it is not known what is usual.
         evidence: how many times more likely the last images are with the recent share than with the nearest usual one;
             from `THRESHOLD` on, where it stays until the recent share is usual again, the share has departed.
         history: images, and how many of them count, in blocks that grow so that there are never more than `BLOCKS`.
@@ -71,15 +71,17 @@ class Share:
     @property
     def totals(self) -> tuple[int, int]:
         """All images, and how many of them count."""
-        return sum(images for images, _ in self.history), sum(hits for _, hits in self.history)
+        return _totals(self.history)
 
     def after(self, hit: bool) -> Share:
         """The share after another image, which counts or not."""
+        history = _longer(self.history, hit)
+        if (self.low, self.high) == ANY:
+            images, hits = _totals(history)
+            usual = _usual(hits) if images == REFERENCE else ANY
+            return Share(self.name, *usual, hits / images, 1.0, history)
         recent, evidence = step(self.recent, self.evidence, hit, self.low, self.high, THRESHOLD)
-        share = Share(self.name, self.low, self.high, recent, evidence, _longer(self.history, hit))
-        if (self.low, self.high) != ANY or share.totals[0] < REFERENCE:
-            return share
-        return Share(self.name, *_usual(share.totals[1]), recent, evidence, share.history)
+        return Share(self.name, self.low, self.high, recent, evidence, history)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class DriftMonitor:
             self.shares = summary.shares
             return
         familiar = [Share(f"familiarity under {f:g}", *_usual(round(f * REFERENCE)), f) for f in FAMILIARITIES]
-        self.shares = (*familiar, *(Share(name, *ANY, 0.5) for name in (*spec.labels, "no label")))
+        self.shares = (*familiar, *(Share(name, *ANY, 0.0) for name in (*spec.labels, "no label")))
 
     def add(self, prediction: Prediction) -> list[str]:
         """Count an image, if it is time for one; gives a sentence for each share that departs with it or comes back.
@@ -210,6 +212,10 @@ def sentence(share: Share) -> str:
 def _usual(hits: int) -> tuple[float, float]:
     """The limits of a share of which `hits` of `REFERENCE` were seen."""
     return share_limits(hits, REFERENCE, CONFIDENCE)
+
+
+def _totals(history: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    return sum(images for images, _ in history), sum(hits for _, hits in history)
 
 
 def _longer(history: tuple[tuple[int, int], ...], hit: bool) -> tuple[tuple[int, int], ...]:

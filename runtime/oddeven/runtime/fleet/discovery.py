@@ -25,7 +25,7 @@ ENTITIES: Mapping[str, tuple[str, str, str, Mapping[str, Any]]] = {
                     {"entity_category": "diagnostic", "unit_of_measurement": "°C", "device_class": "temperature"}),
     "selftest": ("binary_sensor", "about", "{{ 'OFF' if value_json.selftest == 'passed' else 'ON' }}",
                  {"entity_category": "diagnostic", "device_class": "problem"}),
-    "drift": ("binary_sensor", "about", "{{ 'OFF' if value_json.drift == 'none' else 'ON' }}",
+    "drift": ("binary_sensor", "about", "{{ 'ON' if value_json.drift else 'OFF' }}",
               {"entity_category": "diagnostic", "device_class": "problem"}),
 }  # fmt: skip
 ALWAYS = ("label", "probability", "unknown")

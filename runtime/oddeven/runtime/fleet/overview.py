@@ -89,7 +89,7 @@ def rows(devices: list[Device], now: float) -> list[tuple[str, ...]]:
             _text(device.name), _text(device.about.get("host")), "online" if device.available else "offline",
             _age(device.about.get("time"), now), _model(device.about), _text(device.about.get("release")),
             _text(device.about.get("engine")), _shares(device.about.get("labels")),
-            _text(device.about.get("drift")), _text(device.about.get("latency_ms")),
+            _drift(device.about.get("drift")), _text(device.about.get("latency_ms")),
             _text(device.about.get("temperature_c")), _text(device.about.get("selftest")),
         )
         for device in devices
@@ -130,6 +130,14 @@ def _shares(labels: Any) -> str:
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     total = sum(counts.values())
     return ", ".join(f"{_text(name)} {count / total:.0%}" for name, count in ordered[:4]) or "-"
+
+
+def _drift(shares: Any) -> str:
+    """`even 80%` of the shares that have departed, by name."""
+    if not isinstance(shares, dict):
+        return "-"
+    known = {name: share for name, share in shares.items() if isinstance(share, float) and 0.0 <= share <= 1.0}
+    return ", ".join(f"{_text(name)} {share:.0%}" for name, share in list(known.items())[:4]) or "none"
 
 
 def _age(then: Any, now: float) -> str:

@@ -1,0 +1,194 @@
+"""How rare the false alarms of the drift test are, how soon it notices, and what it says of dirt on a lens.
+
+    python benchmarks/drift.py
+
+Writes the tables of docs/drift.md, between their markers, and docs/images/drift.png. All is drawn with fixed seeds. A
+few minutes on one core.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.cli.drift import HEADER, row
+from oddeven.runtime.device.drift import CONFIDENCE, REFERENCE, THRESHOLD, DriftMonitor, Share, step
+from oddeven.runtime.parity.statistics import share_limits
+from oddeven.runtime.table import render
+
+ROOT = Path(__file__).parents[1]
+Pixels = npt.NDArray[np.uint8]
+USUAL = (0.1, 0.5)
+SHIFTS = {0.1: (0.2, 0.3, 0.5, 0.8), 0.5: (0.6, 0.7, 0.8, 1.0)}
+ALIKE = (1, 2, 3, 5, 10)  # images in a row, on average, that are of one kind
+STREAM, STREAMS = 200_000, 10
+LATE, TRIALS = 10_000, 100
+# The lens: images before the first grain of dirt, from one grain to the next, and in all.
+CLEAN, GRAIN_EVERY, SEEN, SHEET = 3000, 40, 5000, (0, 3400, 3800, 4200, 4999)
+SIDE, SCALE = 84, 2
+
+
+def until_alarm(share: float, usual: float, alike: float, most: int, dice: random.Random) -> int | None:
+    """Images until the alarm, if among `most` it comes; `share` of them count, and `usual` of the reference did."""
+    limits = share_limits(round(usual * REFERENCE), REFERENCE, CONFIDENCE)
+    recent, evidence, hit = usual, 1.0, dice.random() < share
+    for number in range(1, most + 1):
+        recent, evidence = step(recent, evidence, hit, *limits, THRESHOLD)
+        if evidence >= THRESHOLD:
+            return number
+        if dice.random() < 1 / alike:
+            hit = dice.random() < share
+    return None
+
+
+def false_alarms(share: float, usual: float, alike: float = 1.0) -> tuple[int, int]:
+    """Alarms and images of `STREAMS` streams, each of which ends with its first alarm."""
+    dice = random.Random(0)
+    ends = [until_alarm(share, usual, alike, STREAM, dice) for _ in range(STREAMS)]
+    return sum(end is not None for end in ends), sum(end or STREAM for end in ends)
+
+
+def alarm_rows() -> Iterator[tuple[str, ...]]:
+    """What is usual, the true share, and the false alarms; then the same for images that follow each other alike."""
+    for usual in USUAL:
+        for share in (usual, share_limits(round(usual * REFERENCE), REFERENCE, CONFIDENCE)[1]):
+            yield f"{usual:.0%}", f"{share:.1%}", "1", *_counted(*false_alarms(share, usual))
+    for alike in ALIKE[1:]:
+        yield "50%", "50.0%", str(alike), *_counted(*false_alarms(0.5, 0.5, alike))
+
+
+def _counted(alarms: int, images: int) -> tuple[str, str, str]:
+    mean = f"{images / alarms:,.0f}" if alarms else f"more than {images:,}"
+    return f"{images:,}", str(alarms), mean
+
+
+def delay_rows() -> Iterator[tuple[str, ...]]:
+    """How many images it takes until a share that has changed is noticed."""
+    dice = random.Random(0)
+    for usual, shifts in SHIFTS.items():
+        for share in shifts:
+            ends = [until_alarm(share, usual, 1.0, LATE, dice) or LATE for _ in range(TRIALS)]
+            cuts = [f"{cut:,.0f}" if cut < LATE else f"more than {LATE:,}" for cut in quantiles(ends, n=10)]
+            yield f"{usual:.0%}", f"{share:.0%}", cuts[4], cuts[8]
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Grains of dirt, in the order in which they settle: how much of the light each takes, (grains, SIDE, SIDE)."""
+
+    grains: npt.NDArray[np.float64]
+
+    def photograph(self, digit: Pixels, number: int, dice: np.random.Generator) -> Pixels:
+        """Image `number`: a digit somewhere in the frame, through the dirt that is there by then."""
+        frame = np.zeros((SIDE, SIDE))
+        top, left = dice.integers(0, SIDE - 28 * SCALE, 2)
+        frame[top : top + 28 * SCALE, left : left + 28 * SCALE] = np.kron(digit, np.ones((SCALE, SCALE)))
+        settled = self.grains[: max(0, number - CLEAN) // GRAIN_EVERY]
+        light = np.prod(1 - settled, axis=0)
+        return np.round(frame * light + 140 * (1 - light)).astype(np.uint8)
+
+
+def dusty_lens() -> Lens:
+    """Soft round grains of one to four pixels, anywhere."""
+    dice = np.random.default_rng(0)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    count = (SEEN - CLEAN) // GRAIN_EVERY + 1
+    places, radii, opacity = dice.uniform(0, SIDE, (count, 2)), dice.uniform(1, 4, count), dice.uniform(0.2, 0.7, count)
+    distance = [np.hypot(y - top, x - left) for top, left in places]
+    return Lens(np.array([o * np.clip(r + 0.5 - d, 0, 1) for d, r, o in zip(distance, radii, opacity, strict=True)]))
+
+
+@dataclass(frozen=True)
+class Day:
+    """What the monitor said: its shares at each image, its sentences by image, and some of the images."""
+
+    shares: list[tuple[Share, ...]]
+    notes: dict[int, list[str]]
+    sheet: list[Pixels]
+
+
+def dirt_on_a_lens() -> Day:
+    """A camera with the bundled model looks at test digits while its lens grows dirty."""
+    with np.load(ROOT / "train" / "data" / "mnist.npz") as file:
+        digits = file["x_test"]
+    lens, dice, day = dusty_lens(), np.random.default_rng(1), Day([], {}, [])
+    with Classifier.load() as classifier:
+        monitor = DriftMonitor(classifier.spec, None)
+        frames = [lens.photograph(digits[number], number, dice) for number in range(SEEN)]
+        for number, prediction in enumerate(classifier.predict_batch(frames)):
+            if notes := monitor.add(prediction):
+                day.notes[number] = notes
+            day.shares.append(monitor.shares)
+    day.sheet.extend(frames[number] for number in SHEET)
+    return day
+
+
+def plot(day: Day, path: Path) -> None:
+    """Some of the images, and below them each share with what is usual."""
+    from matplotlib.figure import Figure
+
+    shown = [number for number, share in enumerate(day.shares[-1]) if share.totals[0] and share.name != "odd"]
+    figure = Figure(figsize=(9, 2 + 1.7 * len(shown)), layout="constrained")
+    sheet, plots = figure.subfigures(2, 1, height_ratios=[1.6, 1.7 * len(shown)])
+    for axes, number, image in zip(sheet.subplots(1, len(SHEET)), SHEET, day.sheet, strict=True):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(f"image {number + 1:,}", fontsize=9)
+        axes.axis("off")
+    for axes, index in zip(np.atleast_1d(plots.subplots(len(shown), 1, sharex=True)), shown, strict=True):
+        draw_share(axes, [shares[index] for shares in day.shares])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def draw_share(axes: Any, shares: list[Share]) -> None:
+    """A share over time, red from the image on at which it counts as departed."""
+    last, numbers = shares[-1], np.arange(len(shares))
+    recent, departed = np.array([share.recent for share in shares]), np.array([share.departed for share in shares])
+    axes.axhspan(last.low, last.high, color="#0f6e56", alpha=0.18, label="usual")
+    axes.plot(numbers, recent, color="#0b5cad", label="recent share")
+    axes.plot(numbers, np.where(departed, recent, np.nan), color="#a40e26", label="drift")
+    axes.axvline(CLEAN, color="black", linestyle=":", label="first grain of dirt")
+    axes.set(ylim=(0, 1), xlim=(0, len(shares)), title=last.name)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_subplotspec().is_first_row():
+        axes.legend(loc="upper left", ncols=4, fontsize=8)
+    if axes.get_subplotspec().is_last_row():
+        axes.set_xlabel("image")
+
+
+def put(page: str, name: str, text: str) -> str:
+    """`page` with `text` between the markers of `name`."""
+    begin, end = f"<!-- {name}: by benchmarks/drift.py -->\n", f"\n<!-- end of {name} -->"
+    return re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: begin + text + end, page, flags=re.DOTALL)
+
+
+def said(day: Day) -> str:
+    """What the command line prints while it happens, and the table of `oddeven drift` at the end."""
+    lines = [f"image {number + 1:,}: {note}" for number, notes in day.notes.items() for note in notes]
+    table = render(HEADER, [row(share) for share in day.shares[-1] if share.totals[0]])
+    return "```\n" + "\n".join([*lines, "", table]) + "\n```"
+
+
+if __name__ == "__main__":
+    page, day = ROOT / "docs" / "drift.md", dirt_on_a_lens()
+    plot(day, ROOT / "docs" / "images" / "drift.png")
+    sections: dict[str, Callable[[], str]] = {
+        "dirt": lambda: said(day),
+        "false alarms": lambda: render(
+            ("usual", "true share", "alike in a row", "images", "alarms", "images an alarm"), list(alarm_rows()), True
+        ),
+        "delay": lambda: render(("usual", "becomes", "median", "90% within"), list(delay_rows()), True),
+    }
+    text = page.read_text()
+    for name, section in sections.items():
+        text = put(text, name, section())
+    page.write_text(text)
