@@ -34,6 +34,7 @@ STREAM, STREAMS = 200_000, 10
 LATE, TRIALS = 10_000, 100
 # The lens: images before the first grain of dirt, from one grain to the next, and in all.
 CLEAN, GRAIN_EVERY, SEEN, SHEET = 3000, 40, 5000, (0, 3400, 3800, 4200, 4999)
+LAST = 500
 SIDE, SCALE = 84, 2
 
 
@@ -94,33 +95,34 @@ class Lens:
         frame[top : top + 28 * SCALE, left : left + 28 * SCALE] = np.kron(digit, np.ones((SCALE, SCALE)))
         settled = self.grains[: max(0, number - CLEAN) // GRAIN_EVERY]
         light = np.prod(1 - settled, axis=0)
-        return np.round(frame * light + 140 * (1 - light)).astype(np.uint8)
+        return np.round(frame * light + 220 * (1 - light)).astype(np.uint8)
 
 
 def dusty_lens() -> Lens:
-    """Soft round grains of one to four pixels, anywhere."""
+    """Soft round grains with radii of one to eight pixels, anywhere."""
     dice = np.random.default_rng(0)
     y, x = np.mgrid[:SIDE, :SIDE]
     count = (SEEN - CLEAN) // GRAIN_EVERY + 1
-    places, radii, opacity = dice.uniform(0, SIDE, (count, 2)), dice.uniform(1, 4, count), dice.uniform(0.2, 0.7, count)
+    places, radii, opacity = dice.uniform(0, SIDE, (count, 2)), dice.uniform(1, 8, count), dice.uniform(0.2, 0.9, count)
     distance = [np.hypot(y - top, x - left) for top, left in places]
     return Lens(np.array([o * np.clip(r + 0.5 - d, 0, 1) for d, r, o in zip(distance, radii, opacity, strict=True)]))
 
 
 @dataclass(frozen=True)
 class Day:
-    """What the monitor said: its shares at each image, its sentences by image, and some of the images."""
+    """What the monitor said: its shares at each image, its sentences by image; some images, and which were right."""
 
     shares: list[tuple[Share, ...]]
     notes: dict[int, list[str]]
     sheet: list[Pixels]
+    right: list[bool]
 
 
 def dirt_on_a_lens() -> Day:
     """A camera with the bundled model looks at test digits while its lens grows dirty."""
     with np.load(ROOT / "train" / "data" / "mnist.npz") as file:
-        digits = file["x_test"]
-    lens, dice, day = dusty_lens(), np.random.default_rng(1), Day([], {}, [])
+        digits, truth = file["x_test"], file["y_test"] % 2
+    lens, dice, day = dusty_lens(), np.random.default_rng(1), Day([], {}, [], [])
     with Classifier.load() as classifier:
         monitor = DriftMonitor(classifier.spec, None)
         frames = [lens.photograph(digits[number], number, dice) for number in range(SEEN)]
@@ -128,6 +130,7 @@ def dirt_on_a_lens() -> Day:
             if notes := monitor.add(prediction):
                 day.notes[number] = notes
             day.shares.append(monitor.shares)
+            day.right.append(prediction.label == classifier.spec.labels[truth[number]])
     day.sheet.extend(frames[number] for number in SHEET)
     return day
 
@@ -173,7 +176,9 @@ def put(page: str, name: str, text: str) -> str:
 
 def said(day: Day) -> str:
     """What the command line prints while it happens, and the table of `oddeven drift` at the end."""
-    lines = [f"image {number + 1:,}: {note}" for number, notes in day.notes.items() for note in notes]
+    lines = [f"{np.mean(part):.1%} right {when}" for when, part in (("before the dirt", day.right[:CLEAN]),
+             (f"of the last {LAST}", day.right[-LAST:]))]  # fmt: skip
+    lines += [f"image {number + 1:,}: {note}" for number, notes in day.notes.items() for note in notes]
     table = render(HEADER, [row(share) for share in day.shares[-1] if share.totals[0]])
     return "```\n" + "\n".join([*lines, "", table]) + "\n```"
 

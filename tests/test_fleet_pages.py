@@ -1,4 +1,4 @@
-"""docs/fleet.md, docs/archive.md and docs/security.md: the commands and tests that they name exist."""
+"""docs/fleet.md, docs/archive.md, docs/drift.md and docs/security.md: the commands and tests that they name exist."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def commands(page):
     return [line for line in lines(page) if line.startswith("oddeven ")]
 
 
-@pytest.mark.parametrize(("page", "count"), [("fleet.md", 7), ("archive.md", 3)])
+@pytest.mark.parametrize(("page", "count"), [("fleet.md", 7), ("archive.md", 3), ("drift.md", 3)])
 def test_every_command_of_the_page_is_one_that_the_command_line_takes(page, count, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "inbox").mkdir()
