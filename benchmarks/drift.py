@@ -95,7 +95,8 @@ class Lens:
         frame[top : top + 28 * SCALE, left : left + 28 * SCALE] = np.kron(digit, np.ones((SCALE, SCALE)))
         settled = self.grains[: max(0, number - CLEAN) // GRAIN_EVERY]
         light = np.prod(1 - settled, axis=0)
-        return np.round(frame * light + 220 * (1 - light)).astype(np.uint8)
+        seen: Pixels = np.round(frame * light + 220 * (1 - light)).astype(np.uint8)
+        return seen
 
 
 def dusty_lens() -> Lens:
@@ -141,18 +142,20 @@ def plot(day: Day, path: Path) -> None:
 
     shown = [number for number, share in enumerate(day.shares[-1]) if share.totals[0] and share.name != "odd"]
     figure = Figure(figsize=(9, 2 + 1.7 * len(shown)), layout="constrained")
-    sheet, plots = figure.subfigures(2, 1, height_ratios=[1.6, 1.7 * len(shown)])
-    for axes, number, image in zip(sheet.subplots(1, len(SHEET)), SHEET, day.sheet, strict=True):
+    grid = figure.add_gridspec(1 + len(shown), len(SHEET))
+    for column, (number, image) in enumerate(zip(SHEET, day.sheet, strict=True)):
+        axes = figure.add_subplot(grid[0, column])
         axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         axes.set_title(f"image {number + 1:,}", fontsize=9)
         axes.axis("off")
-    for axes, index in zip(np.atleast_1d(plots.subplots(len(shown), 1, sharex=True)), shown, strict=True):
-        draw_share(axes, [shares[index] for shares in day.shares])
+    for place, index in enumerate(shown, 1):
+        draw_share(figure.add_subplot(grid[place, :]), [shares[index] for shares in day.shares], place == 1)
+    figure.axes[-1].set_xlabel("image")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
 
-def draw_share(axes: Any, shares: list[Share]) -> None:
+def draw_share(axes: Any, shares: list[Share], legend: bool) -> None:
     """A share over time, red from the image on at which it counts as departed."""
     last, numbers = shares[-1], np.arange(len(shares))
     recent, departed = np.array([share.recent for share in shares]), np.array([share.departed for share in shares])
@@ -162,10 +165,8 @@ def draw_share(axes: Any, shares: list[Share]) -> None:
     axes.axvline(CLEAN, color="black", linestyle=":", label="first grain of dirt")
     axes.set(ylim=(0, 1), xlim=(0, len(shares)), title=last.name)
     axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_subplotspec().is_first_row():
+    if legend:
         axes.legend(loc="upper left", ncols=4, fontsize=8)
-    if axes.get_subplotspec().is_last_row():
-        axes.set_xlabel("image")
 
 
 def put(page: str, name: str, text: str) -> str:
