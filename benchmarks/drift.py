@@ -34,7 +34,7 @@ STREAM, STREAMS = 200_000, 10
 LATE, TRIALS = 10_000, 100
 # The lens: images before the first grain of dirt, from one grain to the next, and in all.
 CLEAN, GRAIN_EVERY, SEEN, SHEET = 3000, 40, 5000, (0, 3400, 3800, 4200, 4999)
-LAST = 500
+LAST, MIN_CONFIDENCE = 500, 0.9
 SIDE, SCALE = 84, 2
 
 
@@ -124,7 +124,7 @@ def dirt_on_a_lens() -> Day:
     with np.load(ROOT / "train" / "data" / "mnist.npz") as file:
         digits, truth = file["x_test"], file["y_test"] % 2
     lens, dice, day = dusty_lens(), np.random.default_rng(1), Day([], {}, [], [])
-    with Classifier.load() as classifier:
+    with Classifier.load(min_confidence=MIN_CONFIDENCE) as classifier:
         monitor = DriftMonitor(classifier.spec, None)
         frames = [lens.photograph(digits[number], number, dice) for number in range(SEEN)]
         for number, prediction in enumerate(classifier.predict_batch(frames)):
@@ -177,8 +177,8 @@ def put(page: str, name: str, text: str) -> str:
 
 def said(day: Day) -> str:
     """What the command line prints while it happens, and the table of `oddeven drift` at the end."""
-    lines = [f"{np.mean(part):.1%} right {when}" for when, part in (("before the dirt", day.right[:CLEAN]),
-             (f"of the last {LAST}", day.right[-LAST:]))]  # fmt: skip
+    lines = [f"the right label for {np.mean(part):.1%} of the images {when}" for when, part in (("before the dirt", day.right[:CLEAN]),
+             (f"at the end (the last {LAST})", day.right[-LAST:]))]  # fmt: skip
     lines += [f"image {number + 1:,}: {note}" for number, notes in day.notes.items() for note in notes]
     table = render(HEADER, [row(share) for share in day.shares[-1] if share.totals[0]])
     return "```\n" + "\n".join([*lines, "", table]) + "\n```"
