@@ -177,8 +177,8 @@ def put(page: str, name: str, text: str) -> str:
 
 def said(day: Day) -> str:
     """What the command line prints while it happens, and the table of `oddeven drift` at the end."""
-    lines = [f"the right label for {np.mean(part):.1%} of the images {when}" for when, part in (("before the dirt", day.right[:CLEAN]),
-             (f"at the end (the last {LAST})", day.right[-LAST:]))]  # fmt: skip
+    parts = {"before the dirt": day.right[:CLEAN], f"at the end (the last {LAST})": day.right[-LAST:]}
+    lines = [f"the right label for {np.mean(part):.1%} of the images {when}" for when, part in parts.items()]
     lines += [f"image {number + 1:,}: {note}" for number, notes in day.notes.items() for note in notes]
     table = render(HEADER, [row(share) for share in day.shares[-1] if share.totals[0]])
     return "```\n" + "\n".join([*lines, "", table]) + "\n```"
