@@ -7,11 +7,13 @@ from dataclasses import fields, replace
 import click
 import numpy as np
 import pytest
+from conftest import SHIPPED
 
 from oddeven.runtime.errors import UsageError
 from oddeven.runtime.parity.thresholds import by_cost, by_f1
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.dataset import Dataset, ImageSource, Split
+from oddeven.train.data.registry import load_dataset
 from oddeven.train.options import TrainOptions
 from oddeven.train.recipes import LIGHT, RECIPES, WIDE, scaled
 from oddeven.train.train_command import command
@@ -93,7 +95,7 @@ def test_the_threshold_is_chosen_as_asked_for():
         (["--threshold-by", "cost", "--cost", "1.2.3:4"], "is no"),
         (["--quick", "--epochs", "3"], "leave out --epochs"),
         (["--recipe", "transfer"], "cnn has no pretrained weights; take lite0"),
-        (["--weights", "file.h5"], "cnn has no pretrained weights; take lite0"),
+        (["--weights", "file.h5"], "file.h5 carries no ModelSpec; expected a model that oddeven trained for"),
     ],
 )
 def test_options_that_cannot_be(arguments, says):
@@ -103,6 +105,15 @@ def test_options_that_cannot_be(arguments, says):
 
     with pytest.raises(UsageError, match=says):
         use()
+
+
+def test_what_a_trained_model_gives_is_named_in_the_recipe():
+    teacher, data = SHIPPED / "mlp.keras", load_dataset("mnist")
+    (made,) = given("--teacher", teacher, "--weights", SHIPPED / "cnn.keras").plans(["cnn"], data)
+    assert made.recipe_name == f"fast (weights {SHIPPED / 'cnn.keras'}, teacher {teacher})"
+    assert (made.teacher.path, made.weights) == (teacher, SHIPPED / "cnn.keras")
+    with pytest.raises(UsageError, match=r"mlp.keras holds the weights of mlp; expected those of a trained cnn"):
+        given("--weights", teacher).plans(["cnn"], data)
 
 
 @pytest.mark.parametrize("option", ["--positive=good", "--image-size=64", "--max-bad=0"])

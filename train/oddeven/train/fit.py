@@ -32,6 +32,7 @@ from oddeven.train.data.input_pipeline import (
 )
 from oddeven.train.probe import fit_probe, pooled_features
 from oddeven.train.recipes import Recipe
+from oddeven.train.teacher import Teacher
 from oddeven.train.train_report import examined_images, write_train_report
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds", "cpu_seconds")
@@ -44,7 +45,9 @@ class Plan:
     Attributes:
         recipe_name: of the recipe and, in brackets, of everything that changes it.
         balanced: weigh the images so that both labels count the same.
-        weights: file of a backbone's weights; None for its own.
+        weights: what to start from: a file of a backbone's weights, or a trained `.keras` model of the architecture.
+            None for a backbone's own, or random ones.
+        teacher: a trained model to learn from besides the labels.
         patience: stop after that many epochs without a lower validation loss, and keep the best epoch's weights.
         threshold: chooses the decision threshold on the validation split; None for one half.
     """
@@ -59,6 +62,7 @@ class Plan:
     patience: int | None = None
     weights: Path | None = None
     threshold: ThresholdRule | None = None
+    teacher: Teacher | None = None
 
     @property
     def steps(self) -> int:
@@ -144,6 +148,8 @@ def compiled(plan: Plan) -> Any:
     model = build(plan.architecture, plan.dataset.input.shape)
     if plan.architecture in BACKBONES:
         BACKBONES[plan.architecture].load_weights(model, plan.weights)
+    elif plan.weights:
+        model.set_weights(keras.saving.load_model(plan.weights, compile=False).get_weights())
     if recipe.transfer:
         freeze(model, plan.architecture)
     if recipe.optimizer == "sgd":
@@ -162,6 +168,8 @@ def compiled(plan: Plan) -> Any:
     # XLA on a CPU makes these convolutions up to five times slower.
     loss = keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
     model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
+    if plan.teacher:
+        plan.teacher.teach(model)
     return model
 
 

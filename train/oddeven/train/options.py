@@ -16,6 +16,7 @@ from oddeven.train.data.dataset import Dataset, ImageSource
 from oddeven.train.data.listing import read_listing
 from oddeven.train.fit import Plan
 from oddeven.train.recipes import RECIPES, TRANSFER, augmented, scaled
+from oddeven.train.teacher import read_teacher, trained_spec
 
 QUICK_COUNT = 2000
 DEFAULT_RECIPE, DEFAULT_SIDE = "fast", "64"
@@ -44,6 +45,7 @@ class TrainOptions:
     cost: str | None
     quick: bool
     weights: Path | None = None
+    teacher: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that do not fit together (UsageError)."""
@@ -123,8 +125,10 @@ class TrainOptions:
         if name in BACKBONES:
             row = BACKBONES[name]
             data = replace(data, input=replace(data.input, low=row.low, high=row.high))
-        elif recipe.transfer or self.weights:
+        elif recipe.transfer:
             raise UsageError(f"{name} has no pretrained weights; take {', '.join(BACKBONES)}, or another recipe.")
+        elif self.weights and (came := trained_spec(self.weights, data).name) != name:
+            raise UsageError(f"{self.weights} holds the weights of {came}; expected those of a trained {name}.")
         augment, balance = self.augment, self.balance
         if self.data is not None:
             recipe = scaled(recipe, len(data.train))
@@ -139,6 +143,7 @@ class TrainOptions:
             f"patience {self.patience}": self.patience,
             " ".join(filter(None, ("threshold by", self.threshold_by, self.cost))): self.threshold_by,
             f"weights {self.weights}": self.weights,
+            f"teacher {self.teacher}": self.teacher,
             "quick": self.quick,
         }
         changed = ", ".join(change for change, made in changes.items() if made)
@@ -153,4 +158,5 @@ class TrainOptions:
             patience=self.patience,
             weights=self.weights,
             threshold=self.threshold_rule(),
+            teacher=read_teacher(self.teacher, data) if self.teacher else None,
         )

@@ -107,7 +107,13 @@ Natural = click.IntRange(min=0)
     "--weights",
     type=click.Path(path_type=Path),
     hidden=True,
-    help="A file of a pretrained network's weights, instead of its own of ImageNet.",
+    help="A file of a pretrained network's weights, or a trained .keras model to start from.",
+)
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    hidden=True,
+    help="A trained .keras model to learn from besides the labels (knowledge distillation).",
 )
 @click.option("--fresh", is_flag=True, hidden=True, help="Train again what is finished or was interrupted.")
 @click.option(

@@ -1,0 +1,84 @@
+"""What a network takes from a trained one: its weights to start from, or what it predicts, besides the labels.
+
+Hinton, Vinyals and Dean, 2015, Distilling the knowledge in a neural network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from oddeven.runtime.engines.metadata import read_spec
+from oddeven.runtime.errors import UsageError
+from oddeven.runtime.spec import InputSpec, ModelSpec
+from oddeven.train.data.dataset import Dataset
+
+TEMPERATURE = 4.0  # divides the logits, so that probabilities near 0 and 1 still say how sure the teacher is
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained model.
+
+    Attributes:
+        path: its `.keras` file.
+        low, high: its value range.
+        input: of the network that it teaches; equal to its own but for the value range.
+    """
+
+    path: Path
+    low: float
+    high: float
+    input: InputSpec
+
+    def teach(self, model: Any) -> None:
+        """Make half of the loss that the compiled `model` is trained by the cross-entropy with the teacher's output."""
+        import keras
+
+        teacher, label_loss = keras.saving.load_model(self.path, compile=False), model.compute_loss
+        scale = (self.high - self.low) / (self.input.high - self.input.low)
+
+        def compute_loss(x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True) -> Any:
+            loss = label_loss(x, y, y_pred, sample_weight, training)
+            if not training:
+                return loss
+            taught = teacher((x - self.input.low) * scale + self.low, training=False)
+            entropy = keras.losses.binary_crossentropy(_softened(taught), _softened(y_pred))
+            return (loss + TEMPERATURE**2 * keras.ops.mean(entropy)) / 2
+
+        model.compute_loss = compute_loss
+
+
+def read_teacher(path: Path, data: Dataset) -> Teacher:
+    """The teacher in the file `path`, for networks trained on `data`.
+
+    Raises:
+        ModelError, UsageError: as `trained_spec`.
+    """
+    source = trained_spec(path, data).input
+    return Teacher(path, source.low, source.high, data.input)
+
+
+def trained_spec(path: Path, data: Dataset) -> ModelSpec:
+    """The spec of the trained model in the `.keras` file `path`.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+        UsageError: it holds no model for the labels and images of `data`, whatever their value range.
+    """
+    spec = read_spec(path) if path.suffix == ".keras" else None
+    low, high = data.input.low, data.input.high
+    if spec is None or spec.labels != data.labels or replace(spec.input, low=low, high=high) != data.input:
+        came = f"is for {spec.input.shape} images of {' and '.join(spec.labels)}" if spec else "carries no ModelSpec"
+        expected = f"{data.input.shape} images of {' and '.join(data.labels)}, prepared as these are"
+        raise UsageError(f"{path} {came}; expected a model that oddeven trained for {expected}.")
+    return spec
+
+
+def _softened(probabilities: Any) -> Any:
+    """With the logits divided by `TEMPERATURE`."""
+    from keras import config, ops
+
+    p = ops.clip(probabilities, config.epsilon(), 1 - config.epsilon())
+    return ops.sigmoid(ops.log(p / (1 - p)) / TEMPERATURE)
