@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from oddeven.runtime.spec import ModelSpec
 
+CHANNELS_LAST = "channels_last"
+
 
 @dataclass(frozen=True)
 class About:
@@ -52,4 +54,25 @@ def traced(model: Any) -> Any:
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
-    return tf.function(lambda image: {"probability": model(image, training=False)}, input_signature=signature)
+    fixed = _with_constant_shapes(model)
+    return tf.function(lambda image: {"probability": fixed(image, training=False)}, input_signature=signature)
+
+
+def _with_constant_shapes(model: Any) -> Any:
+    """`model` with the shapes of its reshapes as constants, -1 for the batch.
+
+    Keras asks each batch for its size. In a TFLite file that takes three operators, and parts what XNNPACK computes.
+    """
+    import keras
+    from keras import layers
+
+    def constant(layer: Any) -> Any:
+        if not isinstance(layer, layers.Flatten | layers.Reshape):
+            return layer
+        if getattr(layer, "data_format", CHANNELS_LAST) != CHANNELS_LAST:
+            return layer
+        return layers.Lambda(
+            lambda x: keras.ops.reshape(x, (-1, *layer.compute_output_shape(x.shape)[1:])), name=layer.name
+        )
+
+    return keras.models.clone_model(model, clone_function=constant, recursive=True)

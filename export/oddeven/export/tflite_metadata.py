@@ -8,6 +8,7 @@ from typing import Any
 import flatbuffers
 
 from oddeven.export.conversion import Conversion
+from oddeven.export.flatbuffer import pack
 from oddeven.runtime.engines.metadata import LABELS_ENTRY, labels_entry
 from oddeven.runtime.engines.tflite_metadata import GREY, IDENTIFIER, NAME, RGB, SCHEMA, read_metadata
 from oddeven.runtime.errors import ModelError
@@ -83,7 +84,7 @@ def with_metadata(model: bytes, told: dict[str, Any]) -> bytes:
     entry.name, entry.buffer = NAME, len(parsed.buffers)
     parsed.buffers.append(buffer)
     parsed.metadata = [*(parsed.metadata or []), entry]
-    finished = bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
+    finished = pack(parsed)
     path = Path(f"{told['name']}.tflite")
     read = read_metadata(finished, path)
     if read is None or encode(read) != encode(told):

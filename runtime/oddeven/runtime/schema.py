@@ -17,9 +17,10 @@ from oddeven.runtime.errors import ModelError
 T = TypeVar("T")
 
 
-def to_json(value: Any) -> str:
-    """Indented JSON of a dataclass, its fields in the order they are declared."""
-    return json.dumps(dataclasses.asdict(value), indent=2, ensure_ascii=False) + "\n"
+def to_json(value: Any, indent: int | None = 2) -> str:
+    """JSON of a dataclass, its fields in the order they are declared; without spaces where `indent` is None."""
+    separators = None if indent else (",", ":")
+    return json.dumps(dataclasses.asdict(value), indent=indent, separators=separators, ensure_ascii=False) + "\n"
 
 
 def from_json(cls: type[T], text: str | bytes, where: str) -> T:

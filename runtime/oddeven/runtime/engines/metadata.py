@@ -88,7 +88,9 @@ def attach_to_tflite(model: bytes, spec: ModelSpec) -> bytes:
     """The flatbuffer `model` with `spec` and its digest appended."""
     named = {LABELS_ENTRY: spec.labels} | {labels_entry(locale): names for locale, names in spec.display_names.items()}
     labels = {entry: "\n".join(names) + "\n" for entry, names in named.items()}
-    return _append(model, {TFLITE_ENTRY: to_json(spec), **labels, DIGEST_ENTRY: _sha256(_without_archive(model))})
+    return _append(
+        model, {TFLITE_ENTRY: to_json(spec, indent=None), **labels, DIGEST_ENTRY: _sha256(_without_archive(model))}
+    )
 
 
 def labels_entry(locale: str) -> str:
