@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from click.testing import CliRunner
 
+from oddeven.runtime.artifacts.resolve import Candidate
+from oddeven.runtime.cli.bench import _fastest
 from oddeven.runtime.cli.main import cli
 from oddeven.runtime.device import latency as latencies
 from oddeven.runtime.device.benchmark import Cost
 from oddeven.runtime.device.latency import WINDOWS, Latency, measure
+from oddeven.runtime.parity.check import PASS
 
 
 def test_it_reports_every_file_of_a_folder_and_the_machine(run, exported):
@@ -69,3 +74,17 @@ def test_the_table_says_how_many_windows_were_slower(monkeypatch):
     assert "3 of 5 slower, by 38% at most" in done.output
     for figure in ("best us", "10.0", "13.0"):
         assert figure in done.output
+
+
+@pytest.mark.parametrize(("int8_us", "says"), [(20.0, False), (137.0, True)])
+def test_it_says_where_the_file_that_is_taken_unasked_is_not_the_fastest(int8_us, says):
+    times = {"cnn.int8.tflite": int8_us, "cnn.float32.tflite": 87.0, "cnn.float16.tflite": 10.0}
+    costs = [
+        Cost(name, "litert 2", 1000, 1.0, 1.0, 1.0, Latency(us, us, us, us, (us,), ()), 30.0)
+        for name, us in times.items()
+    ]
+    verdicts = dict(zip(times, (PASS, PASS, "FAIL"), strict=True))
+    known = {Path(name): Candidate(Path(name), name.split(".")[1], verdicts[name]) for name in times}
+    sentence = _fastest(costs, known)
+    assert f"Fastest here of the 2 that passed the gate: {'cnn.float32' if says else 'cnn.int8'}.tflite" in sentence
+    assert ("predict takes cnn.int8.tflite, which needs 1.57 times as long" in sentence) is says

@@ -16,7 +16,7 @@ from PIL import Image
 from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.parity.compare import compare
 from oddeven.runtime.parity.policy import Policy
-from oddeven.runtime.verify.recommendation import recommend
+from oddeven.runtime.verify.recommendation import front, recommend
 from oddeven.runtime.verify.render.html import to_html
 from oddeven.runtime.verify.render.markdown import to_markdown
 from oddeven.runtime.verify.report import FileReport, LayerError, Report
@@ -232,6 +232,23 @@ def test_each_file_is_a_point_in_the_plot_with_a_label_of_its_own_place(reported
     assert len(set(labels)) == len(files)
     heights = sorted(y for _, y in labels)
     assert all(b == a or b - a >= 12 for a, b in pairwise(heights))
+
+
+def test_the_front_is_marked_listed_and_advised(reported, reference):
+    files = [
+        reported([1], size_bytes=size, latency_us=us, file=name)
+        for name, size, us in (("small", 100, 9.0), ("fast", 200, 3.0), ("beaten", 200, 4.0), ("equal", 100, 9.0))
+    ]
+    exact = reported(size_bytes=300, latency_us=8.0, file="exact")
+    broken = reported(range(200), size_bytes=1, latency_us=1.0, file="broken")
+    assert [file.file for file in front([*files, exact, broken])] == ["small", "equal", "fast", "exact"]
+    page = Page(to_html(report(*files, exact, broken), {"0": reference}))
+    assert len([text for text in page.all("text") if text.get("font-weight")]) == 4
+    for part in (
+        "fast 200 3.0 0.9999 0.9994 to 1.0000",
+        "Take small where bytes count, fast where time on such a machine counts, exact for fewest errors.",
+    ):
+        assert part in page.text, part
 
 
 def test_what_is_data_is_escaped(reported, reference):

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
-from oddeven.runtime.artifacts.resolve import resolve
+from oddeven.runtime.artifacts.resolve import PREFERRED, Candidate, resolve
 from oddeven.runtime.cli.options import tell_of_path
 from oddeven.runtime.device.benchmark import Cost, benchmark
 from oddeven.runtime.device.host_info import host_info
 from oddeven.runtime.engines.registry import AUTO, ENGINES
+from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.table import render
 
 HEADER = ("file", "engine", "bytes", "best us", "p50 us", "p90 us", "p99 us", "first us", "load ms",
@@ -35,9 +36,9 @@ def command(model: str | None, engine: str, threads: int, seconds: float, as_jso
     windows: what the machine sustains. Slower windows are counted: something else ran, or the CPU grew hot.
     """
     tell_of_path(model)
-    verdicts = {file.path: file.verdict for file in resolve(model)}
+    candidates = {file.path: file for file in resolve(model)}
     costs = []
-    for path in verdicts:
+    for path in candidates:
         click.echo(f"{path} ...", err=True)
         costs.append(benchmark(path, engine, threads, seconds))
     machine = host_info()
@@ -48,7 +49,7 @@ def command(model: str | None, engine: str, threads: int, seconds: float, as_jso
     click.echo(render(HEADER, [_row(cost) for cost in costs]))
     facts = {**dataclasses.asdict(machine), "cpu_features": " ".join(machine.cpu_features)}
     click.echo("\n" + ", ".join(f"{key}: {value}" for key, value in facts.items() if value))
-    click.echo(_fastest(costs, verdicts))
+    click.echo(_fastest(costs, candidates))
 
 
 def _row(cost: Cost) -> tuple[str, ...]:
@@ -65,12 +66,17 @@ def _row(cost: Cost) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _fastest(costs: list[Cost], verdicts: Mapping[Path, str]) -> str:
-    """Which file is the fastest here of those that passed the gate."""
+def _fastest(costs: list[Cost], candidates: Mapping[Path, Candidate]) -> str:
+    """Which file is the fastest here of those that passed the gate, and whether it is the one that is taken unasked."""
     if len(costs) == 1:
         return "One file measured; give an artifact folder to compare its files."
-    passing = [cost for cost in costs if verdicts[Path(cost.file)] == "PASS"]
+    passing = [cost for cost in costs if candidates[Path(cost.file)].verdict == PASS]
     if not passing:
         return "No file here passed the gate when it was exported."
     best = min(passing, key=lambda cost: cost.latency.p50_us)
-    return f"Fastest here of the {len(passing)} that passed the gate: {best.file}, {best.latency.p50_us:.1f} us."
+    fastest = f"Fastest here of the {len(passing)} that passed the gate: {best.file}, {best.latency.p50_us:.1f} us."
+    taken = min(passing, key=lambda cost: PREFERRED.index(candidates[Path(cost.file)].precision))
+    if taken is best or len({path.parent for path in candidates}) > 1:
+        return fastest
+    times = taken.latency.p50_us / best.latency.p50_us
+    return f"{fastest} Given the folder, oddeven predict takes {taken.file}, which needs {times:.2f} times as long."

@@ -20,6 +20,34 @@ def recommend(files: Sequence[FileReport]) -> list[str]:
     return [_sentence(model, own) for model, own in by_model(files).items()]
 
 
+def front(files: Sequence[FileReport]) -> list[FileReport]:
+    """The files that pass and that no other one beats: the Pareto front of size, time and accuracy, the smallest first.
+
+    Without labels their agreement with the reference counts.
+    """
+    costs = {number: _costs(file) for number, file in enumerate(files) if file.verdict == PASS}
+    beaten = {
+        number
+        for number, own in costs.items()
+        for other in costs.values()
+        if other != own and all(theirs <= ours for theirs, ours in zip(other, own, strict=True))
+    }
+    return sorted((files[number] for number in costs if number not in beaten), key=_costs)
+
+
+def advice(files: Sequence[FileReport]) -> str:
+    """Which files of the `front` to take for what; at least one."""
+    smallest, fastest, best = (min(files, key=lambda file: _costs(file)[place]).file for place in range(3))
+    return (
+        f"Take {smallest} where bytes count, {fastest} where time on such a machine counts, {best} for fewest errors."
+    )
+
+
+def _costs(file: FileReport) -> tuple[float, float, float]:
+    parity = file.parity
+    return file.size_bytes, file.latency_us, 1 - (parity.agreement if parity.accuracy is None else parity.accuracy)
+
+
 def titles(files: Sequence[FileReport]) -> list[str]:
     """The name to show each file's model by; where two folders hold a model of that name, with the folder."""
     places = [(file.model, str(PurePath(file.file).parent)) for file in files]

@@ -14,9 +14,10 @@ from oddeven.runtime.images.encode import to_png_base64
 from oddeven.runtime.page import render_page
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.parity.compare import Change
+from oddeven.runtime.parity.statistics import share_limits
 from oddeven.runtime.table import shown
 from oddeven.runtime.verify.merge import NOTE, TITLE, Matrix
-from oddeven.runtime.verify.recommendation import by_model, recommend
+from oddeven.runtime.verify.recommendation import advice, by_model, front, recommend
 from oddeven.runtime.verify.render.markdown import HEADER, facts, summary
 from oddeven.runtime.verify.render.plot import lay_out
 from oddeven.runtime.verify.report import FileReport, Report
@@ -26,6 +27,8 @@ MAX_IMAGES = 200
 STATISTICS = ("model", "format", "engine", "McNemar p", "AUC reference", "AUC", "log loss reference", "log loss",
               "calibration error reference", "calibration error", "max Δp", "mean Δp", "lost", "won",
               "change at most")  # fmt: skip
+
+FRONT = ("file", "bytes", "us", "accuracy", "95 % interval")
 
 
 class ChangedBy(NamedTuple):
@@ -56,7 +59,7 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
     Raises:
         MissingPackageError: Jinja2 is not installed.
     """
-    models = by_model(report.files)
+    models, best = by_model(report.files), front(report.files)
     return render_page(
         TEMPLATES / "report.html",
         report=report,
@@ -67,6 +70,9 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
         layer_rows=lambda file: [(layer.layer, f"{layer.error:.2%}") for layer in file.layers],
         notes=[(file, note) for file in report.files for note in file.notes],
         plot=lay_out(models.values()) if models else None,
+        front_header=FRONT,
+        front=[_front(file) for file in best],
+        advice=advice(best) if best else "",
         statistics_header=STATISTICS,
         statistics=[_statistics(name, file) for name, files in models.items() for file in files],
         models={name: _section(name, own, references[own[0].data_sha256].images) for name, own in models.items()},
@@ -95,6 +101,16 @@ def _statistics(name: str, file: FileReport) -> tuple[str, ...]:
     return (name, file.format, file.engine, shown(parity.mcnemar_p, ".3g"), *metrics, f"{parity.max_shift:.2g}",
             f"{parity.mean_shift:.2g}", shown(parity.right_to_wrong, "d"), shown(parity.wrong_to_right, "d"),
             f"{parity.changed_high:.2%}")  # fmt: skip
+
+
+def _front(file: FileReport) -> tuple[str, ...]:
+    parity = file.parity
+    limits = (
+        ""
+        if parity.accuracy is None
+        else "{:.4f} to {:.4f}".format(*share_limits(round(parity.accuracy * parity.count), parity.count, 0.975))
+    )
+    return file.file, f"{file.size_bytes:,}", f"{file.latency_us:.1f}", shown(parity.accuracy, ".4f"), limits
 
 
 def _section(name: str, files: Sequence[FileReport], images: Pixels) -> ModelSection:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from oddeven.runtime.parity.check import PASS
+from oddeven.runtime.verify.recommendation import front
 from oddeven.runtime.verify.report import FileReport
 
 COLOURS = 6
@@ -19,9 +20,10 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Point:
-    """A file at (x, y), and the end of its label that is nearer to it."""
+    """A file at (x, y), whether it is on the front, and the end of its label that is nearer to it."""
 
     file: FileReport
+    front: bool
     colour: int
     share: float
     x: float
@@ -67,13 +69,15 @@ def lay_out(models: Iterable[Sequence[FileReport]]) -> Plot:
     columns, rows = _ticks(min(sizes), max(sizes)), _ticks(min(errors), max(errors))
     xs, ys = ([_place(v, columns, LEFT, RIGHT) for v in sizes], [_place(v, rows, TOP, BOTTOM) for v in errors])
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in zip(xs, ys, strict=True)]
-    points = []
+    points, best = [], {id(file) for file in front([file for _, file in files])}
     for (colour, file), share, x, y in sorted(zip(files, shares, xs, ys, strict=True), key=lambda row: row[-1]):
         label = file.format if file.verdict == PASS else f"{file.format} {file.verdict}"
         box = _free_box(x, y, CHARACTER * len(label), taken)
         taken.append(box)
         edge = box[0] if box[0] > x else box[2]
-        points.append(Point(file, colour, share, x, y, label, round(edge, 1), round((box[1] + box[3]) / 2, 1)))
+        points.append(
+            Point(file, id(file) in best, colour, share, x, y, label, round(edge, 1), round((box[1] + box[3]) / 2, 1))
+        )
     return Plot(
         measure,
         [(_place(value, columns, LEFT, RIGHT), f"{value / 1e3:,g} kB") for value in columns],
