@@ -17,6 +17,9 @@ from oddeven.train.teacher import TEMPERATURE, read_teacher
 
 TEACHER = SHIPPED / "mlp.keras"
 
+# TensorFlow's variables lack the copy argument that NumPy 2 asks for when Keras saves a model.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def few():
