@@ -29,7 +29,7 @@ from oddeven.runtime.parity.check import PASS
 
 COUNT = 300
 TINY = ROOT / "tests" / "data" / "tiny.int8.tflite"
-LEAST_TINY = 0.995
+LEAST_TINY = 0.996
 # Of the first 300 test images, those for which the two roundings give different bytes.
 DIFFERENT = {"mlp": [149], "cnn": [], "deep_cnn": [193]}
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror", "-O2")
@@ -101,17 +101,17 @@ def test_tiny_keeps_to_its_limits(raw):
     with zipfile.ZipFile(io.BytesIO(c_library(TINY.read_bytes(), read_spec(TINY)))) as archive:
         header = archive.read("oddeven_tiny/src/oddeven_tiny.h").decode()
     flash, ram = (int(figure) for figure in re.findall(r"(\d+) bytes", header))
-    assert (TINY.stat().st_size <= 21_000, flash <= 16_000, ram <= 16_000) == (True, True, True)
+    assert (TINY.stat().st_size <= 20_000, flash <= 16_000, ram <= 16_000) == (True, True, True)
     predicted = oracle(TINY, "litert", raw["x_test"][..., None]) > 128
     assert (predicted == raw["y_test"] % 2).mean() >= LEAST_TINY
 
 
 def test_litert_takes_a_mean_in_float(raw, tmp_path):
-    """XNNPACK rounds the float32 product to even: 12 of the 10,000 outputs are up to three steps off, no label."""
+    """XNNPACK rounds the float32 product to even: one of the 10,000 outputs is three steps off, no label."""
     images = raw["x_test"][..., None]
     single = compute(unpack(TINY, tmp_path), images, "-DODDEVEN_SINGLE_ROUNDING").astype(int)
     litert = oracle(TINY, "litert", images).astype(int)
-    assert ((single != litert).sum(), abs(single - litert).max()) == (12, 3)
+    assert ((single != litert).sum(), abs(single - litert).max()) == (1, 3)
     np.testing.assert_array_equal(single > 128, litert > 128)
 
 
