@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -119,9 +119,8 @@ def write_rows(file: Path | IO[bytes], rows: Iterator[Row]) -> int:
     count = 0
     with pq.ParquetWriter(file, schema) as writer:
         while rows_now := list(islice(rows, ROWS)):
-            columns = [
-                pa.array(column, kind) for column, kind in zip(zip(*rows_now, strict=True), schema.types, strict=True)
-            ]
+            key, label, probability, error, model = zip(*rows_now, strict=True)
+            columns = [_texts(key), _texts(label), _reals(probability), _texts(error), _texts(model)]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
             count += len(rows_now)
     return count
@@ -134,14 +133,33 @@ def summarise(folder: Path) -> Summary:
     labels: Counter[str | None] = Counter()
     histogram = np.zeros(BINS, np.int64)
     for path in sorted(folder.glob("part-*.parquet")):
-        table = pq.read_table(path, columns=["label", "probability"])
+        table = pq.ParquetFile(path).read(["label", "probability"])
         counted = table["label"].value_counts().to_pylist()
         labels.update({entry["values"]: entry["counts"] for entry in counted})
-        known = table["probability"].drop_null().to_numpy()
-        histogram += np.histogram(known, BINS, (0.0, 1.0))[0]
+        known = table["probability"].drop_null().combine_chunks()
+        histogram += np.histogram(np.from_dlpack(known), BINS, (0.0, 1.0))[0]
     unreadable = labels.pop(None, 0)
     named = {str(label): count for label, count in labels.most_common()}
     return Summary(sum(named.values()) + unreadable, named, unreadable, tuple(histogram.tolist()))
+
+
+# Where pandas is installed, `pa.array`, `to_numpy` and `pq.read_table` import it, which takes as long as thousands of
+# images.
+def _texts(column: Sequence[str | None]) -> Any:
+    import pyarrow as pa
+
+    builder = pa.lib.StringBuilder()
+    builder.append_values(column)
+    return builder.finish()
+
+
+def _reals(column: Sequence[float | None]) -> Any:
+    """An Arrow array of float32."""
+    import pyarrow as pa
+
+    known = np.packbits([value is not None for value in column], bitorder="little")
+    values = np.array([value or 0.0 for value in column], np.float32)
+    return pa.Array.from_buffers(pa.float32(), len(column), [pa.py_buffer(known), pa.py_buffer(values)])
 
 
 def _row(key: str, outcome: Prediction | DataError, run: Run) -> Row:
