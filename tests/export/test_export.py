@@ -18,7 +18,8 @@ from oddeven.runtime.artifacts.manifest import load_manifest
 from oddeven.runtime.engines.registry import open_engine
 from oddeven.runtime.errors import DataError, ModelError
 from oddeven.runtime.files import sha256
-from oddeven.runtime.schema import to_json
+from oddeven.runtime.schema import from_json
+from oddeven.runtime.spec import ModelSpec
 from oddeven.train.data.registry import load_dataset
 
 
@@ -93,7 +94,7 @@ def test_every_file_says_what_it_is(exported):
         if row.suffix == ".tflite":
             with zipfile.ZipFile(path) as archive:
                 assert archive.read("labels.txt").split() == [b"even", b"odd"]
-                assert archive.read("metadata.json").decode() == to_json(spec)
+                assert from_json(ModelSpec, archive.read("metadata.json"), name) == spec
 
 
 def test_the_manifest_lists_the_files_as_they_are(exported):
