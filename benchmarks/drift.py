@@ -35,7 +35,7 @@ LATE, TRIALS = 10_000, 100
 # The lens: images before the first grain of dirt, from one grain to the next, and in all.
 CLEAN, GRAIN_EVERY, SEEN, SHEET = 3000, 40, 5000, (0, 3400, 3800, 4200, 4999)
 LAST, MIN_CONFIDENCE = 500, 0.9
-SIDE, SCALE = 84, 2
+SIDE = 48
 
 
 def until_alarm(share: float, usual: float, alike: float, most: int, dice: random.Random) -> int | None:
@@ -91,8 +91,8 @@ class Lens:
     def photograph(self, digit: Pixels, number: int, dice: np.random.Generator) -> Pixels:
         """Image `number`: a digit somewhere in the frame, through the dirt that is there by then."""
         frame = np.zeros((SIDE, SIDE))
-        top, left = dice.integers(0, SIDE - 28 * SCALE, 2)
-        frame[top : top + 28 * SCALE, left : left + 28 * SCALE] = np.kron(digit, np.ones((SCALE, SCALE)))
+        top, left = dice.integers(0, SIDE - 28, 2)
+        frame[top : top + 28, left : left + 28] = digit
         settled = self.grains[: max(0, number - CLEAN) // GRAIN_EVERY]
         light = np.prod(1 - settled, axis=0)
         seen: Pixels = np.round(frame * light + 220 * (1 - light)).astype(np.uint8)
@@ -100,11 +100,15 @@ class Lens:
 
 
 def dusty_lens() -> Lens:
-    """Soft round grains with radii of one to eight pixels, anywhere."""
+    """Soft round grains with radii of half a pixel to four pixels, anywhere."""
     dice = np.random.default_rng(0)
     y, x = np.mgrid[:SIDE, :SIDE]
     count = (SEEN - CLEAN) // GRAIN_EVERY + 1
-    places, radii, opacity = dice.uniform(0, SIDE, (count, 2)), dice.uniform(1, 8, count), dice.uniform(0.2, 0.9, count)
+    places, radii, opacity = (
+        dice.uniform(0, SIDE, (count, 2)),
+        dice.uniform(0.5, 4, count),
+        dice.uniform(0.2, 0.9, count),
+    )
     distance = [np.hypot(y - top, x - left) for top, left in places]
     return Lens(np.array([o * np.clip(r + 0.5 - d, 0, 1) for d, r, o in zip(distance, radii, opacity, strict=True)]))
 

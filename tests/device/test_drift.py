@@ -78,6 +78,15 @@ def test_usual_images_raise_no_alarm_and_less_familiar_ones_do_at_once(spec):
     assert all(note.startswith("no drift any more: ") for note in back)
 
 
+def test_what_is_unlike_validation_from_the_first_day_is_said_and_is_usual_after_that(spec):
+    monitor = DriftMonitor(spec, None)
+    first = notes_of(monitor, images(REFERENCE + 1, 1, familiarity=less_familiar))
+    assert any(note.startswith("drift: familiarity under 0.1 is ") for note in first)
+    assert not any(share.departed for share in monitor.shares[:2])
+    assert notes_of(monitor, images(3000, 2, familiarity=less_familiar)) == []
+    assert "drift: familiarity under 0.1 is " in " ".join(notes_of(monitor, images(300, 3, familiarity=lambda _: 0.0)))
+
+
 def test_a_label_departs_from_its_share_among_the_first_images(spec):
     monitor = DriftMonitor(spec, None)
     assert notes_of(monitor, images(5000, seed=1, familiarity=lambda _: None, even=0.9)) == []

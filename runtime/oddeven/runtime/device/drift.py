@@ -42,7 +42,7 @@ class Share:
     """The share of images that have something in common.
 
     Attributes:
-        low, high: what is usual; `ANY` until `REFERENCE` images were seen.
+        low, high: what is usual by validation, and after `REFERENCE` images also by these; `ANY` until one is known.
         recent: among the last images, 0 to 1; among all as long as it is not known what is usual.
         evidence: how many times more likely the last images are with the recent share than with the nearest usual one;
             from `THRESHOLD` on, where it stays until the recent share is usual again, the share has departed.
@@ -75,13 +75,16 @@ class Share:
 
     def after(self, hit: bool) -> Share:
         """The share after another image, which counts or not."""
-        history = _longer(self.history, hit)
-        if (self.low, self.high) == ANY:
-            images, hits = _totals(history)
-            usual = _usual(hits) if images == REFERENCE else ANY
-            return Share(self.name, *usual, hits / images, 1.0, history)
-        recent, evidence = step(self.recent, self.evidence, hit, self.low, self.high, THRESHOLD)
-        return Share(self.name, self.low, self.high, recent, evidence, history)
+        history, low, high = _longer(self.history, hit), self.low, self.high
+        images, hits = _totals(history)
+        recent, evidence = step(self.recent, self.evidence, hit, low, high, THRESHOLD)
+        unknown = (low, high) == ANY
+        if unknown:
+            recent = hits / images
+        if images == REFERENCE:
+            here = _usual(hits)
+            low, high = here if unknown else (min(low, here[0]), max(high, here[1]))
+        return Share(self.name, low, high, recent, evidence, history)
 
 
 @dataclass(frozen=True)
