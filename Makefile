@@ -6,7 +6,7 @@ VENV ?= .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-long test-emulated test-browser gate models results clean
+.PHONY: demo test test-slow test-long test-emulated test-browser gate models bundled refit results clean
 
 demo: $(READY)
 	$(BIN)/oddeven pipeline --epochs 3 --out build/demo
@@ -38,6 +38,10 @@ gate: $(READY)
 	$(BIN)/oddeven verify build/gate --engine litert --engine onnxruntime --strict \
 		--baseline tests/baseline.json $(UPDATE) --report build/gate/junit.xml --report build/gate/report.html
 
+# The second output and the calibration of the shipped models anew, without training them.
+refit: $(READY)
+	$(BIN)/python -m oddeven.train.refit train/models/*.keras
+
 # Figures of docs/results.md: an hour and a half on two cores.
 results: $(READY)
 	$(BIN)/python benchmarks/recipes.py
@@ -45,6 +49,9 @@ results: $(READY)
 # The shipped models: the `best` ones of `make results`, and their int8 files for the wheel.
 models: results
 	cp build/recipes/best/seed0/*/*.keras train/models/
+	$(MAKE) bundled
+
+bundled: $(READY)
 	$(BIN)/oddeven export train/models/*.keras --format tflite-int8 --out build/models
 	cp build/models/*/*.tflite build/models/*/*.selftest.npz runtime/oddeven/runtime/models/
 

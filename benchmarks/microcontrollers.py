@@ -98,7 +98,7 @@ class Model:
 def expected_answers(path: Path, images: Pixels) -> Answers:
     """What tflite-micro computes for the file `path`, uint8 (N,)."""
     engine = open_engine(path, "tflite-micro")
-    q_outputs: Answers = engine.invoke(images)[:, 0]
+    q_outputs: Answers = engine.invoke(images)[0][:, 0]
     engine.close()
     return q_outputs
 

@@ -173,7 +173,7 @@ def measured(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
     network, spec = load_keras_model(ROOT / "train" / "models" / f"{model}.keras")
 
     def answers(split: Split) -> npt.NDArray[np.float32]:
-        found = network.predict(to_float(split.images, data.input), batch_size=1000, verbose=0)
+        found, _ = network.predict(to_float(split.images, data.input), batch_size=1000, verbose=0)
         return np.asarray(found[:, 0], np.float32)
 
     validation, test = (
@@ -226,7 +226,7 @@ def elsewhere(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
     network, spec = load_keras_model(ROOT / "train" / "models" / f"{model}.keras")
     test = data.test.take(slice(ELSEWHERE if without_vnni() else None))
     pixels = to_float(test.images, data.input)
-    truth = network.predict(pixels, batch_size=1000, verbose=0)[:, 0]
+    truth = network.predict(pixels, batch_size=1000, verbose=0)[0][:, 0]
     source = Conversion(network, spec, to_float(draw_calibration(data)[0], data.input))
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "variant.onnx"

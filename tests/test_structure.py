@@ -36,7 +36,19 @@ ROOMS = {
     "cli": {"engines", "images", "parity", "artifacts", "classifier", "device", "verify", "serve", "update", "fleet",
             "archive"},
 }  # fmt: skip
-TOP = {"arrays", "errors", "files", "page", "prediction", "process", "schema", "spec", "table", "value_range"}
+TOP = {
+    "arrays",
+    "errors",
+    "familiarity",
+    "files",
+    "page",
+    "prediction",
+    "process",
+    "schema",
+    "spec",
+    "table",
+    "value_range",
+}
 # What training may take: plain data, and the functions that decode and prepare images as the device does.
 FOR_TRAINING = TOP - {"prediction", "value_range"} | {"engines.metadata", "images", "parity.thresholds"}
 HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "rich", "scipy", "sklearn", "jinja2")

@@ -75,7 +75,7 @@ def compute(source, images, *flags):
 
 def oracle(path, engine, images):
     opened = open_engine(path, engine)
-    q_answers = opened.invoke(images)[:, 0]
+    q_answers = opened.invoke(images)[0][:, 0]
     opened.close()
     return q_answers
 

@@ -27,7 +27,7 @@ from oddeven.train.data.registry import load_dataset
 def truth(raw):
     """What Keras answers on the test pictures, without any code of ours."""
     model = keras.saving.load_model(SHIPPED / "cnn.keras")
-    return model.predict(raw["x_test"][..., None] / np.float32(255), batch_size=1000, verbose=0)[:, 0]
+    return model.predict(raw["x_test"][..., None] / np.float32(255), batch_size=1000, verbose=0)[0][:, 0]
 
 
 def answers(path, raw):

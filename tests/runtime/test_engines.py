@@ -69,7 +69,7 @@ def test_a_batch_answers_as_its_pictures_one_by_one(opened, raw):
 
 def test_the_output_tensor_is_what_the_probability_is_decoded_from(opened, raw):
     pictures = batch(opened, raw, 3)
-    q_answers = opened.invoke(pictures)
+    q_answers = opened.invoke(pictures)[0]
     assert (q_answers.shape, q_answers.dtype.name) == ((3, 1), opened.output.dtype)
     real = q_answers[:, 0].astype(np.float64)
     if opened.output.scale:

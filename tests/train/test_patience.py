@@ -49,7 +49,7 @@ def test_it_stops_and_keeps_the_best_epoch(plan, stopped, folder):
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 3 < plan.epochs
     x = plan.dataset.validation.images / np.float32(255)
-    p = keras.saving.load_model(folder / "mlp.keras").predict(x, verbose=0)[:, 0]
+    p = keras.saving.load_model(folder / "mlp.keras").predict(x, verbose=0)[0][:, 0]
     truth = plan.dataset.validation.labels
     # The same mean in another order of float32 sums.
     assert -np.log(np.where(truth, p, 1 - p)).mean() == pytest.approx(losses[best], rel=1e-4)

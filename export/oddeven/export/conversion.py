@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from oddeven.runtime.familiarity import NAME
 from oddeven.runtime.spec import ModelSpec
 
 CHANNELS_LAST = "channels_last"
+OUTPUTS = ("probability", NAME)  # converters sort them by name, and the probability comes first
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Conversion:
 
     Attributes:
         model: a Keras model, or an `OnnxModel` for the ONNX formats, from float32 (N, H, W, C) to the probability of
-            label 1, float32 (N, 1).
+            label 1, float32 (N, 1), and, where the spec has a familiarity, to its raw score, float32 (N, 1).
         spec: goes into the file.
         calibration: training images as the model takes them, float32 (N, H, W, C); they set the quantized ranges.
         float_io: keep float32 input and output in a full-integer TFLite file.
@@ -50,12 +53,12 @@ class Conversion:
 
 
 def traced(model: Any) -> Any:
-    """`model` as a `tf.function` with an input signature: `image`, any number at a time, to `probability`."""
+    """`model` as a `tf.function` with an input signature: `image`, any number at a time, to `OUTPUTS`."""
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
     fixed = _with_constant_shapes(model)
-    return tf.function(lambda image: {"probability": fixed(image, training=False)}, input_signature=signature)
+    return tf.function(lambda image: dict(outputs(fixed(image, training=False))), input_signature=signature)
 
 
 def _with_constant_shapes(model: Any) -> Any:
@@ -76,3 +79,18 @@ def _with_constant_shapes(model: Any) -> Any:
         )
 
     return keras.models.clone_model(model, clone_function=constant, recursive=True)
+
+
+def outputs(found: Any) -> Iterator[tuple[str, Any]]:
+    """What a model of one output or of two gave, by name."""
+    return zip(OUTPUTS, found if isinstance(found, (list, tuple)) else [found], strict=False)
+
+
+def without_familiarity(source: Conversion) -> Conversion:
+    """`source` with the first output alone, for formats that have no other."""
+    if source.spec.familiarity is None:
+        return source
+    import keras
+
+    model = keras.Model(source.model.inputs[0], source.model.outputs[0], name=source.model.name)
+    return replace(source, model=model, spec=replace(source.spec, familiarity=None, min_familiarity=0.0))

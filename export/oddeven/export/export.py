@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 
 from oddeven.export.calibration import DEFAULT_SIZE, check_calibration, disjoint_draws, draw_calibration
-from oddeven.export.conversion import About, Conversion
+from oddeven.export.conversion import About, Conversion, outputs
 from oddeven.export.diagnosis import explain_failure, measure_stability
 from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.export.keras_model import load_keras_model
 from oddeven.export.model_card import CARD, model_card
 from oddeven.export.overflow_rate import measure_overflow
 from oddeven.export.own_model import OwnModel
-from oddeven.runtime.arrays import Pixels, Probabilities
+from oddeven.runtime.arrays import Familiarities, Pixels, Probabilities
 from oddeven.runtime.artifacts.manifest import MANIFEST, FileRecord, Manifest
 from oddeven.runtime.artifacts.reference import REFERENCE, VALIDATION, Reference, save_reference
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_features
+from oddeven.runtime.familiarity import familiarities
 from oddeven.runtime.files import sha256, write
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.parity.check import PASS, Check
@@ -132,7 +133,9 @@ def export_model(
     for name in settings.formats:
         step(FORMATS[name].file_name(spec.name))
         file, report = _export_file(name, source, out, settings, test, validation)
-        golden.answers[file.file] = _probabilities(out / file.file, FORMATS[name].engine, golden.images)
+        golden.answers[file.file], known = _scores(out / file.file, FORMATS[name].engine, golden.images)
+        if known is not None:
+            golden.familiarities[file.file] = known
         records.append(file)
         reports.append(report)
     golden_file = out / f"{spec.name}{GOLDEN_SUFFIX}"
@@ -160,16 +163,17 @@ def export_model(
 def _reference(model: Any, spec: ModelSpec, split: Split) -> Reference:
     """What the Keras model predicts for a split."""
     parts = [
-        model.predict(to_float(split.images[start : start + BATCH], spec.input), batch_size=BATCH, verbose=0)
-        for start in range(0, len(split), BATCH)
+        dict(outputs(model.predict(to_float(split.images[i : i + BATCH], spec.input), batch_size=BATCH, verbose=0)))
+        for i in range(0, len(split), BATCH)
     ]
-    p = np.concatenate(parts)[:, 0]
-    return Reference(split.images, split.labels, split.slices, p, spec.provenance.dataset_sha256)
+    p, *raw = (np.concatenate([part[name] for part in parts])[:, 0] for name in parts[0])
+    known = familiarities(raw[0], spec.familiarity) if spec.familiarity else None
+    return Reference(split.images, split.labels, split.slices, p, spec.provenance.dataset_sha256, known)
 
 
-def _probabilities(path: Path, engine: str, images: Pixels) -> Probabilities:
+def _scores(path: Path, engine: str, images: Pixels) -> tuple[Probabilities, Familiarities | None]:
     with Classifier.load(path, engine) as classifier:
-        return classifier.probabilities(images)
+        return classifier.scores(images)
 
 
 def _export_file(
@@ -181,7 +185,7 @@ def _export_file(
     write(path, row.convert(source))
     notes = row.limits(source.spec) if row.limits else ()
     if settings.threshold_rule and not row.limits:
-        threshold = settings.threshold_rule(_probabilities(path, row.engine, validation.images), validation.truth)
+        threshold = settings.threshold_rule(_scores(path, row.engine, validation.images)[0], validation.truth)
         source = replace(source, spec=replace(source.spec, threshold=threshold))
         write(path, row.convert(source))
     with Classifier.load(path, row.engine) as classifier:
@@ -198,6 +202,7 @@ def _export_file(
             sha256=sha256(path.read_bytes()),
             input=classifier.engine.input,
             output=classifier.engine.output,
+            familiarity=classifier.engine.familiarity,
             parity=report.parity,
             overflow=report.overflow,
             notes=notes,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.errors import ModelError
+from oddeven.runtime.familiarity import NAME
 from oddeven.runtime.spec import ModelSpec
 
 HEAD = "oddeven_probability"  # collides with no layer of the file's own
@@ -33,7 +34,11 @@ def load_keras_model(path: Path, from_logits: bool = False) -> tuple[Any, ModelS
         ModelError: as `read_keras_model`, or the file carries no spec.
     """
     spec = read_keras_spec(path)
-    return read_keras_model(path, from_logits, spec.input.shape), spec
+    model = read_keras_model(path, from_logits, spec.input.shape)
+    if (spec.familiarity is not None) != (len(model.outputs) == 2):
+        promised = "a familiarity" if spec.familiarity else "none"
+        raise ModelError(f"{path} has {len(model.outputs)} outputs, and its spec promises {promised}; train it again.")
+    return model, spec
 
 
 def read_keras_model(path: Path, from_logits: bool = False, shape: tuple[int, int, int] | None = None) -> Any:
@@ -49,7 +54,8 @@ def read_keras_model(path: Path, from_logits: bool = False, shape: tuple[int, in
         shape: (height, width, channels) that its spec says; None where it has none.
 
     Returns:
-        A functional model, float32 (N, H, W, C) in, float32 (N, 1) out: the probability of label 1.
+        A functional model, float32 (N, H, W, C) in, float32 (N, 1) out: the probability of label 1, and a second
+        output where the file has one called `raw_familiarity`.
 
     Raises:
         ModelError: the file is missing, damaged, unsafe, is not a two-class image model, or gives something else than
@@ -64,12 +70,12 @@ def read_keras_model(path: Path, from_logits: bool = False, shape: tuple[int, in
         raise ModelError(f"{path} is damaged ({_reason(error)}); make it anew.") from error
     except (*REFUSAL, tf.errors.OpError) as error:
         raise ModelError(f"Keras cannot build {path} ({_reason(error)}); {SAFE}.") from error
-    model = _functional(model, path)
+    model, familiarity = _functional(model, path)
     check_tensors(model, path, shape)
     model = _to_probability(model, from_logits, path)
     if model.outputs[0].dtype != "float32":
         raise ModelError(f"{path} gives {model.outputs[0].dtype}, expected float32; give its last layer that dtype.")
-    return model
+    return keras.Model(model.inputs[0], [model.outputs[0], *familiarity], name=model.name) if familiarity else model
 
 
 def read_keras_spec(path: Path) -> ModelSpec:
@@ -102,20 +108,25 @@ def _reason(error: Exception) -> str:
     return (inner.split(". ")[0].rstrip(".") or type(error).__name__)[:160]
 
 
-def _functional(model: Any, path: Path) -> Any:
-    """`model` as a functional one with one input and one output, whatever it was built from."""
+def _functional(model: Any, path: Path) -> tuple[Any, list[Any]]:
+    """`model` as a functional one with one input and one output, whatever it was built from, and its familiarity."""
     import keras
 
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not isinstance(model, keras.Model) or not inputs or not outputs:
         raise ModelError(f"{path} holds a {type(model).__name__} without an input of its own; give it a keras.Input.")
     output_names = keras.Model(inputs, outputs).output_names
+    familiarity = []
+    if len(outputs) == 2 and NAME in output_names:
+        familiarity = [outputs[output_names.index(NAME)]]
+        outputs = [outputs[1 - output_names.index(NAME)]]
+        output_names.remove(NAME)
     for kind, names in (("inputs", [tensor.name for tensor in inputs]), ("outputs", output_names)):
         if len(names) != 1:
             raise ModelError(f"{path} has {len(names)} {kind} ({', '.join(names)}); expected one.")
     if any(weight.dtype == "int8" for weight in model.weights):
         raise ModelError(f"{path} has been quantized by Keras already; expected float weights, export quantizes them.")
-    return keras.Model(inputs[0], outputs[0], name=model.name)
+    return keras.Model(inputs[0], outputs[0], name=model.name), familiarity
 
 
 def check_tensors(model: Any, path: Path, expected_shape: tuple[int, int, int] | None = None) -> None:

@@ -145,7 +145,7 @@ def dynamic(source: Conversion) -> bytes:
 
 
 def int8(source: Conversion) -> bytes:
-    """A quarter of the size of float32: QDQ form, weights per channel, the last layer in float."""
+    """A quarter of the size of float32: QDQ form, weights per channel, the last layer of each output in float."""
     import onnx
     from onnxruntime import quantization
 
@@ -160,7 +160,7 @@ def int8(source: Conversion) -> bytes:
 
     def quantize(prepared: Path, target: Path) -> None:
         graph = onnx.load(prepared).graph
-        last = _last_layer(graph)
+        last = _last_layers(graph)
         quantization.quantize_static(
             prepared,
             target,
@@ -199,11 +199,16 @@ def _ranges(graph: Any, excluded: list[str]) -> dict[str, list[dict[str, Any]]]:
     return ranges
 
 
-def _last_layer(graph: Any) -> list[str]:
-    """The names of the nodes from the last one that sums products to the output."""
-    nodes = list(graph.node)
-    last = max((i for i, node in enumerate(nodes) if node.op_type in PRODUCTS), default=len(nodes))
-    return [node.name for node in nodes[last:]]
+def _last_layers(graph: Any) -> list[str]:
+    """The names of the nodes from the last one that sums products to each output."""
+    makers = {output: node for node in graph.node for output in node.output}
+    found, waiting = {}, [makers[output.name] for output in graph.output]
+    while waiting:
+        node = waiting.pop()
+        found[node.name] = node
+        if node.op_type not in PRODUCTS:
+            waiting += [makers[name] for name in node.input if name in makers]
+    return list(found)
 
 
 def run_to(proto: Any, names: list[str], batch: Array, optimise: bool = True) -> list[Array]:

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 
-from oddeven.runtime.arrays import Array, Pixels, Probabilities
+from oddeven.runtime.arrays import Array, Familiarities, Pixels, Probabilities
 from oddeven.runtime.artifacts.resolve import locate
 from oddeven.runtime.engines.contract import Engine, closed
 from oddeven.runtime.engines.metadata import ModelFile, read_model
-from oddeven.runtime.engines.quantization import decode, encoder, range_gap
+from oddeven.runtime.engines.quantization import decode, dequantize, encoder, range_gap
 from oddeven.runtime.engines.registry import AUTO, open_read, select
 from oddeven.runtime.errors import BlankError, DataError, ModelError, UsageError, choose
+from oddeven.runtime.familiarity import familiarities, with_least
 from oddeven.runtime.images.decode import ImageLike, decode_image, picklable
 from oddeven.runtime.images.parallel import chunks_of, in_order
 from oddeven.runtime.images.preprocess import INVERSIONS, PREPROCESSINGS, all_ready, is_ready, prepare, prepare_each
-from oddeven.runtime.prediction import Prediction, blank_prediction, decide
+from oddeven.runtime.prediction import Prediction, blank_prediction, decide, with_familiarity
 from oddeven.runtime.spec import ModelSpec
 
 CHUNK_BYTES = 256 * 28 * 28  # above it a larger batch is no faster on any engine
-LEVELS = np.arange(256, dtype=np.uint8)
 ON_ERROR = ("raise", "return")
 
 
@@ -75,6 +75,7 @@ class Classifier:
         threshold: float | None = None,
         min_confidence: float = 0.0,
         locale: str | None = None,
+        min_familiarity: float | None = None,
     ) -> Classifier:
         """Open a model.
 
@@ -91,6 +92,7 @@ class Classifier:
             threshold: instead of the spec's.
             min_confidence: a prediction of lower probability is `UNCERTAIN`; 0 to 1.
             locale: a key of the spec's `display_names`, whose names then are the labels.
+            min_familiarity: instead of the spec's; a less familiar image is `UNKNOWN`, 0 to 1, and none is at 0.
 
         Raises:
             UsageError: neither a bundled model nor a file has that name, the engine does not read the file, or an
@@ -122,10 +124,12 @@ class Classifier:
         if locale is not None:
             names = found.display_names
             found = replace(found, labels=names[choose(f"language of {path.name}", locale, names)])
+        if min_familiarity is not None:
+            found = with_least(found, path, min_familiarity)
         return cls(opened, found, lambda: open_read(file, chosen, threads), invert, min_confidence)
 
     def predict(self, image: ImageLike) -> Prediction:
-        """The prediction for one image; `UNCERTAIN` for a blank one.
+        """The prediction for one image; `UNCERTAIN` for a blank one, `UNKNOWN` for one of another kind.
 
         Args:
             image: a path, a file's bytes, a PIL image, or decoded pixels, uint8 (H, W) or (H, W, C), as an array or
@@ -133,7 +137,7 @@ class Classifier:
 
         Raises:
             DataError: the image cannot be read, is not uint8 pixels, or is none of these.
-            ModelError: the engine fails, or its output is not a probability.
+            ModelError: the engine fails, or its output is not a probability, or its second one not a number.
         """
         if isinstance(image, np.ndarray) and (one := self._ready.get(image.shape)) and is_ready(image, self._row):
             pixels = image[one]
@@ -142,11 +146,7 @@ class Classifier:
                 pixels = self.prepare(image)[np.newaxis]
             except BlankError as error:
                 return blank_prediction(error)
-        q_output = self._run(pixels)
-        if self._by_level:
-            level: int = q_output.item()
-            return self._by_level[level]
-        return self._decide(float(decode(q_output, self.engine.output)[0]))
+        return next(self._predictions(self._run(pixels)))
 
     @overload
     def predict_batch(self, images: Iterable[ImageLike]) -> Iterator[Prediction]: ...
@@ -177,8 +177,20 @@ class Classifier:
 
     def probabilities(self, pixels: Pixels) -> Probabilities:
         """Probability of label 1, float32 (N,), for pixels that are ready: uint8 (N, *spec.input.shape)."""
-        parts = in_order(self._run, chunks_of(pixels, self._chunk))
-        return np.concatenate([np.empty(0, np.float32), *(decode(part, self.engine.output) for part in parts)])
+        return self.scores(pixels)[0]
+
+    def scores(self, pixels: Pixels) -> tuple[Probabilities, Familiarities | None]:
+        """Probability of label 1 and, where the file has it, familiarity, float32 (N,), for pixels that are ready.
+
+        Raises:
+            ModelError: as `predict`.
+        """
+        parts = list(in_order(self._run, chunks_of(pixels, self._chunk)))
+        p = np.concatenate([np.empty(0, np.float32), *(decode(part[0], self.engine.output) for part in parts)])
+        if not (info := self.engine.familiarity) or not self.spec.familiarity:
+            return p, None
+        raw = np.concatenate([np.empty(0, np.float32), *(dequantize(part[1], info) for part in parts)])
+        return p, familiarities(raw, self.spec.familiarity)
 
     def prepare(self, image: ImageLike) -> Pixels:
         """`image` as the model takes it: uint8 of `spec.input.shape`.
@@ -191,7 +203,7 @@ class Classifier:
 
     def predict_prepared(self, pixels: Pixels) -> Prediction:
         """The prediction for one image that `prepare` returned."""
-        return self._decide(float(decode(self._run(pixels[np.newaxis]), self.engine.output)[0]))
+        return next(self._predictions(self._run(pixels[np.newaxis])))
 
     def use_threshold(self, threshold: float) -> None:
         """Decide by another threshold from now on, in every thread.
@@ -203,12 +215,12 @@ class Classifier:
             spec = replace(self.spec, threshold=threshold)
         except ValueError as error:
             raise UsageError(f"Not possible: {error}") from error
-        output = self.engine.output
-        by_probability = partial(decide, spec=spec, gap=range_gap(output), min_confidence=self._min_confidence)
-        # Of an 8-bit output, each prediction that there is.
-        levels = decode(LEVELS, output).tolist() if output.dtype == "uint8" else []
-        self._by_level: list[Prediction] = [by_probability(p) for p in levels]
-        self.spec, self._decide = spec, by_probability
+        engine = self.engine
+        gap = range_gap(engine.output)
+        self.spec, self._decide = spec, partial(decide, spec=spec, gap=gap, min_confidence=self._min_confidence)
+        self._by_level: Callable[..., Prediction] | None = None
+        if all(info.dtype == "uint8" for info in (engine.output, engine.familiarity) if info):
+            self._by_level = cache(lambda *levels: next(self._from_outputs(*np.array(levels, np.uint8)[:, np.newaxis])))
 
     def close(self) -> None:
         """Free the model; any later call is a `UsageError`."""
@@ -239,30 +251,41 @@ class Classifier:
                 for prepared in in_order(prepare_chunk, portable, processes=True):
                     yield from self._predict_stacked(*prepared)
 
-    def _run(self, pixels: Pixels) -> Array:
-        """The output tensor for ready pixels, from an engine that no other thread uses meanwhile."""
+    def _run(self, pixels: Pixels) -> tuple[Array, ...]:
+        """The output tensors for ready pixels, from an engine that no other thread uses meanwhile."""
         try:
             engine = self._idle.pop()
         except IndexError:
             engine = self._another()
-        q_output = engine.invoke(self.encode(pixels))
-        if q_output.size != len(pixels):
-            raise ModelError(
-                f"{self.spec.name} gives an output {q_output.shape} for {len(pixels)} images; expected "
-                f"({len(pixels)}, 1). The file is damaged."
-            )
+        q_outputs = engine.invoke(self.encode(pixels))
+        for q_output in q_outputs:
+            if q_output.size != len(pixels):
+                raise ModelError(
+                    f"{self.spec.name} gives an output {q_output.shape} for {len(pixels)} images; expected "
+                    f"({len(pixels)}, 1). The file is damaged."
+                )
         self._idle.append(engine)
-        return q_output
+        return q_outputs
+
+    def _predictions(self, q_outputs: tuple[Array, ...]) -> Iterator[Prediction]:
+        """The predictions that output tensors stand for."""
+        if self._by_level:
+            return map(self._by_level, *(q_output.ravel().tolist() for q_output in q_outputs))
+        return self._from_outputs(*q_outputs)
+
+    def _from_outputs(self, q_output: Array, q_raw: Array | None = None) -> Iterator[Prediction]:
+        predictions = map(self._decide, decode(q_output, self.engine.output).tolist())
+        if q_raw is None or not self.engine.familiarity or not self.spec.familiarity:
+            return predictions
+        known = familiarities(dequantize(q_raw, self.engine.familiarity), self.spec.familiarity)
+        least = float(np.float32(self.spec.min_familiarity))  # as precise as what it is compared with
+        return map(partial(with_familiarity, least=least), predictions, known.tolist())
 
     def _predict_stacked(self, pixels: Pixels, errors: dict[int, DataError]) -> list[Prediction | DataError]:
         """The predictions for ready pixels, and between them, by position, the errors of the other images."""
         outcomes: list[Prediction | DataError] = []
         if len(pixels):
-            q_output = self._run(pixels)
-            if self._by_level:
-                outcomes = list(map(self._by_level.__getitem__, q_output.ravel().tolist()))
-            else:
-                outcomes = [self._decide(p) for p in decode(q_output, self.engine.output).tolist()]
+            outcomes = list(self._predictions(self._run(pixels)))
         for position, error in errors.items():
             outcomes.insert(position, blank_prediction(error) if isinstance(error, BlankError) else error)
         return outcomes

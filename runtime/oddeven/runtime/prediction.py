@@ -64,6 +64,14 @@ def decide(p: float, spec: ModelSpec, gap: float, min_confidence: float) -> Pred
     return Prediction(UNCERTAIN, confidence, scores, f"{reason}.")
 
 
+def with_familiarity(prediction: Prediction, familiarity: float, least: float) -> Prediction:
+    """`prediction` with how familiar its image is; `UNKNOWN` where that is below `least`."""
+    if familiarity >= least:
+        return prediction._replace(familiarity=familiarity)
+    reason = f"The image is unlike those that the model was made for: its familiarity, {familiarity:.4f}, is below "
+    return prediction._replace(label=UNKNOWN, reason=f"{reason}{least:g}.", familiarity=familiarity)
+
+
 def blank_prediction(error: BlankError) -> Prediction:
     """The prediction for a blank image."""
     return Prediction(UNCERTAIN, 0.0, MappingProxyType({}), str(error))

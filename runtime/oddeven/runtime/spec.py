@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 POLARITIES = ("any", "light-on-dark", "dark-on-light")
@@ -110,6 +111,26 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Familiarity:
+    """What the raw score of a model's second output means: points of a piecewise linear function.
+
+    Attributes:
+        scores: raw scores, rising.
+        shares: the share of validation images that score less, for each of `scores`; rising, 0 to 1.
+    """
+
+    scores: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no rising function from scores to shares (ValueError)."""
+        points = list(zip(self.scores, self.shares, strict=True))
+        rising = all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(points))  # NaN is not less
+        if len(points) < 2 or not (rising and points[0][1] >= 0.0 and points[-1][1] <= 1.0):
+            raise ValueError(f"the scores {self.scores[:3]} and shares {self.shares[:3]} ... do not rise together.")
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """Everything a runtime must know of a model besides its weights.
 
@@ -119,8 +140,9 @@ class ModelSpec:
         threshold: label 1 is predicted where its probability is strictly above this; between 0 and 1.
         precision: one of `PRECISIONS`.
         calibration: None for a file that needed none.
-        min_familiarity: a less familiar image is called unknown, 0 to 1; 0 calls none so.
         display_names: the names of the labels in other languages, by BCP 47 tag such as `ko` or `pt-BR`.
+        min_familiarity: a less familiar image is called unknown, 0 to 1; 0 calls none so.
+        familiarity: None for a file that has no such output.
     """
 
     name: str
@@ -132,6 +154,7 @@ class ModelSpec:
     calibration: Calibration | None = None
     display_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     min_familiarity: float = 0.0
+    familiarity: Familiarity | None = None
     schema_version: int = 1
 
     def __post_init__(self) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import click
 import numpy as np
 
-from oddeven.runtime.engines.metadata import attach_to_keras
 from oddeven.runtime.files import replacing, write
 from oddeven.runtime.parity.thresholds import ThresholdRule
 from oddeven.runtime.schema import from_json, to_json
@@ -30,6 +29,7 @@ from oddeven.train.data.input_pipeline import (
     steps_per_epoch,
     training_batches,
 )
+from oddeven.train.familiarity import calibrate, save_with_familiarity
 from oddeven.train.probe import fit_probe, pooled_features
 from oddeven.train.recipes import Recipe
 from oddeven.train.teacher import Teacher
@@ -245,12 +245,15 @@ def _each_epoch(plan: Plan, model: Any, history: History, checkpoint: Path, best
 
 
 def _evaluate_and_save(plan: Plan, model: Any, history: History, path: Path) -> TrainingResult:
-    """Evaluate the final model on the test split, once, plot it, and save it without its optimizer."""
+    """Calibrate the final model, evaluate it on the test split, once, plot it, and save it with its familiarity."""
     import keras
 
     data, folder = plan.dataset, path.parent
+    bare = build(plan.architecture, data.input.shape)
+    bare.set_weights(model.get_weights())
+    calibrate(bare, data.validation, data.input)
     known, probabilities = (
-        model.predict(evaluation_batches(split, data.input, evaluation_batch_size(data.input.shape)), verbose=0)[:, 0]
+        bare.predict(evaluation_batches(split, data.input, evaluation_batch_size(data.input.shape)), verbose=0)[:, 0]
         for split in (data.validation, data.test)
     )
     threshold = plan.threshold(known, data.validation.labels) if plan.threshold else 0.5
@@ -262,13 +265,9 @@ def _evaluate_and_save(plan: Plan, model: Any, history: History, path: Path) -> 
     if plan.recipe.transfer:
         split = examined_images(data, plan.seed)
         features = pooled_features(compiled(plan), split, data.input)  # of the network before fine-tuning
-        write_train_report(folder / "train-report.html", model, data, features, split, probabilities, threshold)
-    bare = build(plan.architecture, data.input.shape)
-    bare.set_weights(model.get_weights())
-    with replacing(path) as partial:
-        bare.save(partial)
-        spec = ModelSpec(plan.architecture, data.labels, data.input, plan.provenance(), threshold)
-        attach_to_keras(partial, spec)
+        write_train_report(folder / "train-report.html", bare, data, features, split, probabilities, threshold)
+    spec = ModelSpec(plan.architecture, data.labels, data.input, plan.provenance(), threshold)
+    save_with_familiarity(bare, data, spec, path)
     return TrainingResult(
         provenance=plan.provenance(),
         history={name: tuple(values) for name, values in history.items()},

@@ -12,8 +12,10 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from oddeven.runtime.artifacts.resolve import locate
-from oddeven.runtime.classifier import LEVELS, Classifier
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.quantization import range_gap
 from oddeven.runtime.errors import MissingPackageError, UsageError
 from oddeven.runtime.files import write
@@ -65,8 +67,9 @@ def _described(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not a .tflite file, which is what runs in a browser.")
     with Classifier.load(path) as classifier:
         spec, view, output = classifier.spec, classifier.spec.input, classifier.engine.output
+        known = classifier.engine.familiarity
         stroke_side = view.parameters.get("stroke_side", STROKE_PART * min(view.height, view.width))
-        levels = classifier.encode(LEVELS.reshape(256, 1, 1, 1)).ravel()
+        levels = classifier.encode(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1)).ravel()
         return {
             "name": spec.name,
             "file": path.name,
@@ -79,6 +82,10 @@ def _described(path: Path) -> dict[str, Any]:
                 "levels": levels.tolist(),
             },
             "output": {"scale": output.scale, "zero_point": output.zero_point, "gap": range_gap(output)},
+            "familiarity": known and spec.familiarity and {
+                "scale": known.scale, "zero_point": known.zero_point, "scores": spec.familiarity.scores,
+                "shares": spec.familiarity.shares, "least": spec.min_familiarity,
+            },
         }  # fmt: skip
 
 

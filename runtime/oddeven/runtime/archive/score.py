@@ -114,13 +114,16 @@ def write_rows(file: Path | IO[bytes], rows: Iterator[Row]) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text = pa.string()
-    schema = pa.schema({"key": text, "label": text, "probability": pa.float32(), "error": text, "model_sha256": text})
+    text, number = pa.string(), pa.float32()
+    fields = {"label": text, "probability": number, "familiarity": number, "error": text, "model_sha256": text}
+    schema = pa.schema({"key": text, **fields})
     count = 0
     with pq.ParquetWriter(file, schema) as writer:
         while rows_now := list(islice(rows, ROWS)):
-            key, label, probability, error, model = zip(*rows_now, strict=True)
-            columns = [_texts(key), _texts(label), _reals(probability), _texts(error), _texts(model)]
+            columns = [
+                (_reals if kind == number else _texts)(column)
+                for kind, column in zip(schema.types, zip(*rows_now, strict=True), strict=True)
+            ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
             count += len(rows_now)
     return count
@@ -165,5 +168,6 @@ def _reals(column: Sequence[float | None]) -> Any:
 def _row(key: str, outcome: Prediction | DataError, run: Run) -> Row:
     """A row of the schema in `write_rows`."""
     if isinstance(outcome, DataError):
-        return writable(key), None, None, writable(str(outcome)), run.model_sha256
-    return writable(key), outcome.label, outcome.probability, outcome.reason or None, run.model_sha256
+        return writable(key), None, None, None, writable(str(outcome)), run.model_sha256
+    reason = outcome.reason or None
+    return writable(key), outcome.label, outcome.probability, outcome.familiarity, reason, run.model_sha256

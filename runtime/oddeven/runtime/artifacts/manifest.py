@@ -27,7 +27,7 @@ class FileRecord:
         precision: as in its spec.
         threshold: as in its spec.
         size_bytes, sha256: of the whole file.
-        input, output: its tensors.
+        input, output, familiarity: its tensors; the last is None where it does not tell how familiar an image is.
         parity: how it compared with the Keras model when it was exported.
         overflow: the layers in which 8-bit products can overflow on some CPUs.
         notes: what of the spec its format cannot carry.
@@ -44,6 +44,7 @@ class FileRecord:
     parity: Parity
     overflow: tuple[Overflow, ...] = ()
     notes: tuple[str, ...] = ()
+    familiarity: TensorInfo | None = None
 
     def __post_init__(self) -> None:
         """Refuse a file outside the folder, and an unknown precision (ValueError)."""
@@ -103,8 +104,13 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def check_same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
-    """Refuse the spec of another model (ModelError); precision and calibration may differ from file to file."""
+    """Refuse the spec of another model (ModelError); a file has a precision and calibration of its own.
+
+    Some formats have no familiarity.
+    """
     alike = replace(found, precision=expected.precision, calibration=expected.calibration)
+    if found.familiarity is None:
+        alike = replace(alike, familiarity=expected.familiarity, min_familiarity=expected.min_familiarity)
     for field in fields(ModelSpec):
         ours, theirs = getattr(alike, field.name), getattr(expected, field.name)
         if ours != theirs:

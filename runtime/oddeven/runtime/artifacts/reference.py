@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.arrays import Labels, Pixels, Probabilities
+from oddeven.runtime.arrays import Familiarities, Labels, Pixels, Probabilities
 from oddeven.runtime.errors import DataError, ModelError
 from oddeven.runtime.files import DAMAGED, replacing, sha256
 
@@ -17,7 +17,9 @@ REFERENCE = "reference.npz"
 VALIDATION = "validation.npz"
 ARRAYS: Mapping[str, tuple[type[np.generic], int]] = {  # dtype and number of dimensions
     "images": (np.uint8, 4), "labels": (np.uint8, 1), "slices": (np.str_, 1), "probabilities": (np.float32, 1),
+    "familiarities": (np.float32, 1),
 }  # fmt: skip
+OPTIONAL = ("labels", "familiarities")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Reference:
         slices: str (N,), the group each image is reported under.
         probabilities: the Keras model's, of label 1, float32 (N,).
         dataset_sha256: of the dataset, as in the model's provenance.
+        familiarities: the Keras model's, float32 (N,), 0 to 1; None where it gives none.
     """
 
     images: Pixels
@@ -37,6 +40,7 @@ class Reference:
     slices: npt.NDArray[np.str_]
     probabilities: Probabilities
     dataset_sha256: str
+    familiarities: Familiarities | None = None
 
     @property
     def data_sha256(self) -> str:
@@ -66,14 +70,14 @@ def save_reference(reference: Reference, path: Path) -> None:
 
 
 def load_reference(path: Path) -> Reference:
-    """Read what `save_reference` wrote; pickled arrays are refused. Only the labels may be absent.
+    """Read what `save_reference` wrote; pickled arrays are refused. `OPTIONAL` arrays may be absent.
 
     Raises:
         ModelError: the file is missing, damaged, or its arrays do not fit together.
     """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ARRAYS if name != "labels" or name in file}
+            arrays = {name: file[name] for name in ARRAYS if name not in OPTIONAL or name in file}
             reference = Reference(**{"labels": None, **arrays}, dataset_sha256=str(file["dataset_sha256"]))
     except DAMAGED as error:
         raise ModelError(f"{path} is not a readable reference ({error}); export the model again.") from error
@@ -86,6 +90,6 @@ def load_reference(path: Path) -> Reference:
                 f"{path}: {name} is {array.dtype} {array.shape}, which does not fit the other arrays; "
                 "export the model again."
             )
-        if name in ("labels", "probabilities") and not ((array >= 0) & (array <= 1)).all():
+        if name not in ("images", "slices") and not ((array >= 0) & (array <= 1)).all():
             raise ModelError(f"{path}: {name} holds values that are not between 0 and 1; export the model again.")
     return reference

@@ -14,7 +14,7 @@ import click
 
 from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
 from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
-from oddeven.runtime.prediction import UNCERTAIN, as_fields
+from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN, as_fields
 
 if TYPE_CHECKING:  # NumPy takes longer to import than --help may
     from oddeven.runtime.arrays import Pixels
@@ -37,7 +37,7 @@ STAGES = ("capture_ms", "prepare_ms", "infer_ms")
     hidden=True,
     help="Debouncing: change the steady label when this many frames in a row agree on another.",
 )
-@click.option("--frames", type=click.IntRange(min=1), help="Stop after this many frames.")
+@click.option("--frames", type=click.IntRange(min=1), hidden=True, help="Stop after this many frames.")
 @model_options
 @pin_option
 @mqtt_options
@@ -96,7 +96,7 @@ def command(
         Journal(out, classifier.spec.labels) if out else nullcontext() as journal,
         DriftMonitor(classifier.spec, out and summary_path(out), drift_every) as monitor,
         open_outbox("camera", out, classifier, model, monitor, lambda: seen, mqtt),
-        open_pins(wiring, (*classifier.spec.labels, UNCERTAIN)) as show_label,
+        open_pins(wiring, (*classifier.spec.labels, UNCERTAIN, UNKNOWN)) as show_label,
         open_source(source) as captured,
     ):
         try:
@@ -131,5 +131,7 @@ def _fields(source: str, frame: Frame) -> dict[str, object]:
 def _line(frame: Frame) -> str:
     """The frame's number, the steady label, the prediction for this frame, and milliseconds."""
     stages = "  ".join(f"{stage.removesuffix('_ms')} {getattr(frame, stage):.1f}" for stage in STAGES)
-    now = f"now {frame.prediction.label} {frame.prediction.probability:.4f}"
+    familiarity = frame.prediction.familiarity
+    known = "" if familiarity is None else f" familiarity {familiarity:.2f}"
+    now = f"now {frame.prediction.label} {frame.prediction.probability:.4f}{known}"
     return f"{frame.number:6}  {frame.steady:10}  {now}  ms: {stages}"

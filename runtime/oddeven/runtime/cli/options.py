@@ -44,6 +44,11 @@ model_options = option_group(
         default=0.0,
         help="Call a less probable label uncertain.  [default: 0]",
     ),
+    click.option(
+        "--min-familiarity",
+        type=click.FloatRange(0, 1, max_open=True),
+        help="Call a less familiar image unknown; 0 calls none so.  [default: the model's]",
+    ),
     click.option("--engine", default=AUTO, hidden=True, help=f"One of {', '.join(ENGINES)}."),
     click.option("--threads", type=click.IntRange(min=1), default=1, hidden=True, help="Threads for one image."),
     click.option("--threshold", type=float, hidden=True, help="Decision threshold instead of the model's."),

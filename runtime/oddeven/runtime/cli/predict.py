@@ -18,7 +18,7 @@ from oddeven.runtime.cli.options import model_options, open_classifier
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.images.sources import expand_paths, paths_in_list
 from oddeven.runtime.prediction import as_fields, as_row, header, writable
-from oddeven.runtime.table import render
+from oddeven.runtime.table import render, shown
 
 if TYPE_CHECKING:  # NumPy takes longer to import than --help may
     from oddeven.runtime.classifier import Classifier
@@ -122,11 +122,14 @@ def _counted(predictions: Predictions) -> Predictions:
 
 
 def _table(predictions: Predictions, labels: tuple[str, str]) -> None:
-    rows = [(writable(name), found.label, f"{found.probability:.4f}", found.reason) for name, found in predictions]
+    rows = [
+        (writable(name), found.label, f"{found.probability:.4f}", shown(found.familiarity, ".4f"), found.reason)
+        for name, found in predictions
+    ]
     if rows:
-        width = 4 if any(row[3] for row in rows) else 3
-        titles = ("file", "prediction", "probability", "reason")
-        click.echo(render(titles[:width], [row[:width] for row in rows]))
+        titles = ("file", "prediction", "probability", "familiarity", "reason")
+        used = [place for place in range(len(titles)) if place < 3 or {row[place] for row in rows} - {"", "-"}]
+        click.echo(render([titles[i] for i in used], [[row[i] for i in used] for row in rows]))
 
 
 def _json(predictions: Predictions, labels: tuple[str, str]) -> None:

@@ -10,7 +10,7 @@ import click
 
 from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
 from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
-from oddeven.runtime.prediction import UNCERTAIN, as_fields
+from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN, as_fields
 
 
 @click.command()
@@ -65,7 +65,7 @@ def command(
             Journal(out, labels) as journal,
             monitor,
             sending,
-            open_pins(wiring, (*labels, UNCERTAIN, UNREADABLE)) as show_label,
+            open_pins(wiring, (*labels, UNCERTAIN, UNKNOWN, UNREADABLE)) as show_label,
         ):
             for name, prediction in watch_folder(folder, journal, classifier, interval, once):
                 show_label(prediction.label)

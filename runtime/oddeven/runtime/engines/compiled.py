@@ -36,12 +36,12 @@ class CompiledEngine(Engine):
         self.input = pixel_input("image", (-1, *spec.input.shape), spec.input)
         self.output = TensorInfo("probability", (-1, 1), "uint8", 1 / 256)
 
-    def invoke(self, batch: Array) -> Array:
-        """The output tensor, (N, 1), for `batch`, uint8 (N, H, W, C)."""
+    def invoke(self, batch: Array) -> tuple[Array, ...]:
+        """The probability, (N, 1), alone, for `batch`, uint8 (N, H, W, C)."""
         if self._function is None:
             raise closed()
         q_outputs = [self._function(np.ascontiguousarray(image).ctypes.data) for image in batch]
-        return np.array(q_outputs, np.uint8)[:, np.newaxis]
+        return (np.array(q_outputs, np.uint8)[:, np.newaxis],)
 
     def close(self) -> None:
         """Forget the library; the process keeps it mapped."""

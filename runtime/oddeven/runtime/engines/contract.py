@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,7 +25,8 @@ class Engine(ABC):
     Attributes:
         name: its row in `ENGINES`.
         package: the package that executes the model, by its import name.
-        input, output: the model's two tensors; the first dimension of each is the batch.
+        input, output: the images and the probability; the first dimension of each is the batch.
+        familiarity: the second output, a raw score, where the file has it.
         spec: what the file says about itself; None for a bare file.
         metadata: what it says in the format's own way, where the package reads that.
     """
@@ -34,6 +35,7 @@ class Engine(ABC):
     package: str
     input: TensorInfo
     output: TensorInfo
+    familiarity: TensorInfo | None = None
     spec: ModelSpec | None
     metadata: Mapping[str, object] = MappingProxyType({})
 
@@ -43,8 +45,10 @@ class Engine(ABC):
         return package_version(self.package)
 
     @abstractmethod
-    def invoke(self, batch: Array) -> Array:
-        """The output tensor, (N, 1), real or quantized, for `batch`, (N, H, W, C) in the input's dtype.
+    def invoke(self, batch: Array) -> tuple[Array, ...]:
+        """The output tensors, (N, 1), real or quantized, for `batch`, (N, H, W, C) in the input's dtype.
+
+        The first is the probability, the second, where the file has it, the raw score of familiarity.
 
         Not to be called from two threads at once.
 
@@ -55,11 +59,18 @@ class Engine(ABC):
 
     def run(self, batch: Array) -> npt.NDArray[np.float32]:
         """Probability of label 1, float32 (N,), for `batch`, (N, H, W, C) in the input's dtype."""
-        return decode(self.invoke(batch), self.output)
+        return decode(self.invoke(batch)[0], self.output)
 
     @abstractmethod
     def close(self) -> None:
         """Free the model; the engine cannot run any more."""
+
+
+def outputs(found: Sequence[TensorInfo]) -> tuple[TensorInfo, TensorInfo | None]:
+    """The outputs of a file as `Engine.output` and `Engine.familiarity` (ValueError: there are more)."""
+    if len(found) > 2:
+        raise ValueError(f"it has {len(found)} outputs, expected a probability and perhaps a familiarity")
+    return found[0], found[1] if len(found) == 2 else None
 
 
 def closed() -> UsageError:

@@ -29,8 +29,8 @@ class MediaPipeEngine(Engine):
         self.input = pixel_input("image", (-1, taken.height, taken.width, 3), taken)
         self.output = TensorInfo("scores", (-1, 2), "float32")
 
-    def invoke(self, batch: Array) -> Array:
-        """The scores of label 0 and label 1, float32 (N, 2), for pixels, uint8 (N, H, W, 3)."""
+    def invoke(self, batch: Array) -> tuple[Array, ...]:
+        """The scores of label 0 and label 1, float32 (N, 2), alone, for pixels, uint8 (N, H, W, 3)."""
         if self._classifier is None:
             raise closed()
         scores = np.empty((len(batch), 2), np.float32)
@@ -41,7 +41,7 @@ class MediaPipeEngine(Engine):
                     row[category.index] = category.score
         except Exception as error:
             raise failed(self._path, self.package, "run", error) from error
-        return scores
+        return (scores,)
 
     def close(self) -> None:
         """Free the classifier."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import onnxruntime
 
 from oddeven.runtime.arrays import Array
-from oddeven.runtime.engines.contract import Engine, closed, failed
+from oddeven.runtime.engines.contract import Engine, closed, failed, outputs
 from oddeven.runtime.engines.metadata import ONNX_KEY, ModelFile
 from oddeven.runtime.engines.quantization import TensorInfo
 from oddeven.runtime.engines.saturation import overflows
@@ -30,8 +30,10 @@ class OnnxEngine(Engine):
 
     def __init__(self, session: Any, model: ModelFile) -> None:
         self._session, self._path = session, model.path
-        (source,), (sink,) = session.get_inputs(), session.get_outputs()
-        self.input, self.output = _info(source), _info(sink)
+        (source,), sinks = session.get_inputs(), session.get_outputs()
+        self.input = _info(source)
+        self.output, self.familiarity = outputs([_info(sink) for sink in sinks])
+        self._names = [sink.name for sink in sinks]
         told = session.get_modelmeta()
         text = told.custom_metadata_map.get(ONNX_KEY)
         self.spec = None if text is None else from_json(ModelSpec, text, f"{model.path}: metadata {ONNX_KEY!r}")
@@ -39,12 +41,12 @@ class OnnxEngine(Engine):
         named = {"producer_name": told.producer_name, "doc_string": told.description, "model_version": told.version}
         self.metadata = {**named, **standard}
 
-    def invoke(self, batch: Array) -> Array:
-        """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
+    def invoke(self, batch: Array) -> tuple[Array, ...]:
+        """The output tensors, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
         if self._session is None:
             raise closed()
         try:
-            return cast(Array, self._session.run([self.output.name], {self.input.name: batch})[0])
+            return tuple(self._session.run(self._names, {self.input.name: batch}))
         except Exception as error:
             raise failed(self._path, self.package, "run", error) from error
 

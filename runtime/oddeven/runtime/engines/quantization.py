@@ -58,12 +58,17 @@ def encoder(info: TensorInfo, spec: InputSpec) -> Callable[[Pixels], Array]:
 
 def decode(q_output: Array, info: TensorInfo) -> npt.NDArray[np.float32]:
     """Probabilities, float32 (N,), from an output tensor of shape (N, 1) or (N,), real or quantized."""
-    flat = q_output.reshape(-1)
+    real = dequantize(q_output, info)
     if info.scale == 0.0:
-        real = flat.astype(np.float32)
         # On 32-bit ARM a sigmoid's rounding may end a little below 0 or over 1; what is further off is no probability.
         return np.clip(real, 0.0, 1.0, out=real, where=np.abs(real - HALF) < HALF + ROUNDING)
-    return (flat.astype(np.float32) - np.float32(info.zero_point)) * np.float32(info.scale)
+    return real
+
+
+def dequantize(q_output: Array, info: TensorInfo) -> npt.NDArray[np.float32]:
+    """Real values, float32 (N,), of an output tensor of shape (N, 1) or (N,), real or quantized."""
+    real = q_output.reshape(-1).astype(np.float32)
+    return real if info.scale == 0.0 else (real - np.float32(info.zero_point)) * np.float32(info.scale)
 
 
 def range_gap(output: TensorInfo) -> float:

@@ -156,7 +156,11 @@ def open_read(model: ModelFile, name: str, threads: int) -> Engine:
         raise ModelError(
             f"{model.path}: expected images (N, H, W, C) in and one probability out, got {taken} in and {given} out."
         )
-    for what, info in (("input", engine.input), ("output", engine.output)):
+    tensors = {"input": engine.input, "output": engine.output}
+    _check_familiarity(model.path, engine)
+    if engine.familiarity:
+        tensors["second output"] = engine.familiarity
+    for what, info in tensors.items():
         if info.dtype not in DTYPES or not 0.0 <= info.scale < math.inf:
             raise ModelError(
                 f"{model.path}: its {what} is {info.dtype} in steps of {info.scale:g}; expected {', '.join(DTYPES)}."
@@ -164,6 +168,17 @@ def open_read(model: ModelFile, name: str, threads: int) -> Engine:
     if engine.spec and engine.spec.input.shape != taken[1:]:
         raise ModelError(f"{model.path}: its spec says {engine.spec.input.shape} images, its tensors {taken[1:]}.")
     return engine
+
+
+def _check_familiarity(path: Path, engine: Engine) -> None:
+    """Refuse a second output that the spec does not promise, or the other way round, or one of several values."""
+    promised, found = bool(engine.spec and engine.spec.familiarity), engine.familiarity
+    if promised and found is None:
+        raise ModelError(f"{path}: its spec promises a familiarity, but the file has one output; export it again.")
+    if found and not promised:
+        raise ModelError(f"{path} has two outputs, and no spec that says what {found.name!r} means; expected one.")
+    if found and found.shape[1:] not in ((), (1,)):
+        raise ModelError(f"{path}: expected one score of familiarity for an image, got {found.shape}; export it again.")
 
 
 def _run_blank(engine: Engine) -> None:

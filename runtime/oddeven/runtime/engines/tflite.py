@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from oddeven.runtime.arrays import Array
-from oddeven.runtime.engines.contract import Engine, closed, failed
+from oddeven.runtime.engines.contract import Engine, closed, failed, outputs
 from oddeven.runtime.engines.metadata import ModelFile
 from oddeven.runtime.engines.quantization import TensorInfo
 from oddeven.runtime.errors import ModelError
@@ -23,15 +23,18 @@ class TFLiteEngine(Engine):
     def __init__(self, name: str, package: str, interpreter: Any, model: ModelFile) -> None:
         self.name, self.package, self.spec = name, package, model.spec
         self._path, self._interpreter = model.path, interpreter
-        (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
+        (source,), sinks = interpreter.get_input_details(), interpreter.get_output_details()
         # The signature's names are what the exporter chose; the tensors' own are the converter's.
         names: dict[str, list[str]] = next(iter(interpreter.get_signature_list().values()), {})
-        self.input, self.output = _info(source, names.get("inputs")), _info(sink, names.get("outputs"))
-        self._source, self._sink = source["index"], sink["index"]
+        self.input = _info(source, names.get("inputs"))
+        self.output, self.familiarity = outputs(
+            [_info(sink, names.get("outputs", [])[place:]) for place, sink in enumerate(sinks)]
+        )
+        self._source, self._sinks = source["index"], [sink["index"] for sink in sinks]
         self._batch_size = int(source["shape"][0])
 
-    def invoke(self, batch: Array) -> Array:
-        """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
+    def invoke(self, batch: Array) -> tuple[Array, ...]:
+        """The output tensors, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
         interpreter = self._interpreter
         if interpreter is None:
             raise closed()
@@ -42,10 +45,10 @@ class TFLiteEngine(Engine):
                 self._batch_size = len(batch)
             interpreter.set_tensor(self._source, batch)
             interpreter.invoke()
-            q_output: Array = interpreter.get_tensor(self._sink)
+            q_outputs = tuple(map(interpreter.get_tensor, self._sinks))
         except Exception as error:
             raise failed(self._path, self.package, "run", error) from error
-        return q_output
+        return q_outputs
 
     def close(self) -> None:
         """Free the interpreter."""

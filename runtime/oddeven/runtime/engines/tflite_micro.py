@@ -23,21 +23,22 @@ class MicroEngine(Engine):
         self._interpreter, self._path, self.spec = interpreter, model.path, model.spec
         self.input = _info("image", interpreter.get_input_details(0))
         self.output = _info("probability", interpreter.get_output_details(0))
+        if model.spec and model.spec.familiarity:
+            self.familiarity = _info("raw_familiarity", interpreter.get_output_details(1))
 
-    def invoke(self, batch: Array) -> Array:
-        """The output tensor, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
+    def invoke(self, batch: Array) -> tuple[Array, ...]:
+        """The output tensors, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
         if self._interpreter is None:
             raise closed()
         try:
-            return np.concatenate([np.empty((0, 1), self.output.dtype), *(self._one(image) for image in batch)])
+            return tuple(map(np.concatenate, zip(*(self._one(image) for image in batch), strict=True)))
         except Exception as error:
             raise failed(self._path, self.package, "run", error) from error
 
-    def _one(self, image: Array) -> Array:
+    def _one(self, image: Array) -> list[Array]:
         self._interpreter.set_input(image[np.newaxis], 0)
         self._interpreter.invoke()
-        q_output: Array = self._interpreter.get_output(0)
-        return q_output
+        return [self._interpreter.get_output(place) for place in range(1 + (self.familiarity is not None))]
 
     def close(self) -> None:
         """Free the interpreter."""

@@ -20,9 +20,10 @@ class TwoScores(Engine):
         self.output = replace(inner.output, shape=(inner.output.shape[0], 1))
         self._copies = inner.input.shape[3] // spec.input.channels
 
-    def invoke(self, batch: Array) -> Array:
-        """The score of label 1, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
-        return self._inner.invoke(np.repeat(batch, self._copies, axis=-1) if self._copies > 1 else batch)[:, 1:]
+    def invoke(self, batch: Array) -> tuple[Array, ...]:
+        """The score of label 1, (N, 1), alone, for `batch`, (N, H, W, C) in the input's dtype."""
+        (scores,) = self._inner.invoke(np.repeat(batch, self._copies, axis=-1) if self._copies > 1 else batch)
+        return (scores[:, 1:],)
 
     def close(self) -> None:
         """Free the model."""

@@ -17,15 +17,26 @@ SHOWN = 8
 RENEW = "Look at these images; if the change is wanted, run again with --update-baseline and commit the file."
 
 
-def unpack_predictions(file: FileReport) -> npt.NDArray[np.bool_]:
-    """For which images `file` predicts label 1, (N,).
+def unpack_predictions(files: Sequence[FileReport]) -> npt.NDArray[np.uint8]:
+    """What each of `files` predicts for the same images, (F, N): label 0 or 1, or 2 for unknown.
+
+    Images are unknown only where all files, which may be of older reports, tell.
 
     Raises:
-        DataError: the report does not hold as many predictions as it says.
+        DataError: a report does not hold as many predictions as it says.
     """
+    told = all(file.known for file in files)
+    return np.stack([
+        np.where(_unpack(file.known.answers, file), 2, _unpack(file.answers, file))
+        if told and file.known else _unpack(file.answers, file)
+        for file in files
+    ]).astype(np.uint8)  # fmt: skip
+
+
+def _unpack(answers: str, file: FileReport) -> npt.NDArray[np.bool_]:
     count = file.parity.count
     try:
-        bits = np.frombuffer(base64.b64decode(file.answers, validate=True), np.uint8)
+        bits = np.frombuffer(base64.b64decode(answers, validate=True), np.uint8)
     except ValueError:
         bits = np.empty(0, np.uint8)
     if not 0 < count <= 8 * len(bits) < count + 8:
@@ -52,8 +63,8 @@ def check_baseline(file: FileReport, labels: Labels | None, baseline: Report) ->
             f"The baseline for {file.file} was made from other images or labels (SHA-256 {old.data_sha256[:12]}..., "
             f"here {file.data_sha256[:12]}...); make a new one with --update-baseline."
         )
-    now = unpack_predictions(file)
-    changed = np.flatnonzero(now != unpack_predictions(old))
+    now, before = unpack_predictions([file, old])
+    changed = np.flatnonzero(now != before)
     moved = (
         f"{file.size_bytes:,} bytes ({file.size_bytes - old.size_bytes:+,}), {file.latency_us:.1f} us an image "
         f"({old.latency_us:.1f} us on the baseline's machine)"

@@ -22,6 +22,7 @@ from oddeven.runtime.engines.saturation import Overflow
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.parity.check import PASS, Check, verdict_on
 from oddeven.runtime.parity.compare import Parity, compare
+from oddeven.runtime.parity.known import compare_known, known_check
 from oddeven.runtime.parity.policy import Policy
 from oddeven.runtime.parity.thresholds import ThresholdRule
 from oddeven.runtime.spec import ModelSpec, model_name
@@ -84,16 +85,16 @@ def evaluate(
         with Classifier.load(path, target.engine) as classifier:
             spec = classifier.spec
             kind, thresholds = f"{path.suffix[1:]}-{spec.precision}", None
-            known: tuple[Overflow, ...] = ()
+            recorded: tuple[Overflow, ...] = ()
             if target.listed:
                 manifest, record = target.listed
                 check_same_model(path, spec, replace(manifest.spec, threshold=record.threshold))
                 checks.append(Check("spec", PASS, "The file carries the manifest's spec."))
-                kind, thresholds, known = record.format, (manifest.spec.threshold, spec.threshold), record.overflow
+                kind, thresholds, recorded = record.format, (manifest.spec.threshold, spec.threshold), record.overflow
             if rule and target.validation:
                 thresholds = _choose_thresholds(classifier, target.validation, rule)
                 checks.append(_operating_point(*thresholds))
-            report = examine(classifier, path, kind, target.reference, policy, tuple(checks), thresholds, known)
+            report = examine(classifier, path, kind, target.reference, policy, tuple(checks), thresholds, recorded)
     except ModelError as error:
         return Broken(model, target.shown, str(error))
     report = replace(report, file=target.shown)
@@ -110,14 +111,14 @@ def examine(
     policy: Policy,
     checks: tuple[Check, ...] = (),
     thresholds: tuple[float, float] | None = None,
-    known: tuple[Overflow, ...] = (),
+    recorded: tuple[Overflow, ...] = (),
 ) -> FileReport:
     """The report on an open model file: parity, size, arithmetic and latency.
 
     Args:
         checks: made before, to be reported too.
         thresholds: of the reference and of the file, where they are not both the spec's.
-        known: the manifest's record of what can overflow; how often it did on calibration is taken from it.
+        recorded: the manifest's record of what can overflow; how often it did on calibration is taken from it.
 
     Raises:
         ModelError: the model does not take the reference's images, or a prediction is not a probability.
@@ -125,7 +126,7 @@ def examine(
     spec, size_bytes = classifier.spec, path.stat().st_size
     if spec.input.shape != reference.images.shape[1:]:
         raise ModelError(f"{path} takes {spec.input.shape} images; the reference's are {reference.images.shape[1:]}.")
-    p = classifier.probabilities(reference.images)
+    p, familiarities = classifier.scores(reference.images)
     reference_threshold, threshold = thresholds or (spec.threshold, spec.threshold)
     if policy.max_bytes:
         reason = f"The file has {size_bytes:,} bytes; allowed are {policy.max_bytes:,}."
@@ -133,9 +134,13 @@ def examine(
         checks = (*checks, verdict_on("size", size_bytes <= policy.max_bytes, reason, advice))
     overflow: tuple[Overflow, ...] = ()
     if path.suffix == ".onnx":
-        measured = {replace(found, seen=None): found for found in known}
+        measured = {replace(found, seen=None): found for found in recorded}
         overflow = tuple(measured.get(found, found) for found in saturation.overflows(path))
         checks = (*checks, arithmetic_check(overflow))
+    known = None
+    if familiarities is not None and reference.familiarities is not None:
+        known = compare_known(reference.familiarities, familiarities, spec.min_familiarity, policy.confidence)
+        checks = (*checks, known_check(known, len(p)))
     return FileReport(
         model=spec.name,
         labels=spec.labels,
@@ -150,6 +155,7 @@ def examine(
         parity=measure(p, replace(spec, threshold=threshold), reference, policy, reference_threshold),
         checks=checks,
         overflow=overflow,
+        known=known,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from oddeven.runtime.spec import model_name
 
 GOLDEN_SUFFIX = ".selftest.npz"
 EACH = 4  # images of a label near the threshold, where arithmetic shows first, and as many from anywhere
-IMAGES = "images"
+IMAGES, FAMILIARITY = "images", "familiarity/"
 # How far another CPU may be off. Eight bits: one step of the output. Quantized on the fly: one step in each of three
 # layers. Float: as the gate allows at the threshold.
 TOLERANCES: Mapping[str, float] = {
@@ -38,10 +38,12 @@ class Golden:
     Attributes:
         images: uint8 (N, H, W, C).
         answers: probability of label 1, float32 (N,), by the name of the model file.
+        familiarities: float32 (N,), 0 to 1, of the files that tell them.
     """
 
     images: Pixels
     answers: dict[str, npt.NDArray[np.float32]]
+    familiarities: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def save_golden(golden: Golden, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     with replacing(path) as partial, partial.open("wb") as file:
-        arrays: dict[str, Any] = {IMAGES: golden.images, **golden.answers}
+        known = {FAMILIARITY + name: values for name, values in golden.familiarities.items()}
+        arrays: dict[str, Any] = {IMAGES: golden.images, **golden.answers, **known}
         np.savez_compressed(file, **arrays)
 
 
@@ -94,7 +97,10 @@ def load_golden(path: Path) -> Golden:
     """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            golden = Golden(file[IMAGES], {name: file[name] for name in file.files if name != IMAGES})
+            arrays = {name: file[name] for name in file.files}
+        images, known = arrays.pop(IMAGES), [name for name in arrays if name.startswith(FAMILIARITY)]
+        familiarities = {name.removeprefix(FAMILIARITY): arrays.pop(name) for name in known}
+        golden = Golden(images, arrays, familiarities)
         _check_arrays(golden)
     except DAMAGED as error:
         raise ModelError(f"{path} holds no golden predictions ({error}); export the model again.") from error
@@ -106,11 +112,11 @@ def _check_arrays(golden: Golden) -> None:
     images = golden.images
     if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
         raise ValueError(f"its images are {images.dtype} {images.shape}")
-    for name, answers in golden.answers.items():
+    for name, answers in (*golden.answers.items(), *golden.familiarities.items()):
         if answers.dtype != np.float32 or answers.shape != images.shape[:1]:
             raise ValueError(f"the predictions of {name} are {answers.dtype} {answers.shape}")
         if not ((answers >= 0) & (answers <= 1)).all():
-            raise ValueError(f"the predictions of {name} are not probabilities")
+            raise ValueError(f"the predictions of {name} are not from 0 to 1")
 
 
 def check_golden(model: Path, engine: str) -> Outcome:
@@ -133,9 +139,24 @@ def check_golden(model: Path, engine: str) -> Outcome:
                 f"{golden_path(model)} holds images of shape {golden.images.shape[1:]}, {model} takes "
                 f"{classifier.spec.input.shape}; export the model again."
             )
-        off = np.abs(classifier.probabilities(golden.images) - golden.answers[model.name])
+        p, familiarities = classifier.scores(golden.images)
+        largest = float(np.abs(p - golden.answers[model.name]).max())
+        if familiarities is not None and model.name in golden.familiarities:
+            moved = float(np.abs(familiarities - golden.familiarities[model.name]).max())
+            largest = max(largest, moved / _steepness(classifier))
         allowed = TOLERANCES[classifier.spec.precision]
         first = next(name for name, row in ENGINES.items() if row.reads(model))
         if classifier.engine.name != first and not classifier.spec.precision.startswith("float"):
             allowed = STEP_OF_SUM
-        return Outcome(str(model), classifier.engine.name, float(off.max()), allowed * (1 + 1e-5))
+        return Outcome(str(model), classifier.engine.name, largest, allowed * (1 + 1e-5))
+
+
+def _steepness(classifier: Classifier) -> float:
+    """How much the familiarity moves at most where the raw score moves by its whole range."""
+    meaning = classifier.spec.familiarity
+    if meaning is None:
+        return 1.0
+    scores, shares = np.array(meaning.scores), np.array(meaning.shares)
+    step = classifier.engine.familiarity.scale if classifier.engine.familiarity else 0.0
+    whole = max(scores[-1] - scores[0], 255 * step)  # of eight bits, so that a step is one of 255
+    return float((np.diff(shares) / np.diff(scores)).max() * whole)

@@ -82,7 +82,7 @@ def _matrix(model: str, runs: list[tuple[str, FileReport]]) -> Matrix:
             raise DataError(
                 f"{first_name} and {name} tested {model} on different images; verify with the same reference."
             )
-    predictions = np.stack([unpack_predictions(file) for _, file in runs])
+    predictions = unpack_predictions([file for _, file in runs])
     differing = (predictions[:, None] != predictions[None]).sum(axis=2)
     return Matrix(
         model, tuple(f"{name}, {file.engine}, {file.format}" for name, file in runs), differing, first.parity.count

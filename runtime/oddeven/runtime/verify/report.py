@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from oddeven.runtime.engines.saturation import Overflow
 from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS, Check, worst
 from oddeven.runtime.parity.compare import Parity
+from oddeven.runtime.parity.known import KnownParity
 from oddeven.runtime.parity.policy import Policy
 
 
@@ -41,6 +42,7 @@ class FileReport:
         layers: where it failed and they could be measured, the worst layers first.
         advice: where it failed, what to try next.
         overflow: the layers in which 8-bit products can overflow on some CPUs.
+        known: how its decisions between known and unknown compare with the reference's; None where it makes none.
     """
 
     model: str
@@ -58,6 +60,7 @@ class FileReport:
     layers: tuple[LayerError, ...] = ()
     advice: str = ""
     overflow: tuple[Overflow, ...] = ()
+    known: KnownParity | None = None
 
     @property
     def all_checks(self) -> tuple[Check, ...]:

@@ -27,7 +27,7 @@ async function predict(model, blob) {
   const start = performance.now();
   try {
     const pixels = prepare(await decode(blob, model.input.channels), model.input), prepared = performance.now();
-    const prediction = decide(await run(model, pixels), model);
+    const prediction = judge(...await run(model, pixels), model);
     return { ...prediction, input: await dataUrl(pixels), prepare_ms: prepared - start, infer_ms: performance.now() - prepared };
   } catch (error) {
     if (!(error instanceof BlankError)) throw error;
@@ -35,16 +35,34 @@ async function predict(model, blob) {
   }
 }
 
-/** Probability of label 1. Each tensor is freed: the module's memory has no other end. */
-async function run({ compiled, input, output }, pixels) {
+/** Probability of label 1 and, where the file has it, a score of familiarity. Each tensor is freed: the module's memory has no other end. */
+async function run({ compiled, input, output, familiarity }, pixels) {
   const type = { uint8: Uint8Array, int8: Int8Array, float32: Float32Array }[input.dtype];
   const given = Tensor.fromTypedArray(type.from(pixels.data, (level) => input.levels[level]), [1, input.height, input.width, input.channels]);
-  const [result] = await compiled.run(given);
-  const [value] = await result.data();
+  const results = await compiled.run(given), values = [];
   given.delete();
-  result.delete();
-  if (output.scale === 0) return Math.min(Math.max(value, 0), 1);
-  return Math.fround(Math.fround(value - output.zero_point) * Math.fround(output.scale));
+  for (const result of results) {
+    values.push((await result.data())[0]);
+    result.delete();
+  }
+  const p = real(values[0], output);
+  return [output.scale === 0 ? Math.min(Math.max(p, 0), 1) : p, familiarity && real(values[1], familiarity)];
+}
+
+const real = (value, { scale, zero_point }) =>
+  scale === 0 ? value : Math.fround(Math.fround(value - zero_point) * Math.fround(scale));
+
+/** The prediction; unknown where the image is less familiar than the model's least. */
+function judge(p, raw, model) {
+  const prediction = decide(p, model);
+  if (!model.familiarity) return prediction;
+  const { scores, shares, least } = model.familiarity, last = scores.length - 1;
+  const next = scores.findIndex((score) => raw < score), after = next === -1 ? last : Math.max(next, 1), before = after - 1;
+  const part = (raw - scores[before]) / (scores[after] - scores[before]);
+  const familiarity = Math.fround(shares[before] + Math.min(Math.max(part, 0), 1) * (shares[after] - shares[before]));
+  if (familiarity >= least) return { ...prediction, familiarity };
+  const reason = `The image is unlike those that the model was made for: its familiarity, ${familiarity.toFixed(4)}, is below ${least}.`;
+  return { ...prediction, label: "unknown", familiarity, reason };
 }
 
 function decide(p, { labels, threshold, output }) {

@@ -29,6 +29,7 @@ STATISTICS = ("model", "format", "engine", "McNemar p", "AUC reference", "AUC", 
               "change at most")  # fmt: skip
 
 FRONT = ("file", "bytes", "us", "accuracy", "95 % interval")
+KNOWN = ("format", "engine", "unknown", "unknown to the reference", "changed", "changed, interval")
 
 
 class ChangedBy(NamedTuple):
@@ -48,6 +49,8 @@ class ModelSection:
     changed: list[list[ChangedBy]]
     slices_header: list[str]
     slices: list[tuple[str, ...]]
+    known: list[FileReport]
+    known_rows: list[tuple[str, ...]]
 
 
 def to_html(report: Report, references: Mapping[str, Reference]) -> str:
@@ -77,6 +80,7 @@ def to_html(report: Report, references: Mapping[str, Reference]) -> str:
         statistics=[_statistics(name, file) for name, files in models.items() for file in files],
         models={name: _section(name, own, references[own[0].data_sha256].images) for name, own in models.items()},
         max_images=MAX_IMAGES,
+        known_header=KNOWN,
         facts=facts(report),
         png=partial(to_png_base64, optimize=True),
     )
@@ -113,6 +117,15 @@ def _front(file: FileReport) -> tuple[str, ...]:
     return file.file, f"{file.size_bytes:,}", f"{file.latency_us:.1f}", shown(parity.accuracy, ".4f"), limits
 
 
+def _known(file: FileReport) -> tuple[str, ...]:
+    """A row of `KNOWN`."""
+    if not (known := file.known):
+        return ()
+    interval = f"{known.changed_low:.2%} to {known.changed_high:.2%}"
+    return (file.format, file.engine, f"{known.unknown:.2%}", f"{known.reference_unknown:.2%}", str(known.changed),
+            interval)  # fmt: skip
+
+
 def _section(name: str, files: Sequence[FileReport], images: Pixels) -> ModelSection:
     header = ["slice", "count", "reference accuracy"]
     header += [f"{file.format} {what}" for file in files for what in ("drop pp", "agreement")]
@@ -120,7 +133,10 @@ def _section(name: str, files: Sequence[FileReport], images: Pixels) -> ModelSec
     for group in zip(*(file.parity.slices for file in files), strict=True):
         pairs = (text for own in group for text in (shown(own.drop_pp, "+.2f"), f"{own.agreement:.2%}"))
         rows.append((group[0].name, f"{group[0].count:,}", shown(group[0].reference_accuracy, ".4f"), *pairs))
-    return ModelSection(name, files[0].labels, images, _changed(files), header, rows)
+    known = [file for file in files if file.known]
+    return ModelSection(
+        name, files[0].labels, images, _changed(files), header, rows, known, [_known(file) for file in known]
+    )
 
 
 def _changed(files: Sequence[FileReport]) -> list[list[ChangedBy]]:

@@ -1,0 +1,114 @@
+"""Familiarity as it is fitted: made-up images, the second output, what its scores mean, and the temperature."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from conftest import SHIPPED
+
+from oddeven.export.keras_model import load_keras_model
+from oddeven.runtime.familiarity import familiarities
+from oddeven.runtime.images.preprocess import to_float
+from oddeven.runtime.parity.metrics import auc
+from oddeven.train.architectures import build
+from oddeven.train.data.registry import load_dataset
+from oddeven.train.familiarity import MIN_FAMILIARITY, calibrate, meaning, with_familiarity
+from oddeven.train.outliers import MAKERS, make_up
+
+
+@pytest.fixture(scope="module")
+def few():
+    data = load_dataset("mnist")
+    return dataclasses.replace(data, train=data.train.take(slice(1500)), validation=data.validation.take(slice(500)))
+
+
+@pytest.fixture
+def small(few):
+    """An mlp that has seen 1,500 images for an epoch."""
+    keras.utils.set_random_seed(0)
+    model = build("mlp", few.input.shape)
+    model.compile("adam", "binary_crossentropy", jit_compile=False)
+    model.fit(to_float(few.train.images, few.input), few.train.labels, epochs=1, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("shape", [(28, 28, 1), (33, 20, 3)])
+def test_a_made_up_image_has_the_shape_of_its_sources(maker, shape):
+    random = np.random.default_rng(0)
+    a, b = random.integers(0, 256, (2, *shape)).astype(np.uint8)
+    made = np.asarray(maker(a, b, random))
+    assert made.shape == shape
+    assert np.isfinite(made).all()
+    assert not np.array_equal(made, a)
+
+
+def test_equal_seeds_make_up_equal_images(few):
+    first, second = (make_up(few.train.images, 50, np.random.default_rng(1)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert (first.dtype, first.shape) == (np.uint8, (50, 28, 28, 1))
+
+
+def test_the_second_output_ranks_noise_below_digits_and_leaves_the_first_alone(few, small):
+    x = to_float(few.test.images[:500], few.input)
+    before = small.predict(x, verbose=0)
+    model, known = with_familiarity(small, few.train, few.validation, few.input, 0)
+    p, raw = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(p, before)
+    noise = np.random.default_rng(0).random(x.shape, np.float32)
+    scores = np.concatenate([raw, model.predict(noise, verbose=0)[1]])[:, 0]
+    assert auc(scores, np.repeat([1, 0], 500).astype(np.uint8)) > 0.99
+    refused = np.mean(familiarities(raw[:, 0], known) < MIN_FAMILIARITY)
+    assert refused < 0.05  # 0.01 is meant; of 500 validation images five are below, give or take
+    assert sum(w.size for w in model.get_weights()) <= 1.05 * sum(w.size for w in small.get_weights())
+    again, same = with_familiarity(model, few.train, few.validation, few.input, 0)
+    assert (len(again.outputs), same) == (2, known)
+
+
+def test_a_model_that_sees_nothing_finds_nothing_unknown(few):
+    model = build("mlp", few.input.shape)
+    model.set_weights([0 * weight for weight in model.get_weights()])
+    whole, known = with_familiarity(model, few.train, few.validation, few.input, 0)
+    raw = whole.predict(to_float(few.test.images[:20], few.input), verbose=0)[1][:, 0]
+    assert np.isfinite(familiarities(raw, known)).all()
+
+
+def test_scores_mean_the_share_of_validation_images_below():
+    raw = np.random.default_rng(0).normal(size=5000).astype(np.float32)
+    known = familiarities(raw, meaning(raw))
+    for share in (0.01, 0.1, 0.5, 0.9):
+        assert np.mean(known < share) == pytest.approx(share, abs=1 / 5000)
+
+
+@pytest.mark.parametrize("scores", [[3.0], [2.0, 2.0, 2.0], [1.0, 2.0]])
+def test_few_scores_have_a_meaning(scores):
+    known = familiarities(np.array([-100, 100]), meaning(np.array(scores, np.float32)))
+    assert (known >= 0).all()
+    assert known[1] == 1
+
+
+def test_the_temperature_undoes_too_much_confidence_and_changes_no_prediction(few, small):
+    x = to_float(few.test.images, few.input)
+    first = calibrate(small, few.validation, few.input)
+    calm = small.predict(x, verbose=0)
+    kernel, bias = small.layers[-1].get_weights()
+    small.layers[-1].set_weights([4 * kernel, 4 * bias])
+    assert calibrate(small, few.validation, few.input) == pytest.approx(4, rel=0.01)
+    np.testing.assert_allclose(small.predict(x, verbose=0), calm, atol=0.01)
+    assert 0.2 < first < 5
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "deep_cnn"])
+def test_the_shipped_models_refuse_few_digits_and_most_of_everything_else(name):
+    model, spec = load_keras_model(SHIPPED / f"{name}.keras")
+    data, random = load_dataset("mnist"), np.random.default_rng(0)
+
+    def refused(images):
+        raw = model.predict(to_float(images, spec.input), batch_size=500, verbose=0)[1][:, 0]
+        return np.mean(familiarities(raw, spec.familiarity) < spec.min_familiarity)
+
+    assert refused(data.test.images[:2000]) < 0.025  # 1 % is meant, and 1.5 % of all 10,000 allowed
+    assert refused(random.integers(0, 256, (300, 28, 28, 1)).astype(np.uint8)) > 0.99

@@ -1,0 +1,190 @@
+"""A second output for a trained model, how familiar an image is, and probabilities that mean what they say.
+
+Neither changes what was trained. Familiarity is a small network on what the layers of the model see, fitted to tell
+training images from made-up ones.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oddeven.runtime.engines.metadata import attach_to_keras
+from oddeven.runtime.familiarity import NAME
+from oddeven.runtime.files import replacing
+from oddeven.runtime.images.preprocess import to_float
+from oddeven.runtime.spec import Familiarity, InputSpec, ModelSpec
+from oddeven.train.data.dataset import Dataset, Split
+from oddeven.train.data.input_pipeline import evaluation_batch_size
+from oddeven.train.outliers import make_up
+
+MIN_FAMILIARITY = 0.01  # the share of validation images that is called unknown
+KNOWN, MADE_UP = 12_000, 3  # training images at most, and made-up ones for each of them
+LEAST_MADE_UP = 1000
+SHARE = 0.026  # of the model's parameters, which the fit may add
+MOST_UNITS = 32
+EPOCHS, BATCH, PEAK, DECAY = 12, 256, 5e-3, 5e-4
+TOP = 6.0  # where a ReLU6 ends
+LOWEST = 0.001  # the share of validation images that scores 0
+FLAT, TINY = 0.1, 1e-3  # of the usual standard deviation, and in itself: is added to each
+# Closer together where images are refused.
+SHARES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+Floats = npt.NDArray[np.float32]
+
+
+def save_with_familiarity(model: Any, data: Dataset, spec: ModelSpec, path: Path) -> None:
+    """Save `model`, without its optimizer, with a second output, and its spec with what that means.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    whole, known = with_familiarity(model, data.train, data.validation, data.input, spec.provenance.seed)
+    with replacing(path) as partial:
+        whole.save(partial)
+        attach_to_keras(partial, replace(spec, min_familiarity=MIN_FAMILIARITY, familiarity=known))
+
+
+def with_familiarity(
+    model: Any, train: Split, validation: Split, spec: InputSpec, seed: int
+) -> tuple[Any, Familiarity]:
+    """`model` with a second output, the raw score, and what that means by the validation images.
+
+    Args:
+        model: a Keras model that ends in one dense unit; of one with a second output, that is replaced.
+        train, validation: splits of the dataset that it was trained on.
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    random = np.random.default_rng(seed)
+    plain = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    taps = _taps(plain)
+    body = keras.Model(plain.inputs[0], taps)
+    known = train.take(np.sort(random.permutation(len(train))[:KNOWN]))
+    x_known = features(body, known.images, spec)
+    count, size = max(LEAST_MADE_UP, MADE_UP * len(known)), evaluation_batch_size(spec.shape)
+    parts = [min(size, count - start) for start in range(0, count, size)]
+    x_made_up = np.concatenate([features(body, make_up(known.images, part, random), spec) for part in parts])
+    widths = [tap.shape[-1] for tap in taps]
+    units = min(MOST_UNITS, max(2, int(SHARE * plain.count_params() / sum(widths))))
+    weights, raw = _spread(_fit(x_known, x_made_up, widths, units), features(body, validation.images, spec))
+    whole = keras.Model(plain.inputs[0], [plain.outputs[0], _head(taps, weights)], name=model.name)
+    return whole, meaning(raw)
+
+
+def _head(taps: list[Any], weights: list[Floats]) -> Any:
+    """The raw score, (N, 1): a dense layer for each of `taps`, so that eight bits of each have a range of its own."""
+    from keras import layers
+
+    kernel, bias, last, shift = weights
+    ends, parts = np.cumsum([0, *(tap.shape[-1] for tap in taps)]), []
+    for number, tap in enumerate(taps):
+        part = layers.Dense(len(bias), use_bias=number == 0, name=f"familiarity_{number}")
+        parts.append(part(tap))
+        part.set_weights([kernel[ends[number] : ends[number + 1]], *([bias] if number == 0 else [])])
+    hidden = layers.Add(name="familiarity")(parts) if len(parts) > 1 else parts[0]
+    score = layers.Dense(1, "relu6", name=NAME)
+    raw = score(layers.Activation("relu6", name="familiarity_relu")(hidden))
+    score.set_weights([last, shift])
+    return raw
+
+
+def meaning(raw: Floats) -> Familiarity:
+    """What the raw scores of validation images, (N,), make of a score: their quantiles."""
+    scores, first = np.unique(np.quantile(raw.astype(np.float64), SHARES), return_index=True)
+    if len(scores) == 1:  # of one image, or of a model that sees no difference
+        scores, first = np.array([scores[0], np.nextafter(scores[0], np.inf)]), np.array([0, len(SHARES) - 1])
+    return Familiarity(tuple(scores.tolist()), tuple(SHARES[place] for place in first))
+
+
+def features(body: Any, images: Any, spec: InputSpec) -> Floats:
+    """What `body` makes of images, uint8 (N, H, W, C): float32 (N, K), its outputs beside each other."""
+    size = evaluation_batch_size(spec.shape)
+    batches = (to_float(images[start : start + size], spec) for start in range(0, len(images), size))
+    found = (body.predict_on_batch(batch) for batch in batches)
+    return np.concatenate([np.concatenate(x, axis=1) if isinstance(x, list) else np.asarray(x) for x in found])
+
+
+def _taps(model: Any) -> list[Any]:
+    """What feeds the last layer, and mean and maximum of what the pooling layers before it give: (N, K) each."""
+    from keras import layers
+
+    *before, fed = (layer for layer in model.layers[:-1] if not isinstance(layer, layers.Dropout))
+    pools = (("mean", layers.GlobalAveragePooling2D), ("most", layers.GlobalMaxPooling2D))
+    pooled = [layer for layer in before if isinstance(layer, layers.MaxPooling2D)]
+    return [fed.output, *(pool(name=f"{layer.name}_{name}")(layer.output) for layer in pooled for name, pool in pools)]
+
+
+def _fit(known: Floats, made_up: Floats, widths: list[int], units: int) -> list[Floats]:
+    """The weights of two dense layers that tell features of known images, (N, K), from those of made-up ones.
+
+    Args:
+        widths: how many features come from each place in the network.
+    """
+    import keras
+    from keras import layers
+
+    x = np.concatenate([known, made_up])
+    y = np.repeat([1.0, 0.0], [len(known), len(made_up)]).astype(np.float32)
+    mean, deviation = known.mean(axis=0), known.std(axis=0)
+    # A feature that hardly varies would get a weight that leaves no bits to its neighbours'.
+    usual = [np.full(len(part), part.mean()) for part in np.split(deviation, np.cumsum(widths)[:-1])]
+    deviation = deviation + FLAT * np.concatenate(usual) + TINY
+    decay = keras.regularizers.L2(DECAY)
+    head = keras.Sequential([keras.Input(x.shape[1:]), layers.Dense(units, "relu6", kernel_regularizer=decay),
+                             layers.Dense(1, kernel_regularizer=decay)])  # fmt: skip
+    rate = keras.optimizers.schedules.PolynomialDecay(PEAK, EPOCHS * math.ceil(len(x) / BATCH), 0.0)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    head.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
+    share = {label: len(x) / (2 * count) for label, count in enumerate((len(made_up), len(known)))}
+    head.fit((x - mean) / deviation, y, BATCH, EPOCHS, verbose=0, class_weight=share)
+    kernel, bias, *rest = head.get_weights()
+    kernel /= deviation[:, None]
+    return [kernel, bias - mean @ kernel, *rest]
+
+
+def _spread(weights: list[Floats], x: Floats) -> tuple[list[Floats], Floats]:
+    """The weights with a last layer that spreads the validation images, features (N, K), from 0 to 6, and their scores.
+
+    Beyond, where a ReLU6 cuts, nothing is to be told apart: eight bits then serve where the limit is.
+    """
+    kernel, bias, last, shift = weights
+    raw = np.clip(x @ kernel + bias, 0, TOP) @ last + shift
+    low, high = np.quantile(raw, (LOWEST, 1.0))
+    scale = np.float32(TOP / max(high - low, TINY))
+    spread = [kernel, bias, last * scale, (shift - np.float32(low)) * scale]
+    return spread, np.clip((raw[:, 0] - np.float32(low)) * scale, 0, TOP)
+
+
+def calibrate(model: Any, validation: Split, spec: InputSpec) -> float:
+    """Divide the last layer of `model` by the temperature at which its probabilities fit the validation labels best.
+
+    Predictions at one half stay what they are, so there is no bias to fit. Guo and others, 2017, On calibration of
+    modern neural networks; the labels are smoothed as by Platt, 1999, so that no probability becomes certain.
+
+    Returns:
+        the temperature.
+    """
+    import keras
+    from scipy.optimize import minimize_scalar
+
+    last = model.layers[-1]
+    kernel, bias = last.get_weights()
+    fed = features(keras.Model(model.inputs[0], last.input), validation.images, spec)
+    logits = (fed @ kernel + bias)[:, 0].astype(np.float64)
+    zeros, ones = np.bincount(validation.labels, minlength=2)
+    targets = np.where(validation.labels == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))
+
+    def loss(log_temperature: float) -> float:
+        z = logits / math.exp(log_temperature)
+        return float((np.logaddexp(0, z) - targets * z).mean())
+
+    temperature = math.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)
+    last.set_weights([kernel / temperature, bias / temperature])
+    return temperature

@@ -1,0 +1,135 @@
+"""Images of nothing that a model knows, made up from its training images, for it to find unfamiliar.
+
+Hendrycks, Mazeika and Dietterich, 2019, Deep anomaly detection with outlier exposure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from oddeven.runtime.arrays import Pixels
+
+Random = np.random.Generator
+
+
+def make_up(images: Pixels, count: int, random: Random) -> Pixels:
+    """Made-up images, uint8 (count, H, W, C), from training images, uint8 (N, H, W, C)."""
+    weights = np.array(list(MAKERS.values()), float)
+    kinds = random.choice(len(MAKERS), count, p=weights / weights.sum())
+    makers = list(MAKERS)
+    sources = random.integers(0, len(images), (count, 2))
+    made = [makers[kind](images[a], images[b], random) for kind, (a, b) in zip(kinds, sources, strict=True)]
+    pixels: Pixels = np.clip(np.stack(made), 0, 255).astype(np.uint8)
+    return pixels
+
+
+def shuffled(a: Pixels, b: Pixels, random: Random) -> Any:
+    """The tiles of an image in another order."""
+    n = int(random.choice([2, 4, 7]))
+    h, w, made = a.shape[0] // n, a.shape[1] // n, a.copy()
+    for place, other in enumerate(random.permutation(n * n).tolist()):
+        (y, x), (v, u) = divmod(place, n), divmod(other, n)
+        made[y * h : (y + 1) * h, x * w : (x + 1) * w] = a[v * h : (v + 1) * h, u * w : (u + 1) * w]
+    return made
+
+
+def turned(a: Pixels, b: Pixels, random: Random) -> Any:
+    """An image on its side or upside down, and perhaps mirrored; a mirrored one alone may well be known."""
+    quarters = int(random.integers(1, 4)) if a.shape[0] == a.shape[1] else 2
+    made = np.rot90(a, quarters)
+    return made[:, ::-1] if random.random() < 0.5 else made
+
+
+def joined(a: Pixels, b: Pixels, random: Random) -> Any:
+    """One image on one side of a line through the middle, another on the other."""
+    height, width = a.shape[:2]
+    angle, (y, x) = random.uniform(0, 2 * np.pi), np.mgrid[:height, :width]
+    distance = np.cos(angle) * (x - width / 2) / width + np.sin(angle) * (y - height / 2) / height
+    return np.where((distance > random.uniform(-0.1, 0.1))[..., None], a, b)
+
+
+def mixed(a: Pixels, b: Pixels, random: Random) -> Any:
+    """Two images on top of each other."""
+    return np.maximum(a, b) if random.random() < 0.5 else (a.astype(np.float32) + b) / 2
+
+
+def warped(a: Pixels, b: Pixels, random: Random) -> Any:
+    """An image on rubber: Simard, Steinkraus and Platt, 2003, but further than its label survives."""
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    side = min(a.shape[:2])
+    smooth, far = random.uniform(0.07, 0.11) * side, random.uniform(0.25, 0.33) * side
+    moves = [gaussian_filter(random.normal(size=a.shape[:2]), smooth) for _ in range(2)]
+    places = np.mgrid[: a.shape[0], : a.shape[1]] + [far * move / np.abs(move).max() for move in moves]
+    return np.stack([map_coordinates(a[..., c], places, order=1, mode="nearest") for c in range(a.shape[2])], axis=-1)
+
+
+def scribbled(a: Pixels, b: Pixels, random: Random) -> Any:
+    """One to three strokes in the image's brightest or darkest colour, on its median one."""
+    height, width, channels = a.shape
+    t, scale = np.linspace(0, 1, 24)[:, None], 4
+    sheet = Image.new("L", (scale * width, scale * height))
+    for _ in range(random.integers(1, 4)):
+        p = random.uniform(0.15, 0.85, (4, 1, 2)) * sheet.size
+        curve = (1 - t) ** 3 * p[0] + 3 * (1 - t) ** 2 * t * p[1] + 3 * (1 - t) * t**2 * p[2] + t**3 * p[3]
+        thickness = int(random.uniform(0.045, 0.115) * sheet.size[0])
+        ImageDraw.Draw(sheet).line([(x, y) for x, y in curve.tolist()], fill=255, width=thickness, joint="curve")
+    drawn = np.asarray(sheet.resize((width, height), Image.Resampling.BOX), np.float32)[..., None] / 255
+    paper = np.median(a.reshape(-1, channels), axis=0)
+    ink = a.reshape(-1, channels).max(0) if paper.mean() < 128 else a.reshape(-1, channels).min(0)
+    return paper + drawn * (ink - paper)
+
+
+def clouded(a: Pixels, b: Pixels, random: Random) -> Any:
+    """Noise of any coarseness and contrast."""
+    from scipy.ndimage import gaussian_filter
+
+    noise = gaussian_filter(random.normal(size=a.shape), (*[random.uniform(0, a.shape[0] / 7)] * 2, 0))
+    noise = (noise - noise.min()) / (np.ptp(noise) + 1e-9)
+    return 255 * np.clip((noise - random.uniform(0.2, 0.8)) * random.uniform(0.5, 8) + 0.5, 0, 1)
+
+
+def noisy(a: Pixels, b: Pixels, random: Random) -> Any:
+    """An image under noise that leaves little of it, or the noise alone."""
+    noise = random.normal(0, random.uniform(60, 200), a.shape)
+    return (a if random.random() < 0.7 else 127) + noise
+
+
+def enlarged(a: Pixels, b: Pixels, random: Random) -> Any:
+    """About half of an image, enlarged."""
+    height, width = a.shape[:2]
+    h, w = (max(1, int(side * random.uniform(0.35, 0.65))) for side in (height, width))
+    y, x = random.integers(0, height - h + 1), random.integers(0, width - w + 1)
+    return _resized(a[y : y + h, x : x + w], width, height)
+
+
+def paired(a: Pixels, b: Pixels, random: Random) -> Any:
+    """Two images side by side, or one above the other."""
+    return _resized(np.concatenate([a, b], axis=random.integers(0, 2)), a.shape[1], a.shape[0])
+
+
+def inverted(a: Pixels, b: Pixels, random: Random) -> Any:
+    """The negative."""
+    return 255 - a
+
+
+def blank(a: Pixels, b: Pixels, random: Random) -> Any:
+    """One grey, nearly."""
+    return random.uniform(0, 255) + random.normal(0, 8, a.shape)
+
+
+def _resized(image: Pixels, width: int, height: int) -> Any:
+    made = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    resized = np.asarray(made.resize((width, height), Image.Resampling.BILINEAR))
+    return resized.reshape(height, width, image.shape[2])
+
+
+# How often each is taken: more often what is nearer to the training images.
+MAKERS: Mapping[Callable[[Pixels, Pixels, Random], Any], int] = {
+    shuffled: 3, turned: 2, joined: 2, mixed: 2, warped: 3, scribbled: 2, enlarged: 1, paired: 1, clouded: 1, noisy: 1,
+    inverted: 1, blank: 1,
+}  # fmt: skip
