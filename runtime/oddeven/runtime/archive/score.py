@@ -24,7 +24,7 @@ from oddeven.runtime.schema import from_json, to_json
 RUN = "_oddeven.json"  # readers of Parquet folders leave out what begins with an underscore
 ROWS = 10_000  # in memory, and in a row group
 BINS = 10  # of the histogram of probabilities
-Row = tuple[str, str | None, float | None, str | None, str]
+Row = tuple[str, str | None, float | None, float | None, str | None, str]
 
 
 @dataclass(frozen=True)
