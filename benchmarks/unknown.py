@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[1]
 PAGE, IMAGES = ROOT / "docs" / "unknown.md", ROOT / "docs" / "images"
 MODELS = ("mlp", "cnn", "deep_cnn")
 LETTERS = "acdefhjkmnprtuvwxy"  # those left out are digits in disguise
-FONTS = ("breip", "dkg", "femkeklaver", "klee", "Kristi", "Rufscript", "Humor", "Dancing", "Kaushan")
+FONTS = ("breip", "dkg", "femkeklaver", "Klee", "Kristi", "Rufscript", "Humor", "Dancing", "Kaushan")
 PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "hubble", "ihc",
                "moon", "motorcycle_left", "retina", "rocket")  # fmt: skip
 MIRRORED = ("2", "3", "4", "5", "6", "7", "9")

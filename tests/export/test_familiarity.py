@@ -99,5 +99,5 @@ def test_a_finished_file_that_lacks_what_its_spec_promises_is_refused(source, tm
     with pytest.raises(ModelError, match="promises a familiarity"):
         Classifier.load(made(plain, "tflite-float32", tmp_path))
     without = replace(source, spec=SPEC)
-    with pytest.raises(ModelError, match="two outputs, and no spec"):
+    with pytest.raises(ModelError, match="two outputs, and its spec"):
         Classifier.load(made(without, "onnx-float32", tmp_path))

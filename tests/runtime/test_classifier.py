@@ -96,7 +96,8 @@ def test_a_blank_picture_is_uncertain(classifier, picture):
 
 
 def test_a_doubtful_answer_is_uncertain_where_asked(raw):
-    with Classifier.load("mlp") as plain, Classifier.load("mlp", min_confidence=0.99) as careful:
+    known = {"min_familiarity": 0.0}
+    with Classifier.load("mlp", **known) as plain, Classifier.load("mlp", min_confidence=0.99, **known) as careful:
         for sure, unsure in zip(plain.predict_batch(raw["x_test"]), careful.predict_batch(raw["x_test"]), strict=True):
             assert unsure.label == (sure.label if sure.probability >= 0.99 else UNCERTAIN)
             assert bool(unsure.reason) == (unsure.label == UNCERTAIN)
@@ -104,7 +105,7 @@ def test_a_doubtful_answer_is_uncertain_where_asked(raw):
 
 
 def test_the_threshold_can_be_set(raw):
-    with Classifier.load("mlp", threshold=0.99) as strict:
+    with Classifier.load("mlp", threshold=0.99, min_familiarity=0.0) as strict:
         odd = [answer.scores["odd"] for answer in strict.predict_batch(raw["x_test"][:2000])]
         labels = [answer.label for answer in strict.predict_batch(raw["x_test"][:2000])]
     assert labels == ["odd" if p > 0.99 else "even" for p in odd]

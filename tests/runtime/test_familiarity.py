@@ -11,7 +11,7 @@ import pytest
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.contract import Engine
 from oddeven.runtime.engines.quantization import TensorInfo
-from oddeven.runtime.engines.registry import _check_familiarity
+from oddeven.runtime.engines.registry import check_familiarity
 from oddeven.runtime.errors import ModelError, UsageError
 from oddeven.runtime.familiarity import familiarities
 from oddeven.runtime.parity.check import FAIL, PASS
@@ -122,16 +122,16 @@ def test_an_output_that_is_not_a_number_is_an_error_of_the_model():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"familiarity": None}, "promises a familiarity"), ({"spec": None}, "two outputs"),
+    [({"familiarity": None}, "promises a familiarity"),
      ({"spec": replace(SPEC, familiarity=None)}, "two outputs"),
      ({"familiarity": TensorInfo("raw_familiarity", (-1, 2), "float32")}, "one score of familiarity")],
 )  # fmt: skip
 def test_a_file_and_its_spec_must_agree(change, message, tmp_path):
     engine = Scripted([0.9], [0.0])
-    _check_familiarity(tmp_path / "good.tflite", engine)
+    check_familiarity(tmp_path / "good.tflite", engine, engine.spec)
     vars(engine).update(change)
     with pytest.raises(ModelError, match=message):
-        _check_familiarity(tmp_path / "bad.tflite", engine)
+        check_familiarity(tmp_path / "bad.tflite", engine, engine.spec)
 
 
 def test_a_limit_for_a_model_that_cannot_tell_is_refused():

@@ -10,7 +10,6 @@ from conftest import ROOT
 
 from oddeven.runtime.artifacts.manifest import check_hash, load_manifest
 from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
-from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.verify.golden import check_golden
@@ -21,10 +20,8 @@ OLD = ROOT / "tests" / "data" / "before_rooms"
 
 @pytest.fixture
 def artifacts(tmp_path):
-    """The artifact folder of then; its int8 file is the one in the package, which has not changed since."""
-    folder = shutil.copytree(OLD, tmp_path / "cnn")
-    shutil.copy(bundled()["cnn"], folder)
-    return folder
+    """The artifact folder of then."""
+    return shutil.copytree(OLD, tmp_path / "cnn")
 
 
 def test_an_older_artifact_folder_opens_and_passes_its_self_test(artifacts):

@@ -16,7 +16,7 @@ from oddeven.runtime.artifacts.resolve import locate
 from oddeven.runtime.engines.contract import Engine, closed
 from oddeven.runtime.engines.metadata import ModelFile, read_model
 from oddeven.runtime.engines.quantization import decode, dequantize, encoder, range_gap
-from oddeven.runtime.engines.registry import AUTO, open_read, select
+from oddeven.runtime.engines.registry import AUTO, check_familiarity, open_read, select
 from oddeven.runtime.errors import BlankError, DataError, ModelError, UsageError, choose
 from oddeven.runtime.familiarity import familiarities, with_least
 from oddeven.runtime.images.decode import ImageLike, decode_image, picklable
@@ -112,6 +112,7 @@ class Classifier:
             _check_has_spec(file, file.spec or spec)
         opened = open_read(file, chosen, threads)
         found = _check_has_spec(file, opened.spec or spec)
+        check_familiarity(path, opened, found)
         taken, given = opened.input.shape[1:], found.input.shape
         if any(ours not in (-1, theirs) for ours, theirs in zip(taken, given, strict=True)):
             raise UsageError(f"{path} takes {taken} images, the given spec's are {given}.")

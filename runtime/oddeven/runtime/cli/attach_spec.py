@@ -42,7 +42,7 @@ def command(
     After that predict, verify, bundle and the other commands take it like any file that oddeven exported.
     """
     from oddeven.runtime.engines.metadata import attach_to_onnx, attach_to_tflite, read_model
-    from oddeven.runtime.engines.registry import open_engine
+    from oddeven.runtime.engines.registry import check_familiarity, open_engine
     from oddeven.runtime.files import write
     from oddeven.runtime.value_range import two_labels
 
@@ -55,6 +55,7 @@ def command(
         if engine.spec:
             raise UsageError(f"{model} carries a spec already, with the labels {' and '.join(engine.spec.labels)}.")
         spec = _describe(model, engine, two_labels(labels), range_name or PLAIN[0], fit, threshold)
+        check_familiarity(model, engine, spec)
         if data:
             spec = _fitting(model, engine, spec, data, range_name)
     finally:

@@ -22,6 +22,7 @@ from oddeven.runtime.engines.metadata import ModelFile, read_model
 from oddeven.runtime.engines.two_scores import TwoScores
 from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError, choose, needing
 from oddeven.runtime.process import try_first
+from oddeven.runtime.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ def open_read(model: ModelFile, name: str, threads: int) -> Engine:
             f"{model.path}: expected images (N, H, W, C) in and one probability out, got {taken} in and {given} out."
         )
     tensors = {"input": engine.input, "output": engine.output}
-    _check_familiarity(model.path, engine)
+    if engine.spec:
+        check_familiarity(model.path, engine, engine.spec)
     if engine.familiarity:
         tensors["second output"] = engine.familiarity
     for what, info in tensors.items():
@@ -170,13 +172,17 @@ def open_read(model: ModelFile, name: str, threads: int) -> Engine:
     return engine
 
 
-def _check_familiarity(path: Path, engine: Engine) -> None:
-    """Refuse a second output that the spec does not promise, or the other way round, or one of several values."""
-    promised, found = bool(engine.spec and engine.spec.familiarity), engine.familiarity
+def check_familiarity(path: Path, engine: Engine, spec: ModelSpec) -> None:
+    """Refuse a second output that the spec does not promise, or the other way round, or one of several values.
+
+    Raises:
+        ModelError: it is so.
+    """
+    promised, found = spec.familiarity is not None, engine.familiarity
     if promised and found is None:
         raise ModelError(f"{path}: its spec promises a familiarity, but the file has one output; export it again.")
     if found and not promised:
-        raise ModelError(f"{path} has two outputs, and no spec that says what {found.name!r} means; expected one.")
+        raise ModelError(f"{path} has two outputs, and its spec does not say what {found.name!r} means; expected one.")
     if found and found.shape[1:] not in ((), (1,)):
         raise ModelError(f"{path}: expected one score of familiarity for an image, got {found.shape}; export it again.")
 
