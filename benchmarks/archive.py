@@ -131,7 +131,7 @@ def on_paper() -> Iterator[tuple[str, ...]]:
         digit = file["x_test"][0]
     with tempfile.TemporaryDirectory() as folder, Classifier.load("mlp") as classifier:
         run = Run("mlp", "0" * 64, "")
-        rows = (("shards/000000000.tar/000000000.jpg", "odd", 0.99, None, run.model_sha256) for _ in range(SHARD))
+        rows = (("shards/000000000.tar/000000000.jpg", "odd", 0.99, 0.5, None, run.model_sha256) for _ in range(SHARD))
         write_rows(Path(folder) / "part.parquet", rows)
         part = (Path(folder) / "part.parquet").read_bytes()
         write_s = best_of(lambda: write(Path(folder) / "again.parquet", part))
