@@ -167,10 +167,10 @@ def curves(scores: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
     figure, axes = plt.subplots(1, len(scores), figsize=(12, 4.2), sharey=True, layout="constrained")
     for axis, (model, own) in zip(axes, scores.items(), strict=True):
-        for name in list(own)[1:]:
+        for number, name in enumerate(list(own)[1:]):
             limits = np.quantile(own["test"], np.linspace(0, 1, 1001))
             refused = [[float((own[key] < limit).mean()) for limit in limits] for key in ("test", name)]
-            axis.plot(*refused, label=name)
+            axis.plot(*refused, label=name, color=mpl.colormaps["tab20"](number))
         axis.axvline(0.01, color="grey", linewidth=0.8)
         axis.set(title=model, xlabel="test images refused", xscale="log", xlim=(1e-3, 1), ylim=(0, 1.01))
     axes[0].set_ylabel("unknown images refused")

@@ -19,6 +19,7 @@ from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
 from oddeven.train.familiarity import meaning
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 VIEW = InputSpec(12, 12, 1, preprocessing="raw")
 SPEC = ModelSpec("two", ("bad", "good"), VIEW, Provenance("none", "0" * 64, "random", 1, 0, {}))
 # In the unit of the score, which runs from 0 to 6: rounding for float, and for eight bits a few of 255 steps.
@@ -39,6 +40,7 @@ def source(images):
     seen = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
     p = layers.Dense(1, "sigmoid", name="probability")(layers.Dense(6, "relu")(layers.Flatten()(x)))
     model = keras.Model(image, [p, layers.Dense(1, "relu6", name=NAME)(layers.Dense(8, "relu6")(seen))])
+    model.get_layer("probability").bias.assign([0.1])  # the converter leaves out one of zeros
     kernel, _ = model.get_layer(NAME).get_weights()
     model.get_layer(NAME).set_weights([20 * kernel, np.array([3.0])])
     raw = model.predict(to_float(images, VIEW), verbose=0)[1][:, 0]

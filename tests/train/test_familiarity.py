@@ -18,6 +18,8 @@ from oddeven.train.data.registry import load_dataset
 from oddeven.train.familiarity import MIN_FAMILIARITY, calibrate, meaning, with_familiarity
 from oddeven.train.outliers import MAKERS, make_up
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def few():
