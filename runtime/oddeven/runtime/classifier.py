@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
@@ -18,10 +17,11 @@ from oddeven.runtime.engines.metadata import ModelFile, read_model
 from oddeven.runtime.engines.quantization import decode, dequantize, encoder, range_gap
 from oddeven.runtime.engines.registry import AUTO, check_familiarity, open_read, select
 from oddeven.runtime.errors import BlankError, DataError, ModelError, UsageError, choose
-from oddeven.runtime.familiarity import familiarities, with_least
+from oddeven.runtime.familiarity import familiarities
 from oddeven.runtime.images.decode import ImageLike, decode_image, picklable
 from oddeven.runtime.images.parallel import chunks_of, in_order
-from oddeven.runtime.images.preprocess import INVERSIONS, PREPROCESSINGS, all_ready, is_ready, prepare, prepare_each
+from oddeven.runtime.images.preprocess import INVERSIONS, all_ready, is_ready, prepare, prepare_each
+from oddeven.runtime.overrides import overridden, with_threshold
 from oddeven.runtime.prediction import Prediction, blank_prediction, decide, with_familiarity
 from oddeven.runtime.spec import ModelSpec
 
@@ -116,17 +116,7 @@ class Classifier:
         taken, given = opened.input.shape[1:], found.input.shape
         if any(ours not in (-1, theirs) for ours, theirs in zip(taken, given, strict=True)):
             raise UsageError(f"{path} takes {taken} images, the given spec's are {given}.")
-        name = found.input.preprocessing if preprocess == AUTO else preprocess
-        view = replace(found.input, preprocessing=choose("preprocessing", name, PREPROCESSINGS))
-        try:
-            found = replace(found, input=view, threshold=found.threshold if threshold is None else threshold)
-        except ValueError as error:
-            raise UsageError(f"Not possible: {error}") from error
-        if locale is not None:
-            names = found.display_names
-            found = replace(found, labels=names[choose(f"language of {path.name}", locale, names)])
-        if min_familiarity is not None:
-            found = with_least(found, path, min_familiarity)
+        found = overridden(found, path, preprocess, threshold, locale, min_familiarity)
         return cls(opened, found, lambda: open_read(file, chosen, threads), invert, min_confidence)
 
     def predict(self, image: ImageLike) -> Prediction:
@@ -212,11 +202,7 @@ class Classifier:
         Raises:
             UsageError: it does not lie between 0 and 1.
         """
-        try:
-            spec = replace(self.spec, threshold=threshold)
-        except ValueError as error:
-            raise UsageError(f"Not possible: {error}") from error
-        engine = self.engine
+        spec, engine = with_threshold(self.spec, threshold), self.engine
         gap = range_gap(engine.output)
         self.spec, self._decide = spec, partial(decide, spec=spec, gap=gap, min_confidence=self._min_confidence)
         self._by_level: Callable[..., Prediction] | None = None

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.images.encode import to_image
 
 Random = np.random.Generator
 
@@ -123,8 +124,7 @@ def blank(a: Pixels, b: Pixels, random: Random) -> Any:
 
 
 def _resized(image: Pixels, width: int, height: int) -> Any:
-    made = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    resized = np.asarray(made.resize((width, height), Image.Resampling.BILINEAR))
+    resized = np.asarray(to_image(image).resize((width, height), Image.Resampling.BILINEAR))
     return resized.reshape(height, width, image.shape[2])
 
 
