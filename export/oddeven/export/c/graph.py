@@ -79,7 +79,7 @@ def read_graph(model: bytes) -> tuple[Sequence[Operator], Tensor, Tensor]:
         if unary := waiting.pop(index, None):
             operators.append(Operator(LOOKUP, (tensors[unary[0].inputs[0]],), tensors[index], _table(whole, unary)))
 
-    for found in part.operators:
+    for found in _leading_to(part.outputs[0], part.operators):
         code, output = whole.operatorCodes[found.opcodeIndex], found.outputs[0]
         kind = kinds[max(code.builtinCode, code.deprecatedBuiltinCode)]
         before = {index: waiting.get(index, []) for index in found.inputs}
@@ -96,6 +96,16 @@ def read_graph(model: bytes) -> tuple[Sequence[Operator], Tensor, Tensor]:
                 operators.append(Operator(kind, inputs, tensors[output], found.builtinOptions))
     compute(part.outputs[0])
     return operators, source, sink
+
+
+def _leading_to(tensor: int, operators: list[Any]) -> list[Any]:
+    """Those of `operators`, in their order, that `tensor` is computed by: C has the first output alone."""
+    needed, found = {tensor}, []
+    for operator in reversed(operators):
+        if needed & set(operator.outputs):
+            needed.update(operator.inputs)
+            found.append(operator)
+    return found[::-1]
 
 
 def _tensor(place: int, found: Any, content: Array | None) -> Tensor:

@@ -6,6 +6,7 @@ import io
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -37,6 +38,7 @@ def c_library(model: bytes, spec: ModelSpec) -> bytes:
     Raises:
         ModelError: the file is too large or of another precision, its input is not the pixels, or it lacks a kernel.
     """
+    spec = replace(spec, familiarity=None, min_familiarity=0.0)
     operators, source, sink = read_graph(model)
     if not np.array_equal(encoder(_info(source), spec.input)(LEVELS), LEVELS):
         raise ModelError(f"The input of {spec.name} is not the pixels themselves; C is made of models where it is.")
