@@ -16,8 +16,9 @@ from PIL import Image
 
 from oddeven.runtime import Classifier
 from oddeven.runtime.archive.blocks import FOLDER_BLOCK, blocks_of
-from oddeven.runtime.archive.score import summarise
+from oddeven.runtime.archive.score import Run, rows_of, summarise, write_rows
 from oddeven.runtime.errors import DataError
+from oddeven.runtime.prediction import Prediction
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -179,6 +180,27 @@ def test_what_holds_no_images_is_refused(run, tmp_path):
         assert (done.returncode, len(done.stderr.splitlines())) in {(UNREADABLE, 1)}, done.stderr
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
     assert score(tmp_path / "a.parquet", tmp_path / "out") == UNREADABLE
+
+
+def test_familiarity_and_reason_are_columns_and_null_where_there_is_none(tmp_path):
+    class Three:
+        def predict_batch(self, images, errors):
+            assert (len(images), errors) == (3, "return")
+            yield Prediction("odd", 0.75, {}, familiarity=0.25)
+            yield Prediction("unknown", 0.5, {}, "seldom seen")
+            yield DataError("broken")
+
+    for name in "abc":
+        (tmp_path / f"{name}.png").touch()
+    (block,) = blocks_of(str(tmp_path))
+    part = io.BytesIO()
+    assert write_rows(part, rows_of(block, Three(), Run("m", "hash", ""))) == 3
+    rows = [list(row.values())[1:] for row in pq.read_table(part).to_pylist()]
+    assert rows == [
+        ["odd", 0.75, 0.25, None, "hash"],
+        ["unknown", 0.5, None, "seldom seen", "hash"],
+        [None, None, None, "broken", "hash"],
+    ]
 
 
 def test_a_large_folder_is_several_blocks(tmp_path):
