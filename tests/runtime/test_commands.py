@@ -40,7 +40,7 @@ def test_predict_answers_for_files_and_folders(run, pictures):
 
 def test_predict_prints_a_table(run, pictures):
     lines = run("predict", pictures, "--model", "mlp").stdout.splitlines()
-    assert lines[0].split() == ["file", "prediction", "probability"]
+    assert lines[0].split() == ["file", "prediction", "probability", "familiarity"]
     assert len(lines) == 6
 
 

@@ -137,7 +137,7 @@ def test_what_is_not_many_pictures_is_refused_at_once(classifier, photo):
 
 def test_both_ends_of_an_8_bit_output_say_the_same(raw):
     """The least and the highest level, 0 and 255/256, are equally sure, so a minimum asks the same of both labels."""
-    with Classifier.load("mlp") as classifier:
+    with Classifier.load("mlp", min_familiarity=0) as classifier:
         p = classifier.probabilities(raw["x_test"][..., None])
         answers = list(classifier.predict_batch(raw["x_test"]))
         assert (p.min(), p.max()) == (0, 255 / 256)
@@ -146,7 +146,7 @@ def test_both_ends_of_an_8_bit_output_say_the_same(raw):
         assert all(said == q for said, q in inner)
         assert [a.label for a in answers] == [("even", "odd")[int(q > 0.5)] for q in p]
     for asked, met in ((255 / 256, {"even", "odd", "uncertain"}), (0.997, {"uncertain"})):
-        with Classifier.load("mlp", min_confidence=asked) as careful:
+        with Classifier.load("mlp", min_confidence=asked, min_familiarity=0) as careful:
             assert {answer.label for answer in careful.predict_batch(raw["x_test"][:2000])} == met
             assert "0.9961 is the most" in next(careful.predict_batch(raw["x_test"][:1])).reason or asked < 0.997
 

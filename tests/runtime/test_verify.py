@@ -67,7 +67,7 @@ def first(count):
     """Keeps only the first `count` pictures of a reference."""
 
     def change(arrays):
-        for key in ("images", "labels", "slices", "probabilities"):
+        for key in ("images", "labels", "slices", "probabilities", "familiarities"):
             arrays[key] = arrays[key][:count]
 
     return change
@@ -115,7 +115,7 @@ def test_what_export_made_passes_on_every_engine(run, exported, tmp_path):
     for file in files:
         assert (file["parity"]["verdict"], file["parity"]["count"]) == ("PASS", 10_000)
         arithmetic = {"arithmetic"} if file["file"].endswith(".onnx") else set()
-        assert {check["name"] for check in file["checks"]} == {"hash", "spec", "self-test"} | arithmetic
+        assert {check["name"] for check in file["checks"]} == {"hash", "spec", "self-test", "known"} | arithmetic
     only = run("verify", exported.parent, "--engine", "onnxruntime", "--json", "-")
     assert {file["engine"] for file in json.loads(only.stdout)["files"]} == {"onnxruntime"}
 
