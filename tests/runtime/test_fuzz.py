@@ -15,6 +15,7 @@ from PIL import Image
 from oddeven.runtime import Classifier
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.images.decode import decode_image
+from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN
 
 KINDS = {"PNG": {}, "JPEG": {"quality": 90}, "BMP": {}, "GIF": {}, "TIFF": {}, "WEBP": {"lossless": True}, "PPM": {}}
 COUNT = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,7 +47,12 @@ def answered(picture):
         prediction = classifier().predict(picture)
     except DataError:
         return False
-    assert prediction.label in ("even", "odd", "uncertain")
+    assert prediction.label in ("even", "odd", UNCERTAIN, UNKNOWN)
+    if prediction.familiarity is None:  # of a blank picture, which no model has seen
+        assert (prediction.label, prediction.probability) == (UNCERTAIN, 0)
+    else:
+        assert 0 <= prediction.familiarity <= 1
+        assert (prediction.label == UNKNOWN) == (prediction.familiarity < classifier().spec.min_familiarity)
     assert prediction.reason or 0.5 <= prediction.probability <= 1
     return True
 

@@ -49,6 +49,7 @@ class FloatEngine:
 
     input = tensor.TensorInfo("image", (-1, 32, 24, 3), "float32")
     output = tensor.TensorInfo("probability", (-1, 1), "float32")
+    familiarity = None
 
 
 def save_in_every_way(folder):
