@@ -17,6 +17,7 @@ from oddeven.export.keras_model import load_keras_model
 from oddeven.runtime.artifacts.manifest import load_manifest
 from oddeven.runtime.engines.registry import open_engine
 from oddeven.runtime.errors import DataError, ModelError
+from oddeven.runtime.familiarity import NAME
 from oddeven.runtime.files import sha256
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
@@ -67,9 +68,11 @@ def test_int8_onnx_is_qdq_per_channel(exported):
     assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= operators
     scales = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer if i.name.endswith("_scale")}
     assert any(scale.size == 32 for scale in scales.values())
-    # All but the last layer, which is in float.
+    # All but the last layer of either output, which is in float.
     weights = {i.dims[-1]: i.data_type for i in graph.initializer if len(i.dims) == 2}
-    assert weights == {256: onnx.TensorProto.INT8, 1: onnx.TensorProto.FLOAT}
+    assert weights == {256: onnx.TensorProto.INT8, 14: onnx.TensorProto.INT8, 1: onnx.TensorProto.FLOAT}
+    kinds = sorted(i.data_type for i in graph.initializer if len(i.dims) == 2 and i.dims[-1] == 1)
+    assert kinds == [onnx.TensorProto.FLOAT] * 2
 
 
 @pytest.mark.parametrize("name", [f"cnn.{precision}.onnx" for precision in ("float32", "float16", "dynamic", "int8")])
@@ -77,8 +80,9 @@ def test_onnx_files_are_valid_and_named(name, exported):
     model = onnx.load(exported / name)
     onnx.checker.check_model(model, full_check=True)
     assert [i.name for i in model.graph.input] == ["image"]
-    assert [o.name for o in model.graph.output] == ["probability"]
-    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    assert [o.name for o in model.graph.output] == ["probability", NAME]
+    for info in (*model.graph.input, *model.graph.output):
+        assert info.type.tensor_type.shape.dim[0].dim_param
     assert (model.producer_name, model.opset_import[0].version) == ("oddeven", 17)
 
 
