@@ -16,7 +16,9 @@ from oddeven.export.conversion import Conversion
 from oddeven.export.export import Settings, export_model
 from oddeven.export.formats import FORMATS
 from oddeven.runtime.engines.metadata import read_spec
+from oddeven.runtime.engines.quantization import dequantize
 from oddeven.runtime.engines.registry import open_engine
+from oddeven.runtime.familiarity import NAME
 from oddeven.train.data.registry import load_dataset
 
 TFLITE = [name for name, row in FORMATS.items() if row.suffix == ".tflite"]
@@ -61,6 +63,11 @@ def answers(path, pixels):
     return result
 
 
+def raw_scores(engine, batch):
+    """The second output, float32 (N,)."""
+    return dequantize(engine.invoke(batch)[1], engine.familiarity).ravel()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_equal_models_give_equal_bytes_in_one_process_and_in_another(name, made, exported, few, tmp_path):
@@ -77,14 +84,19 @@ def test_a_batch_of_any_size_is_answered_as_one_by_one(name, made, raw):
     engine = open_engine(path, FORMATS[name].engine)
     assert engine.input.shape == (-1, 28, 28, 1)
     assert engine.output.shape[0] == -1
+    second = engine.familiarity
+    assert (second and (second.name, second.shape)) == ((NAME, (-1, 1)) if FORMATS[name].familiarity else None)
     batch = pixels if engine.input.dtype == "uint8" else pixels / np.float32(255)
     singly = np.concatenate([engine.run(batch[i : i + 1]) for i in range(256)])
+    raw_singly = second and np.concatenate([raw_scores(engine, batch[i : i + 1]) for i in range(256)])
     # Up, down and up again, since an interpreter that has been resized must be resized back.
     for size in (7, 256, 1, 7):
         # Sums of at most 801 products in another order: in float32, or in float16 of 2**-11 where the file computes
         # in it. Quantized sums are exact integers; but a rounding step may tip, 1/256 of the probability.
         limit = {"float32": 801 * 2**-24, "float16": 2**-8}.get(FORMATS[name].precision, 1.5 / 256)
         np.testing.assert_allclose(engine.run(batch[:size]), singly[:size], rtol=0, atol=limit)
+        if second:  # a score of 0 to 6, so 6 times as wide as a probability
+            np.testing.assert_allclose(raw_scores(engine, batch[:size]), raw_singly[:size], rtol=0, atol=6 * limit)
     engine.close()
     assert 0.3 < np.mean(singly > 0.5) < 0.7
 
@@ -92,11 +104,13 @@ def test_a_batch_of_any_size_is_answered_as_one_by_one(name, made, raw):
 @pytest.mark.parametrize("name", TFLITE)
 def test_a_tflite_file_has_one_signature_with_stable_names(name, made):
     interpreter = Interpreter(str(made / FORMATS[name].file_name("cnn")))
-    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["probability"]}}
+    signature = {"inputs": ["image"], "outputs": ["probability", NAME]}
+    assert interpreter.get_signature_list() == {"serving_default": signature}
     runner = interpreter.get_signature_runner("serving_default")
     dtype = np.uint8 if name == "tflite-int8" else np.float32
-    (answer,) = runner(image=np.zeros((1, 28, 28, 1), dtype)).values()
-    assert (answer.shape, answer.dtype) == ((1, 1), dtype)
+    found = runner(image=np.zeros((1, 28, 28, 1), dtype))
+    assert set(found) == {"probability", NAME}
+    assert {(answer.shape, answer.dtype) for answer in found.values()} == {((1, 1), np.dtype(dtype))}
 
 
 @pytest.mark.parametrize("name", ONNX)
@@ -113,11 +127,12 @@ def test_an_onnx_file_says_who_made_it_and_what_picture_it_wants(name, made):
     assert (model.model_version, model.doc_string) == (1, "Tells 'even' from 'odd' in an image.")
     assert properties["Image.BitmapPixelFormat"] == "Gray8"
     assert properties["Image.NominalPixelRange"] == "Normalized_0_1"
-    (image,), (probability,) = model.graph.input, model.graph.output
+    (image,), (probability, familiarity) = model.graph.input, model.graph.output
     assert image.type.denotation == "IMAGE"
     denotations = [size.denotation for size in image.type.tensor_type.shape.dim]
     assert denotations == ["DATA_BATCH", "DATA_FEATURE", "DATA_FEATURE", "DATA_CHANNEL"]
-    for info, name_, rest in ((image, "image", [28, 28, 1]), (probability, "probability", [1])):
+    outputs = ((probability, "probability", [1]), (familiarity, NAME, [1]))
+    for info, name_, rest in ((image, "image", [28, 28, 1]), *outputs):
         batch, *sizes = info.type.tensor_type.shape.dim
         assert (info.name, [size.dim_value for size in sizes]) == (name_, rest)
         assert batch.dim_param
@@ -151,7 +166,9 @@ def test_no_pair_of_weights_adds_up_to_an_overflow_unless_all_8_bits_are_asked_f
         model = onnx.load(convert("onnx-int8", full_range=full_range))
         arrays = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
         weights = [array.astype(int) for array in arrays if array.dtype == np.int8 and array.ndim > 1]
-        assert sorted(array.shape for array in weights) == [(32, 1, 3, 3), (32, 32, 3, 3), (800, 256)]
+        # Of the probability's layers, and of familiarity's, one for each of the five places that it looks at.
+        shapes = [(32, 1, 3, 3), (32, 32, 3, 3), (800, 256), (256, 14), *[(32, 14)] * 4]
+        assert sorted(array.shape for array in weights) == sorted(shapes)
         fits = []
         for array in weights:
             added = array.transpose(2, 3, 1, 0).reshape(-1, 32) if array.ndim == 4 else array
@@ -159,4 +176,4 @@ def test_no_pair_of_weights_adds_up_to_an_overflow_unless_all_8_bits_are_asked_f
             sums = [np.where(kept, added, 0).reshape(len(added) // 2, 2, -1).sum(1) for kept in (added > 0, added < 0)]
             fits.append(255 * np.abs(sums).max() < 2**15)
             assert np.abs(array).max() > 96  # and more than 7 bits are used
-        assert fits == [not full_range] * 3
+        assert fits == [not full_range] * 8
