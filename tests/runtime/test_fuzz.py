@@ -52,7 +52,8 @@ def answered(picture):
         assert (prediction.label, prediction.probability) == (UNCERTAIN, 0)
     else:
         assert 0 <= prediction.familiarity <= 1
-        assert (prediction.label == UNKNOWN) == (prediction.familiarity < classifier().spec.min_familiarity)
+        least = np.float32(classifier().spec.min_familiarity)  # as precise as what it is compared with
+        assert (prediction.label == UNKNOWN) == (prediction.familiarity < least)
     assert prediction.reason or 0.5 <= prediction.probability <= 1
     return True
 
