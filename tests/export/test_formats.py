@@ -68,6 +68,14 @@ def raw_scores(engine, batch):
     return dequantize(engine.invoke(batch)[1], engine.familiarity).ravel()
 
 
+def errors_of(batch, probabilities, scores, float_file):
+    """The largest differences from the float file, of probabilities and of raw scores."""
+    engine = open_engine(float_file)
+    exact, exact_scores = engine.run(batch), raw_scores(engine, batch)
+    engine.close()
+    return np.abs(probabilities - exact).max(), np.abs(scores - exact_scores).max()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_equal_models_give_equal_bytes_in_one_process_and_in_another(name, made, exported, few, tmp_path):
@@ -89,14 +97,19 @@ def test_a_batch_of_any_size_is_answered_as_one_by_one(name, made, raw):
     batch = pixels if engine.input.dtype == "uint8" else pixels / np.float32(255)
     singly = np.concatenate([engine.run(batch[i : i + 1]) for i in range(256)])
     raw_singly = second and np.concatenate([raw_scores(engine, batch[i : i + 1]) for i in range(256)])
+    # Sums of at most 801 products in another order: in float32, or in float16 of 2**-11 where the file computes
+    # in it. Quantized sums are exact integers; but a rounding step may tip, 1/256 of the probability.
+    limit = {"float32": 801 * 2**-24, "float16": 2**-8}.get(FORMATS[name].precision, 1.5 / 256)
+    raw_limit = 6 * limit  # a score of 0 to 6, so 6 times as wide as a probability
+    if name == "onnx-dynamic":
+        # ONNX Runtime rounds to 255 steps of the range of the whole batch, so its error grows with that range: here to
+        # 3.4 times the error of single images, which the float file tells. Both errors may add up.
+        limit, raw_limit = (4 * error for error in errors_of(batch, singly, raw_singly, made / "cnn.float32.onnx"))
     # Up, down and up again, since an interpreter that has been resized must be resized back.
     for size in (7, 256, 1, 7):
-        # Sums of at most 801 products in another order: in float32, or in float16 of 2**-11 where the file computes
-        # in it. Quantized sums are exact integers; but a rounding step may tip, 1/256 of the probability.
-        limit = {"float32": 801 * 2**-24, "float16": 2**-8}.get(FORMATS[name].precision, 1.5 / 256)
         np.testing.assert_allclose(engine.run(batch[:size]), singly[:size], rtol=0, atol=limit)
-        if second:  # a score of 0 to 6, so 6 times as wide as a probability
-            np.testing.assert_allclose(raw_scores(engine, batch[:size]), raw_singly[:size], rtol=0, atol=6 * limit)
+        if second:
+            np.testing.assert_allclose(raw_scores(engine, batch[:size]), raw_singly[:size], rtol=0, atol=raw_limit)
     engine.close()
     assert 0.3 < np.mean(singly > 0.5) < 0.7
 

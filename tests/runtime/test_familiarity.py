@@ -151,6 +151,6 @@ def test_changed_decisions_are_counted_and_judged():
     assert known.changed_low < 0.01 < known.changed_high
     assert [found.position for found in known.most_unknown] == [14, 13, 12, 11, 10, 9, 8, 7]
     assert {found.familiarity for found in known.least_known} == {0.5}
-    assert known_check(known, 1000).verdict == PASS
-    assert known_check(compare_known(before, 1 - before, 0.01, 0.95), 1000).verdict == PASS
-    assert known_check(compare_known(before, np.zeros_like(before), 0.01, 0.95), 1000).verdict == FAIL
+    assert known_check(known, 1000, 0.99).verdict == PASS
+    assert known_check(compare_known(before, 1 - before, 0.01, 0.95), 1000, 0.99).verdict == PASS
+    assert known_check(compare_known(before, np.zeros_like(before), 0.01, 0.95), 1000, 0.99).verdict == FAIL

@@ -93,7 +93,7 @@ def degraded(copy):
     golden_path = copy / "cnn.selftest.npz"
     golden = load_golden(golden_path)
     with Classifier.load(path) as classifier:
-        golden.answers[FILE] = classifier.probabilities(golden.images)
+        golden.answers[FILE], golden.familiarities[FILE] = classifier.scores(golden.images)
     save_golden(golden, golden_path)
 
     def change(manifest):
@@ -213,7 +213,11 @@ def test_a_file_alone_is_held_to_a_reference(run, copy, exported):
 def test_the_baseline_tells_what_changed_since(run, copy, degraded, tmp_path):
     """The baseline is made before the model is degraded, and a looser policy would let that through."""
     baseline = tmp_path / "baseline.json"
-    loose = ("--max-drop", "100", "--max-upper", "100", "--min-agreement", "0")
+    (tmp_path / "loose.toml").write_text(
+        "[tool.oddeven.parity]\nmax_drop_pp = 100.0\nmax_upper_pp = 100.0\n"
+        "min_agreement = 0.0\nmin_known_agreement = 0.0\n"
+    )
+    loose = ("--policy", tmp_path / "loose.toml")
     done = run("verify", degraded, "--baseline", baseline)
     refused(done, 5, "Cannot read the report")
     done = run("verify", degraded, "--baseline", baseline, "--update-baseline")
@@ -366,7 +370,7 @@ def test_two_folders_with_models_of_one_name_are_kept_apart(run, exported, tmp_p
         keep(folder, "tflite-int8", "tflite-float32")
 
         def cut(arrays, part=part):
-            for key in ("images", "labels", "slices", "probabilities"):
+            for key in ("images", "labels", "slices", "probabilities", "familiarities"):
                 arrays[key] = arrays[key][part]
             arrays["probabilities"][7] = 1 - arrays["probabilities"][7]  # so that the files' answer is another
 

@@ -11,7 +11,6 @@ from oddeven.runtime.arrays import Familiarities
 from oddeven.runtime.parity.check import Check, verdict_on
 from oddeven.runtime.parity.statistics import share_limits
 
-MOST_CHANGED = 0.01  # of the decisions; as many images as are refused by default
 SHOWN = 8
 
 
@@ -72,11 +71,12 @@ def compare_known(reference: Familiarities, found: Familiarities, least: float, 
     )
 
 
-def known_check(known: KnownParity, count: int) -> Check:
-    """Fails where the decisions surely change more often than `MOST_CHANGED`."""
+def known_check(known: KnownParity, count: int, least: float) -> Check:
+    """Fails where less than `least` of the decisions, 0 to 1, surely stay as they are."""
+    allowed = 1.0 - least
     reason = (
         f"{known.changed} of {count:,} images change between known and unknown, {known.changed_low:.2%} to "
-        f"{known.changed_high:.2%} of all; allowed is {MOST_CHANGED:.2%}. Unknown are {known.unknown:.2%}, of the "
+        f"{known.changed_high:.2%} of all; allowed is {allowed:.2%}. Unknown are {known.unknown:.2%}, of the "
         f"reference {known.reference_unknown:.2%}."
     )
-    return verdict_on("known", known.changed_low <= MOST_CHANGED, reason, "Raise --calibration-size.")
+    return verdict_on("known", known.changed_low <= allowed, reason, "Raise --calibration-size.")

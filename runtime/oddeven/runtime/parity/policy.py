@@ -50,6 +50,8 @@ class Policy:
             the better does not count, unless `count_gains`.
         confidence: of each limit, one-sided, 0 to 1.
         max_bytes: largest size of a file; 0 for any.
+        min_known_agreement: least share of images that stay known, or unknown, 0 to 1; a file that surely changes more
+            fails.
         count_gains: whether a change for the better counts against agreement as one for the worse does.
         ties: by precision, of files that must predict alike; any other precision falls under the limits above.
     """
@@ -59,6 +61,7 @@ class Policy:
     min_agreement: float = 0.998
     confidence: float = 0.95
     max_bytes: int = 0
+    min_known_agreement: float = 0.99
     count_gains: bool = False
     ties: Mapping[str, RoundingTolerance] = field(default_factory=lambda: ROUNDING_TOLERANCES)
 
@@ -71,8 +74,9 @@ class Policy:
         """Refuse limits outside their range (ValueError)."""
         if not 0.0 < self.confidence < 1.0:
             raise ValueError(f"the confidence {self.confidence} must lie between 0 and 1.")
-        if not 0.0 <= self.min_agreement <= 1.0:
-            raise ValueError(f"the least agreement {self.min_agreement} must be a share from 0 to 1.")
+        for agreement in (self.min_agreement, self.min_known_agreement):
+            if not 0.0 <= agreement <= 1.0:
+                raise ValueError(f"the least agreement {agreement} must be a share from 0 to 1.")
         if not 0.0 <= self.max_drop_pp <= self.max_upper_pp:
             raise ValueError(
                 f"the allowed drop, {self.max_drop_pp} pp, must lie between 0 and its allowed upper limit, "
@@ -81,7 +85,9 @@ class Policy:
 
 
 TABLE = "[tool.oddeven.parity]"
-SETTINGS = ("max_drop_pp", "max_upper_pp", "min_agreement", "confidence", "max_bytes", "count_gains")
+SETTINGS = (
+    "max_drop_pp", "max_upper_pp", "min_agreement", "confidence", "max_bytes", "min_known_agreement", "count_gains",
+)  # fmt: skip
 # `small` is for tens or hundreds of images: it passes from 59 on without a change for the worse, from 93 with one.
 BUILT_IN: Mapping[str, Policy] = {
     "default": Policy(),

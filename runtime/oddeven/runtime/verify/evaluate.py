@@ -140,7 +140,7 @@ def examine(
     known = None
     if familiarities is not None and reference.familiarities is not None:
         known = compare_known(reference.familiarities, familiarities, spec.min_familiarity, policy.confidence)
-        checks = (*checks, known_check(known, len(p)))
+        checks = (*checks, known_check(known, len(p), policy.min_known_agreement))
     return FileReport(
         model=spec.name,
         labels=spec.labels,
