@@ -79,6 +79,6 @@ FORMATS: Mapping[str, Format] = {
     "onnx-float16": Format(onnx.float16, ".onnx", "float16", HALF),
     "onnx-dynamic": Format(onnx.dynamic, ".onnx", "dynamic", DYNAMIC),
     "onnx-int8": Format(onnx.int8, ".onnx", "int8", INT8_ONNX, calibrated=True),
-    "c": Format(c.convert, ".zip", "int8", C, calibrated=True, default=False, engine="c", familiarity=False),
+    "c": Format(c.convert, ".zip", "int8", C, calibrated=True, default=False, engine="c"),
 }
 DEFAULTS = tuple(name for name, row in FORMATS.items() if row.default)

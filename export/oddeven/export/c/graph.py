@@ -54,13 +54,15 @@ class Operator:
         return ModelError(f"The layer {self.output.name} ({self.kind}) {why}; this model cannot be exported to C.")
 
 
-def read_graph(model: bytes) -> tuple[Sequence[Operator], Tensor, Tensor]:
-    """The operators of a `.tflite` file in the order in which they are computed, and its input and output.
+def read_graph(model: bytes) -> tuple[Sequence[Operator], Tensor, Sequence[Tensor]]:
+    """The operators of a `.tflite` file in the order in which they are computed, its input, and its outputs.
+
+    The second output, where there is one, is how familiar the image is.
 
     Operators that are functions of one tensor, value by value, are table lookups, several in a row a single one.
 
     Raises:
-        ModelError: its input or output is not uint8.
+        ModelError: its input or an output is not uint8.
     """
     from ai_edge_litert.schema_py_generated import BuiltinOperator, ModelT
 
@@ -68,8 +70,8 @@ def read_graph(model: bytes) -> tuple[Sequence[Operator], Tensor, Tensor]:
     whole = ModelT.InitFromPackedBuf(model, 0)
     part = whole.subgraphs[0]
     tensors = [_tensor(place, found, whole.buffers[found.buffer].data) for place, found in enumerate(part.tensors)]
-    source, sink = tensors[part.inputs[0]], tensors[part.outputs[0]]
-    for end in (source, sink):
+    source, sinks = tensors[part.inputs[0]], [tensors[index] for index in part.outputs]
+    for end in (source, *sinks):
         if end.dtype != "uint8":
             raise ModelError(f"The tensor {end.name} is {end.dtype}; C is made of tflite-int8 files with uint8 ends.")
     operators: list[Operator] = []
@@ -79,7 +81,7 @@ def read_graph(model: bytes) -> tuple[Sequence[Operator], Tensor, Tensor]:
         if unary := waiting.pop(index, None):
             operators.append(Operator(LOOKUP, (tensors[unary[0].inputs[0]],), tensors[index], _table(whole, unary)))
 
-    for found in _leading_to(part.outputs[0], part.operators):
+    for found in part.operators:
         code, output = whole.operatorCodes[found.opcodeIndex], found.outputs[0]
         kind = kinds[max(code.builtinCode, code.deprecatedBuiltinCode)]
         before = {index: waiting.get(index, []) for index in found.inputs}
@@ -94,18 +96,9 @@ def read_graph(model: bytes) -> tuple[Sequence[Operator], Tensor, Tensor]:
                 tensors[output] = replace(tensors[output], place=inputs[0].place)
             else:
                 operators.append(Operator(kind, inputs, tensors[output], found.builtinOptions))
-    compute(part.outputs[0])
-    return operators, source, sink
-
-
-def _leading_to(tensor: int, operators: list[Any]) -> list[Any]:
-    """Those of `operators`, in their order, that `tensor` is computed by: C has the first output alone."""
-    needed, found = {tensor}, []
-    for operator in reversed(operators):
-        if needed & set(operator.outputs):
-            needed.update(operator.inputs)
-            found.append(operator)
-    return found[::-1]
+    for index in part.outputs:
+        compute(index)
+    return operators, source, sinks
 
 
 def _tensor(place: int, found: Any, content: Array | None) -> Tensor:

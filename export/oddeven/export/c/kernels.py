@@ -81,21 +81,22 @@ def mean(operator: Operator) -> Kernel:
 
     1 / n goes into the multiplier, cut off and by a limited shift, as TFLite does it.
     """
-    x, axes = operator.inputs
-    if len(x.shape) != 3 or sorted(axes.data.ravel().tolist()) != [1, 2]:
-        raise operator.refusal("is a mean over other axes than height and width")
+    x, window = operator.inputs[0], _whole_image(operator)
     height, width, channels = x.shape
     multiplier, shift = fixed_point(float(x.scale[0]) / np.full(channels, operator.output.scale[0], np.float64))
     more = min((height * width).bit_length() - 1, 32, 31 + int(shift[0]))
     scaled = (multiplier.astype(np.int64) << more) // (height * width), shift - more
-    weights, window = np.ones((channels, height, width, 1), np.int8), (1, 1, channels, height, width, 1, 1, 0, 0)
-    return _sum(operator, weights, (*x.shape, *window), scaled)
+    return _sum(operator, np.ones((channels, height, width, 1), np.int8), window, scaled)
 
 
 def max_pool(operator: Operator) -> Kernel:
     """MAX_POOL_2D, a window without weights."""
-    window = _window(operator, operator.options.filterHeight, operator.options.filterWidth)
-    return Kernel("slide", "window", (*window, 0, *_range(operator), 0, 0, 0, 0, 0))
+    return _greatest(operator, _window(operator, operator.options.filterHeight, operator.options.filterWidth))
+
+
+def reduce_max(operator: Operator) -> Kernel:
+    """REDUCE_MAX over height and width."""
+    return _greatest(operator, _whole_image(operator))
 
 
 def add(operator: Operator) -> Kernel:
@@ -117,6 +118,7 @@ KERNELS: Mapping[str, Callable[[Operator], Kernel]] = {
     "FULLY_CONNECTED": fully_connected,
     "MEAN": mean,
     "MAX_POOL_2D": max_pool,
+    "REDUCE_MAX": reduce_max,
     "ADD": add,
 }
 
@@ -147,6 +149,20 @@ def _sum(operator: Operator, weights: Array, window: tuple[int, ...], scaled: tu
         bias, zero_point = bias - zero_point * weights.sum((1, 2, 3), np.int32), 0
     constants = weights, bias.astype(np.int32), scaled[0].astype(np.int32), scaled[1].astype(np.int8)
     return Kernel("slide", "window", (*window, zero_point, *_range(operator), weights.shape[3], *constants))
+
+
+def _greatest(operator: Operator, window: tuple[int, ...]) -> Kernel:
+    """The greatest value in a window, which has no weights."""
+    return Kernel("slide", "window", (*window, 0, *_range(operator), 0, 0, 0, 0, 0))
+
+
+def _whole_image(operator: Operator) -> tuple[int, ...]:
+    """The first fields of `struct oddeven_window` for one window over all of the image, by channel."""
+    x, axes = operator.inputs
+    if len(x.shape) != 3 or sorted(axes.data.ravel().tolist()) != [1, 2]:
+        raise operator.refusal("reduces other axes than height and width")
+    height, width, channels = x.shape
+    return (*x.shape, 1, 1, channels, height, width, 1, 1, 0, 0)
 
 
 def _window(operator: Operator, height: int, width: int) -> tuple[int, ...]:

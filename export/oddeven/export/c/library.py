@@ -16,10 +16,11 @@ import numpy as np
 
 from oddeven.export.c.graph import Operator, Tensor, read_graph
 from oddeven.export.c.kernels import Kernel, kernel
-from oddeven.runtime.engines.compiled import identifier
+from oddeven.runtime.engines.compiled import SECOND_OUTPUT, identifier
 from oddeven.runtime.engines.metadata import TFLITE_ENTRY
-from oddeven.runtime.engines.quantization import TensorInfo, decode, encoder
+from oddeven.runtime.engines.quantization import TensorInfo, decode, dequantize, encoder
 from oddeven.runtime.errors import ModelError
+from oddeven.runtime.familiarity import NAME, familiarities
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import ModelSpec
 
@@ -38,12 +39,11 @@ def c_library(model: bytes, spec: ModelSpec) -> bytes:
     Raises:
         ModelError: the file is too large or of another precision, its input is not the pixels, or it lacks a kernel.
     """
-    spec = replace(spec, familiarity=None, min_familiarity=0.0)
-    operators, source, sink = read_graph(model)
+    operators, source, sinks = read_graph(model)
     if not np.array_equal(encoder(_info(source), spec.input)(LEVELS), LEVELS):
         raise ModelError(f"The input of {spec.name} is not the pixels themselves; C is made of models where it is.")
     kernels = [kernel(operator) for operator in operators]
-    offsets, arena_bytes = arena(operators)
+    offsets, arena_bytes = arena(operators, sinks)
     flash_bytes = sum(field.nbytes for made in kernels for field in made.fields if isinstance(field, np.ndarray))
     if flash_bytes > MOST_FLASH_BYTES or arena_bytes > MOST_ARENA_BYTES:
         raise ModelError(
@@ -52,12 +52,16 @@ def c_library(model: bytes, spec: ModelSpec) -> bytes:
         )
     steps = enumerate(zip(operators, kernels, strict=True))
     texts = [_step(number, operator, made, offsets) for number, (operator, made) in steps]
-    name = identifier(spec.name)
+    name, meaning = identifier(spec.name), spec.familiarity
+    known = replace(_info(sinks[1]), name=NAME, shape=(-1, 1)) if len(sinks) > 1 else None
     fields = {
         **vars(spec.input), "name": name, "NAME": name.upper(), "version": version("oddeven"),
-        "flash_bytes": flash_bytes, "arena_bytes": arena_bytes, "result": offsets[sink.place],
+        "flash_bytes": flash_bytes, "arena_bytes": arena_bytes, "result": offsets[sinks[0].place],
         "constants": "".join(text for text, _ in texts), "calls": "\n".join(call for _, call in texts),
-        "threshold": int(np.count_nonzero(decode(LEVELS, _info(sink)) <= spec.threshold)) - 1,
+        "threshold": int(np.count_nonzero(decode(LEVELS, _info(sinks[0])) <= spec.threshold)) - 1,
+        "familiarity": f"(uint8_t)arena[{offsets[sinks[1].place]}]" if known else "255",
+        "min_familiarity": int((familiarities(dequantize(LEVELS, known), meaning) < spec.min_familiarity).sum())
+        if known and meaning else 0,
         "label_0": _quoted(spec.labels[0]), "label_1": _quoted(spec.labels[1]),
     }  # fmt: skip
     packed = io.BytesIO()
@@ -66,19 +70,22 @@ def c_library(model: bytes, spec: ModelSpec) -> bytes:
             place = path.relative_to(TEMPLATE).as_posix().replace("MODEL", name)
             _pack(archive, f"oddeven_{name}/{place}", Template(path.read_text()).substitute(fields))
         _pack(archive, f"oddeven_{name}/{TFLITE_ENTRY}", to_json(spec))
+        if known:
+            _pack(archive, f"oddeven_{name}/{SECOND_OUTPUT}", to_json(known))
     return packed.getvalue()
 
 
-def arena(operators: Sequence[Operator]) -> tuple[Mapping[int, int], int]:
+def arena(operators: Sequence[Operator], sinks: Sequence[Tensor]) -> tuple[Mapping[int, int], int]:
     """The offset in bytes of every computed tensor in the arena, by its place, and the arena's size.
 
-    Tensors that are not needed at the same time share bytes. The largest is placed first, each at the lowest offset
-    that is free as long as it lives (greedy by size; Pisarchyk and Lee, 2020, Efficient memory management for deep
-    neural net inference).
+    Tensors that are not needed at the same time share bytes; the outputs `sinks` are needed to the end. The largest is
+    placed first, each at the lowest offset that is free as long as it lives (greedy by size; Pisarchyk and Lee, 2020,
+    Efficient memory management for deep neural net inference).
     """
     sizes = {step.output.place: prod(step.output.shape) for step in operators}
     born = {step.output.place: now for now, step in enumerate(operators)}
     dies = born | {x.place: now for now, step in enumerate(operators) for x in step.inputs}
+    dies |= {x.place: len(operators) for x in sinks}
     offsets: dict[int, int] = {}
     for own in sorted(sizes, key=lambda place: -sizes[place]):
         beside = [other for other in offsets if born[other] <= dies[own] and born[own] <= dies[other]]

@@ -21,8 +21,10 @@ from oddeven.runtime.engines.contract import COMPILER, Engine, closed
 from oddeven.runtime.engines.metadata import UNREADABLE, ModelFile
 from oddeven.runtime.engines.quantization import TensorInfo, pixel_input
 from oddeven.runtime.errors import ModelError
+from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
 
+SECOND_OUTPUT = "second_output.json"  # in the archive: its tensor, where the model has it
 FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC")
 
 
@@ -31,21 +33,24 @@ class CompiledEngine(Engine):
 
     name, package = "c", COMPILER
 
-    def __init__(self, function: Any, spec: ModelSpec) -> None:
-        self._function, self.spec = function, spec
+    def __init__(self, functions: tuple[Any, Any], spec: ModelSpec, familiarity: TensorInfo | None) -> None:
+        self._functions: tuple[Any, Any] | None = functions
+        self.spec, self.familiarity = spec, familiarity
         self.input = pixel_input("image", (-1, *spec.input.shape), spec.input)
         self.output = TensorInfo("probability", (-1, 1), "uint8", 1 / 256)
 
     def invoke(self, batch: Array) -> tuple[Array, ...]:
-        """The probability, (N, 1), alone, for `batch`, uint8 (N, H, W, C)."""
-        if self._function is None:
+        """The outputs, (N, 1), for `batch`, uint8 (N, H, W, C)."""
+        if self._functions is None:
             raise closed()
-        q_outputs = [self._function(np.ascontiguousarray(image).ctypes.data) for image in batch]
-        return (np.array(q_outputs, np.uint8)[:, np.newaxis],)
+        probability, raw_familiarity = self._functions
+        images = map(np.ascontiguousarray, batch)
+        q_outputs = np.array([(probability(image.ctypes.data), raw_familiarity()) for image in images], np.uint8)
+        return tuple(q_outputs.reshape(-1, 2, 1).swapaxes(0, 1)[: 1 + (self.familiarity is not None)])
 
     def close(self) -> None:
         """Forget the library; the process keeps it mapped."""
-        self._function = None
+        self._functions = None
 
 
 def identifier(name: str) -> str:
@@ -72,6 +77,9 @@ def open_model(model: ModelFile, threads: int) -> Engine:
         done = subprocess.run([COMPILER, *FLAGS, "-o", built, source], capture_output=True, text=True, check=False)
         if done.returncode:
             raise ModelError(f"{model.path}: the C compiler refuses it ({done.stderr.strip():.200}).")
-        function = ctypes.CDLL(str(built))[f"{name}_probability"]
-    function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_uint8
-    return CompiledEngine(function, model.spec)
+        library, second = ctypes.CDLL(str(built)), Path(folder, name, SECOND_OUTPUT)
+        familiarity = from_json(TensorInfo, second.read_text(), str(model.path)) if second.is_file() else None
+    probability, raw_familiarity = (library[f"{name}_{what}"] for what in ("probability", "raw_familiarity"))
+    probability.argtypes, probability.restype = [ctypes.c_void_p], ctypes.c_uint8
+    raw_familiarity.argtypes, raw_familiarity.restype = [], ctypes.c_uint8
+    return CompiledEngine((probability, raw_familiarity), model.spec, familiarity)

@@ -6,12 +6,18 @@ $constants
 
 const char *const oddeven_${name}_labels[2] = {"$label_0", "$label_1"};
 
+static int8_t arena[$arena_bytes];
+
 uint8_t oddeven_${name}_probability(const uint8_t *pixels)
 {
-    static int8_t arena[$arena_bytes];
     const int8_t *input = (const int8_t *)pixels;
 $calls
     return (uint8_t)arena[$result];
+}
+
+uint8_t oddeven_${name}_raw_familiarity(void)
+{
+    return $familiarity;
 }
 
 int oddeven_${name}_predict(const uint8_t *pixels)

@@ -13,6 +13,7 @@
 #define ODDEVEN_${NAME}_CHANNELS $channels
 #define ODDEVEN_${NAME}_PIXELS ($height * $width * $channels)
 #define ODDEVEN_${NAME}_THRESHOLD $threshold /* above it, the prediction is label 1 */
+#define ODDEVEN_${NAME}_MIN_FAMILIARITY $min_familiarity /* below it, the image is unknown */
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,7 +26,11 @@ extern const char *const oddeven_${name}_labels[2];
  * Not reentrant: one call at a time. */
 uint8_t oddeven_${name}_probability(const uint8_t *pixels);
 
-/* The predicted label, 0 or 1. */
+/* How familiar the image of the last call is: a raw score, which says only what is more familiar and what is less. 255
+ * where the model does not tell. */
+uint8_t oddeven_${name}_raw_familiarity(void);
+
+/* The predicted label, 0 or 1, also of an unknown image. */
 int oddeven_${name}_predict(const uint8_t *pixels);
 
 /* Fill `pixels` from an image of another size with as many channels; the aspect ratio is not kept. */
