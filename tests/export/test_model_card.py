@@ -33,7 +33,7 @@ def test_the_card_in_the_folder_is_one_that_the_hub_reads(exported):
     for record in manifest.files:
         assert card.text.count(record.file) >= 2
         assert record.sha256[:16] in card.text
-    assert "214,881, in 2 Conv2D, 2 Dense" in card.text
+    assert "220,286, in 2 Conv2D, 8 Dense" in card.text
     assert "not stated (`oddeven export --license`)" in card.text
 
 

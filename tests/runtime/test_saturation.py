@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+from collections import Counter
 
 import junitparser
 import numpy as np
@@ -40,7 +41,8 @@ def test_what_export_makes_cannot_overflow_and_says_so(exported):
 
 def test_what_can_overflow_is_noted_in_manifest_and_every_report(full_range, run, tmp_path):
     (record,) = load_manifest(full_range).files
-    assert [found.layer for found in record.overflow] == ["conv2d", "conv2d_1", "dense_3"]
+    assert [found.layer for found in record.overflow[:2]] == ["conv2d", "conv2d_1"]
+    assert {found.layer for found in record.overflow[2:]} == {"dense_3", *(f"familiarity_{part}" for part in range(5))}
     assert all(0 < found.pairs < found.of and 0 <= found.seen < 1 for found in record.overflow)
     assert record.overflow[0].seen > 0.01
     outputs = [x for form in ("json", "junit", "markdown", "html") for x in (f"--{form}", tmp_path / f"out.{form}")]
@@ -64,7 +66,7 @@ def test_a_file_alone_is_noted_as_well(full_range, run, tmp_path):
     done = run("verify", path, "--reference", full_range / "reference.npz", "--json", tmp_path / "out.json")
     assert done.returncode == 0, done.stderr
     (file,) = json.loads((tmp_path / "out.json").read_text())["files"]
-    assert [found["seen"] for found in file["overflow"]] == [None] * 3  # nobody wrote down what was measured
+    assert [found["seen"] for found in file["overflow"]] == [None] * 8  # nobody wrote down what was measured
     assert [found["pairs"] for found in file["overflow"]] == [f.pairs for f in saturation.overflows(path)]
 
 
@@ -73,7 +75,7 @@ def test_weights_are_read_as_onnx_reads_them(full_range):
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     expected = [array for array in stored.values() if array.dtype == np.int8 and array.ndim > 1]
     found = list(saturation.layers((full_range / "cnn.int8.onnx").read_bytes()))
-    assert [layer.kind for layer in found] == ["Conv", "Conv", "Gemm"]
+    assert Counter(layer.kind for layer in found) == {"Conv": 2, "Gemm": 2, "MatMul": 4}
     for layer in found:
         assert any(np.array_equal(layer.weights, array) for array in expected)
     assert found[0].attributes["kernel_shape"] == [3, 3]

@@ -11,6 +11,7 @@ from conftest import SHIPPED
 from oddeven.runtime.errors import ModelError, UsageError
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.train.data.registry import load_dataset
+from oddeven.train.familiarity import load_without_familiarity
 from oddeven.train.fit import Plan, compiled
 from oddeven.train.recipes import RECIPES
 from oddeven.train.teacher import TEMPERATURE, read_teacher
@@ -37,14 +38,12 @@ def cross_entropy(target, p):
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0)])
 def test_half_of_the_loss_is_that_of_the_teacher_in_training_alone(few, low, high):
-    import keras
-
     data = replace(few, input=replace(few.input, low=low, high=high))
     model = compiled(plan(data, teacher=read_teacher(TEACHER, data)))
     x, labels = to_float(few.train.images, data.input), few.train.labels[:, None].astype(np.float32)
     p = np.linspace(0.1, 0.9, len(x), dtype=np.float32)[:, None]
 
-    taught = keras.saving.load_model(TEACHER, compile=False).predict(to_float(few.train.images, few.input), verbose=0)
+    taught = load_without_familiarity(TEACHER).predict(to_float(few.train.images, few.input), verbose=0)
     taught, learnt = (np.clip(np.float64(values), 1e-7, 1 - 1e-7) for values in (taught, p))
     soft = [1 / (1 + (values / (1 - values)) ** (-1 / TEMPERATURE)) for values in (taught, learnt)]
     of_labels, of_teacher = cross_entropy(labels, learnt), TEMPERATURE**2 * cross_entropy(*soft)
@@ -69,9 +68,7 @@ def test_a_student_learns_and_its_checkpoint_needs_no_teacher(few, tmp_path):
 
 
 def test_training_starts_from_the_weights_of_a_trained_model(few):
-    import keras
-
-    theirs = keras.saving.load_model(TEACHER, compile=False).get_weights()
+    theirs = load_without_familiarity(TEACHER).get_weights()
     for own, other in zip(compiled(plan(few, weights=TEACHER)).get_weights(), theirs, strict=True):
         np.testing.assert_array_equal(own, other)
 

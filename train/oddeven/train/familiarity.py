@@ -50,6 +50,14 @@ def save_with_familiarity(model: Any, data: Dataset, spec: ModelSpec, path: Path
         attach_to_keras(partial, replace(spec, min_familiarity=MIN_FAMILIARITY, familiarity=known))
 
 
+def load_without_familiarity(path: Path) -> Any:
+    """The trained model in the `.keras` file `path`, with its first output alone."""
+    import keras
+
+    model = keras.saving.load_model(path, compile=False)
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+
+
 def with_familiarity(
     model: Any, train: Split, validation: Split, spec: InputSpec, seed: int
 ) -> tuple[Any, Familiarity]:

@@ -29,7 +29,7 @@ from oddeven.train.data.input_pipeline import (
     steps_per_epoch,
     training_batches,
 )
-from oddeven.train.familiarity import calibrate, save_with_familiarity
+from oddeven.train.familiarity import calibrate, load_without_familiarity, save_with_familiarity
 from oddeven.train.probe import fit_probe, pooled_features
 from oddeven.train.recipes import Recipe
 from oddeven.train.teacher import Teacher
@@ -149,7 +149,7 @@ def compiled(plan: Plan) -> Any:
     if plan.architecture in BACKBONES:
         BACKBONES[plan.architecture].load_weights(model, plan.weights)
     elif plan.weights:
-        model.set_weights(keras.saving.load_model(plan.weights, compile=False).get_weights())
+        model.set_weights(load_without_familiarity(plan.weights).get_weights())
     if recipe.transfer:
         freeze(model, plan.architecture)
     if recipe.optimizer == "sgd":

@@ -13,7 +13,7 @@ from pathlib import Path
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.errors import ModelError
 from oddeven.train.data.registry import training_dataset
-from oddeven.train.familiarity import calibrate, save_with_familiarity
+from oddeven.train.familiarity import calibrate, load_without_familiarity, save_with_familiarity
 
 
 def refit(path: Path) -> float:
@@ -23,13 +23,10 @@ def refit(path: Path) -> float:
         ModelError: it was not made by `oddeven train`.
         DataError, UsageError: its dataset is not there.
     """
-    import keras
-
     if not (spec := read_spec(path)):
         raise ModelError(f"{path} carries no ModelSpec; train it with oddeven train.")
     data = training_dataset(path, spec)
-    model = keras.saving.load_model(path, compile=False)
-    model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    model = load_without_familiarity(path)
     temperature = calibrate(model, data.validation, data.input)
     save_with_familiarity(model, data, spec, path)
     return temperature

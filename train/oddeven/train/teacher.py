@@ -13,6 +13,7 @@ from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.errors import UsageError
 from oddeven.runtime.spec import InputSpec, ModelSpec
 from oddeven.train.data.dataset import Dataset
+from oddeven.train.familiarity import load_without_familiarity
 
 TEMPERATURE = 4.0  # divides the logits, so that probabilities near 0 and 1 still say how sure the teacher is
 
@@ -36,7 +37,7 @@ class Teacher:
         """Make half of the loss that the compiled `model` is trained by the cross-entropy with the teacher's output."""
         import keras
 
-        teacher, label_loss = keras.saving.load_model(self.path, compile=False), model.compute_loss
+        teacher, label_loss = load_without_familiarity(self.path), model.compute_loss
         scale = (self.high - self.low) / (self.input.high - self.input.low)
 
         def compute_loss(x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True) -> Any:
