@@ -21,10 +21,11 @@ from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.spec import Familiarity, InputSpec, ModelSpec
 from oddeven.train.data.dataset import Dataset, Split
 from oddeven.train.data.input_pipeline import evaluation_batch_size
-from oddeven.train.outliers import make_up
+from oddeven.train.outliers import make_up, out_of_focus
 
 MIN_FAMILIARITY = 0.01  # the share of validation images that is called unknown
-KNOWN, MADE_UP = 12_000, 3  # training images at most, and made-up ones for each of them
+KNOWN, MADE_UP = 20_000, 3  # training images at most, and made-up ones for each of them
+OUT_OF_FOCUS = 0.25  # of the training images, a second time
 LEAST_MADE_UP = 1000
 SHARE = 0.026  # of the model's parameters, which the fit may add
 MOST_UNITS = 32
@@ -75,7 +76,9 @@ def with_familiarity(
     taps = _taps(plain)
     body = keras.Model(plain.inputs[0], taps)
     known = train.take(np.sort(random.permutation(len(train))[:KNOWN]))
-    x_known = features(body, known.images, spec)
+    again = known.take(np.sort(random.permutation(len(known))[: int(OUT_OF_FOCUS * len(known))]))
+    worse = out_of_focus(again.images, random)
+    x_known = np.concatenate([features(body, images, spec) for images in (known.images, worse)])
     count, size = max(LEAST_MADE_UP, MADE_UP * len(known)), evaluation_batch_size(spec.shape)
     parts = [min(size, count - start) for start in range(0, count, size)]
     x_made_up = np.concatenate([features(body, make_up(known.images, part, random), spec) for part in parts])

@@ -1,5 +1,7 @@
 """Images of nothing that a model knows, made up from its training images, for it to find unfamiliar.
 
+Also training images as a worse camera would show them, which it must still find familiar.
+
 Hendrycks, Mazeika and Dietterich, 2019, Deep anomaly detection with outlier exposure.
 """
 
@@ -9,12 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.images.encode import to_image
 
 Random = np.random.Generator
+BLUR, RESOLUTION = (0.01, 0.045), (0.32, 0.7)  # of an image out of focus: the blur's radius and the size, of a side
 
 
 def make_up(images: Pixels, count: int, random: Random) -> Pixels:
@@ -24,8 +27,33 @@ def make_up(images: Pixels, count: int, random: Random) -> Pixels:
     makers = list(MAKERS)
     sources = random.integers(0, len(images), (count, 2))
     made = [makers[kind](images[a], images[b], random) for kind, (a, b) in zip(kinds, sources, strict=True)]
-    pixels: Pixels = np.clip(np.stack(made), 0, 255).astype(np.uint8)
+    pixels = _to_pixels(made)
+    # Half of them out of focus as well: what is blurred is not for that reason known.
+    pixels[: count // 2] = out_of_focus(pixels[: count // 2], random)
     return pixels
+
+
+def out_of_focus(images: Pixels, random: Random) -> Pixels:
+    """Each of the images, uint8 (N, H, W, C), blurred or of low resolution, or both."""
+    return _to_pixels([_softened(image, random) for image in images]) if len(images) else images
+
+
+def _to_pixels(images: list[Any]) -> Pixels:
+    pixels: Pixels = np.clip(np.stack(images), 0, 255).astype(np.uint8)
+    return pixels
+
+
+def _softened(image: Pixels, random: Random) -> Any:
+    height, width = image.shape[:2]
+    for _ in range(random.integers(1, 3)):
+        if random.random() < 0.5:
+            blur = ImageFilter.GaussianBlur(random.uniform(*BLUR) * min(height, width))
+            image = np.asarray(to_image(image).filter(blur)).reshape(image.shape)
+        else:
+            few = [max(1, round(random.uniform(*RESOLUTION) * side)) for side in (width, height)]
+            small = to_image(image).resize((few[0], few[1]), Image.Resampling.BOX)
+            image = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).reshape(image.shape)
+    return image
 
 
 def shuffled(a: Pixels, b: Pixels, random: Random) -> Any:
