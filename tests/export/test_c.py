@@ -89,7 +89,9 @@ def check_both_roundings(path, images, folder):
     litert = oracle(path, "litert", images)
     outputs = litert.shape[1]
     assert all(len(set(output.tolist())) > 5 for output in litert.T)
-    np.testing.assert_array_equal(single[:, :outputs], litert)
+    np.testing.assert_array_equal(single[:, 0], litert[:, 0])
+    # The familiarity takes means, which XNNPACK computes in float32: see below.
+    np.testing.assert_allclose(single[:, 1:outputs].astype(int), litert[:, 1:].astype(int), rtol=0, atol=3)
     if installed("tflite-micro"):
         np.testing.assert_array_equal(double[:, :outputs], oracle(path, "tflite-micro", images))
     one, two = single[:, 0], double[:, 0]
