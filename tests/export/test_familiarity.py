@@ -7,10 +7,14 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from conftest import SHIPPED, oddeven
 
 from oddeven.export.conversion import Conversion
 from oddeven.export.formats import FORMATS
 from oddeven.export.keras_model import load_keras_model
+from oddeven.runtime.artifacts.manifest import load_manifest
+from oddeven.runtime.artifacts.reference import REFERENCE
+from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.metadata import attach_to_keras
 from oddeven.runtime.errors import ModelError
@@ -57,10 +61,10 @@ def made(source, name, folder):
     return path
 
 
-@pytest.mark.parametrize("name", ["tflite-float32", "tflite-int8", "onnx-float32", "onnx-int8"])
+@pytest.mark.parametrize("name", ["tflite-float32", "tflite-int8", "onnx-float32", "onnx-int8", "c"])
 def test_a_file_scores_as_keras_does(name, source, images, tmp_path):
     p, raw = source.model.predict(source.calibration, verbose=0)
-    with Classifier.load(made(source, name, tmp_path)) as classifier:
+    with Classifier.load(made(source, name, tmp_path), FORMATS[name].engine) as classifier:
         assert (classifier.engine.output.name, classifier.engine.familiarity.name) == ("probability", NAME)
         tolerance = TOLERANCES[classifier.spec.precision]
         found, known = classifier.scores(images)
@@ -72,10 +76,9 @@ def test_a_file_scores_as_keras_does(name, source, images, tmp_path):
         np.testing.assert_array_equal(np.array(labels) == "unknown", known < np.float32(0.1))
 
 
-@pytest.mark.parametrize("name", ["c", "mediapipe"])
-def test_a_format_without_it_has_the_probability_alone(name, source, tmp_path):
-    path = made(source, name, tmp_path)
-    with Classifier.load(path, FORMATS[name].engine) as classifier:
+def test_the_file_for_mediapipe_has_the_probability_alone(source, tmp_path):
+    path = made(source, "mediapipe", tmp_path)
+    with Classifier.load(path, FORMATS["mediapipe"].engine) as classifier:
         assert (classifier.engine.familiarity, classifier.spec.familiarity) == (None, None)
         assert classifier.spec.min_familiarity == 0.0
 
@@ -103,3 +106,15 @@ def test_a_finished_file_that_lacks_what_its_spec_promises_is_refused(source, tm
     without = replace(source, spec=SPEC)
     with pytest.raises(ModelError, match="two outputs, and its spec"):
         Classifier.load(made(without, "onnx-float32", tmp_path))
+
+
+def test_files_without_it_are_smaller_and_predict_alike(tmp_path):
+    options = ("--format", "tflite-int8", "--no-familiarity", "--out", tmp_path)
+    done = oddeven("export", SHIPPED / "mlp.keras", *options)
+    assert done.returncode == 0, done.stderr
+    manifest, path = load_manifest(tmp_path / "mlp"), tmp_path / "mlp" / "mlp.int8.tflite"
+    assert manifest.spec.familiarity is manifest.files[0].familiarity is None
+    assert path.stat().st_size < bundled()["mlp"].stat().st_size
+    with Classifier.load(path) as one, Classifier.load("mlp") as other, np.load(tmp_path / "mlp" / REFERENCE) as file:
+        images = file["images"][:500]
+        np.testing.assert_array_equal(one.probabilities(images), other.probabilities(images))

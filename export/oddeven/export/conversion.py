@@ -88,9 +88,15 @@ def outputs(found: Any) -> Iterator[tuple[str, Any]]:
 
 def without_familiarity(source: Conversion) -> Conversion:
     """`source` with the first output alone, for formats that have no other."""
-    if source.spec.familiarity is None:
-        return source
+    model, spec = first_output(source.model, source.spec)
+    return replace(source, model=model, spec=spec)
+
+
+def first_output(model: Any, spec: ModelSpec) -> tuple[Any, ModelSpec]:
+    """A model and its spec without the second output, where there is one."""
+    if spec.familiarity is None:
+        return model, spec
     import keras
 
-    model = keras.Model(source.model.inputs[0], source.model.outputs[0], name=source.model.name)
-    return replace(source, model=model, spec=replace(source.spec, familiarity=None, min_familiarity=0.0))
+    plain = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return plain, replace(spec, familiarity=None, min_familiarity=0.0)

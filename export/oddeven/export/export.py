@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from oddeven.export.calibration import DEFAULT_SIZE, check_calibration, disjoint_draws, draw_calibration
-from oddeven.export.conversion import About, Conversion, outputs
+from oddeven.export.conversion import About, Conversion, first_output, outputs
 from oddeven.export.diagnosis import explain_failure, measure_stability
 from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.export.keras_model import load_keras_model
@@ -52,6 +52,7 @@ class Settings:
             size `DEFAULT_SIZE` of them, or all where there are fewer.
         calibration_check: quantize from two more draws as well, and compare.
         float_io, full_range: as in `Conversion`.
+        familiarity: write the second output of models that have one.
         from_logits: the model ends in a logit; append the sigmoid.
         about: for the files' standard metadata and the model card.
         display_names: of the labels, as in `ModelSpec`.
@@ -65,6 +66,7 @@ class Settings:
     calibration_check: bool = False
     float_io: bool = False
     full_range: bool = False
+    familiarity: bool = True
     from_logits: bool = False
     about: About = field(default_factory=About)
     display_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -114,6 +116,8 @@ def export_model(
         model, spec = own.load(path, settings.from_logits), own.spec
     else:
         model, spec = load_keras_model(path, settings.from_logits)
+    if not settings.familiarity:
+        model, spec = first_output(model, spec)
     test, validation = (_reference(model, spec, split) for split in (dataset.test, dataset.validation))
     (out / MANIFEST).unlink(missing_ok=True)  # an earlier one would vouch for files that are not its own
     save_reference(test, out / REFERENCE)

@@ -91,6 +91,12 @@ HEADER = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
     help="Use all 8 bits of ONNX weights; right everywhere only when opened by oddeven.",
 )
 @click.option(
+    "--familiarity/--no-familiarity",
+    default=True,
+    hidden=True,
+    help="Whether files tell how familiar an image is; without it they are smaller.",
+)
+@click.option(
     "--reduce-range", is_flag=True, hidden=True, help="Deprecated: the default.", expose_value=False
 )  # deprecated: the default
 @click.option(
