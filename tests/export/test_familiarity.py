@@ -41,9 +41,10 @@ def source(images):
     keras.utils.set_random_seed(0)
     layers, image = keras.layers, keras.Input((12, 12, 1), name="image")
     x = layers.MaxPooling2D(2)(layers.Conv2D(4, 3, activation="relu")(image))
-    seen = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
+    parts = [layers.Dense(8)(pool()(x)) for pool in (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)]
+    seen = layers.Activation("relu6")(layers.Add()(parts))
     p = layers.Dense(1, "sigmoid", name="probability")(layers.Dense(6, "relu")(layers.Flatten()(x)))
-    model = keras.Model(image, [p, layers.Dense(1, "relu6", name=NAME)(layers.Dense(8, "relu6")(seen))])
+    model = keras.Model(image, [p, layers.Dense(1, "relu6", name=NAME)(seen)])
     model.get_layer("probability").bias.assign([0.1])  # the converter leaves out one of zeros
     kernel, _ = model.get_layer(NAME).get_weights()
     model.get_layer(NAME).set_weights([20 * kernel, np.array([3.0])])
