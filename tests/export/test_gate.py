@@ -70,11 +70,12 @@ def test_the_untampered_file_passes(broken):
 
 
 def perturbed(source):
+    """Only the dense layers: on other feature maps the second output's ranges are some that XNNPACK refuses."""
     random = np.random.default_rng(0)
     for weight in source.model.weights:
-        if "familiarity" not in weight.path:
+        if "dense" in weight.path:
             w = weight.numpy()
-            weight.assign(w + random.normal(0, 0.5 * w.std(), w.shape))
+            weight.assign(w + random.normal(0, w.std(), w.shape))
     return source
 
 
