@@ -88,7 +88,7 @@ def test_the_report_shows_the_slices_and_the_answer_is_a_label(walk):
     folder, printed = walk
     assert '<th scope="row" class="left">defective</th>' in (folder / "artifacts" / "report.html").read_text()
     answer = printed["oddeven predict new.jpg --model artifacts/cnn/cnn.int8.tflite"].splitlines()[-1]
-    assert re.fullmatch(r"new\.jpg +(good|defective) +[01]\.\d+", answer)
+    assert re.fullmatch(r"new\.jpg +(good|defective|unknown) +[01]\.\d+ +[01]\.\d+.*", answer)
 
 
 def test_export_without_the_images_says_how_to_name_them(walk, run, tmp_path):

@@ -55,8 +55,19 @@ def load_without_familiarity(path: Path) -> Any:
     """The trained model in the `.keras` file `path`, with its first output alone."""
     import keras
 
-    model = keras.saving.load_model(path, compile=False)
-    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return _first_output(keras.saving.load_model(path, compile=False))
+
+
+def _first_output(model: Any) -> Any:
+    """A copy with the first output alone, each of whose layers is called once.
+
+    Keras builds a Sequential model anew whenever a layer is added. Of its layers, `output` may belong to any of these.
+    """
+    import keras
+
+    copy = keras.models.clone_model(keras.Model(model.inputs[0], model.outputs[0], name=model.name))
+    copy.set_weights(keras.Model(model.inputs[0], model.outputs[0]).get_weights())
+    return copy
 
 
 def with_familiarity(
@@ -72,7 +83,7 @@ def with_familiarity(
 
     keras.utils.set_random_seed(seed)
     random = np.random.default_rng(seed)
-    plain = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    plain = _first_output(model)
     taps = _taps(plain)
     body = keras.Model(plain.inputs[0], taps)
     known = train.take(np.sort(random.permutation(len(train))[:KNOWN]))
