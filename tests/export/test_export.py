@@ -188,7 +188,7 @@ def test_the_pipeline_from_the_shipped_models_ends_in_one_table(run, tmp_path):
     assert str(tmp_path / "artifacts") in done.stdout
     for line in done.stdout.splitlines():
         if line.startswith(str(tmp_path / "samples")):
-            path, answer, _ = line.split()
+            path, answer, *_ = line.split()
             assert path.endswith(f"-{answer}.png")
     for folder in ("cnn", "deep_cnn", "mlp"):
         assert json.loads((tmp_path / "artifacts" / folder / "manifest.json").read_text())["schema_version"] == 1
