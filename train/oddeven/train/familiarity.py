@@ -107,9 +107,10 @@ def _head(taps: list[Any], weights: list[Floats]) -> Any:
     kernel, bias, last, shift = weights
     ends, parts = np.cumsum([0, *(tap.shape[-1] for tap in taps)]), []
     for number, tap in enumerate(taps):
-        part = layers.Dense(len(bias), use_bias=number == 0, name=f"familiarity_{number}")
+        # Each has its share of the bias: without one, tflite-runtime 2.14 crashes on ARM.
+        part = layers.Dense(len(bias), name=f"familiarity_{number}")
         parts.append(part(tap))
-        part.set_weights([kernel[ends[number] : ends[number + 1]], *([bias] if number == 0 else [])])
+        part.set_weights([kernel[ends[number] : ends[number + 1]], bias / len(taps)])
     hidden = layers.Add(name="familiarity")(parts) if len(parts) > 1 else parts[0]
     score = layers.Dense(1, "relu6", name=NAME)
     raw = score(layers.Activation("relu6", name="familiarity_relu")(hidden))
