@@ -21,13 +21,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_name
+from oddeven.runtime.parity.metrics import auc
 from oddeven.runtime.table import render
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "transfer.md"
 COLUMNS = ("path", "label", "split", "group", "slice")
 FORMATS = ("tflite-float32", "tflite-int8", "onnx-int8")
+ANIMALS_FOOD = {"Animals & Nature": "animals", "Food & Drink": "food"}
 Row = tuple[str, ...]
 
 
@@ -64,12 +69,11 @@ def sixty(modules: Path, seed: int) -> list[Row]:
 
 def animals_food(modules: Path, seed: int) -> list[Row]:
     """Animals against food: two makers train, a third one's test."""
-    kinds = {"Animals & Nature": "animals", "Food & Drink": "food"}
     return [
-        (path, kinds[category], "test" if maker == "apple" else "train", "", maker)
+        (path, ANIMALS_FOOD[category], "test" if maker == "apple" else "train", "", maker)
         for maker in ("google", "twitter", "apple")
         for path, category, _ in emoji(modules, maker)
-        if category in kinds
+        if category in ANIMALS_FOOD
     ]
 
 
@@ -79,6 +83,16 @@ TASKS: Mapping[str, tuple[Callable[[Path, int], list[Row]], float]] = {
     "sixty": (sixty, 0.90),
     "animals-food": (animals_food, 0.92),
 }
+
+
+def familiarity_auc(model: Path, rows: Sequence[Row], modules: Path) -> float | None:
+    """How well `model` tells the test images from emoji of all other categories, by the same maker, as an AUROC."""
+    known = [row[0] for row in rows if row[2] == "test"]
+    unknown = [path for path, category, _ in emoji(modules, "apple") if category not in ANIMALS_FOOD]
+    with Classifier.load(model) as classifier:
+        found = [prediction.familiarity for prediction in classifier.predict_batch([*known, *unknown])]
+    labels = np.repeat([1, 0], [len(known), len(unknown)]).astype(np.uint8)
+    return auc(np.asarray(found, np.float64), labels)
 
 
 def run(name: str, seed: int, modules: Path, work: Path) -> dict[str, Any]:
@@ -106,6 +120,9 @@ def run(name: str, seed: int, modules: Path, work: Path) -> dict[str, Any]:
         "export_seconds": time.perf_counter() - trained,
         "files": {file["format"]: file for file in report["files"]},
     }
+    if name == "animals-food":
+        (int8,) = (folder / "artifacts").glob("*/*.int8.tflite")
+        result["familiarity_auc"] = familiarity_auc(int8, rows, modules)
     done.write_text(json.dumps(result))
     return result
 
@@ -127,12 +144,13 @@ def page(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
             f"{max(p['drop_pp'] for p in parities[kind]):+.2f} pp, {min(p['agreement'] for p in parities[kind]):.2%}"
             for kind in FORMATS[1:]
         ]
+        unknown = [run["familiarity_auc"] for run in runs if "familiarity_auc" in run]
         seconds = [median(run[key] for run in runs) for key in ("train_seconds", "export_seconds")]
         rows.append((
             name, len(runs), f"{median(accuracies):.4f}", f"{TASKS[name][1]:.3f}", *cells,
-            *(f"{value:.0f}" for value in seconds),
+            f"{median(unknown):.3f}" if unknown else "", *(f"{value:.0f}" for value in seconds),
         ))  # fmt: skip
-    header = ("task", "seeds", "accuracy", "bar", "int8 TFLite", "int8 ONNX", "train s", "export s")
+    header = ("task", "seeds", "accuracy", "bar", "int8 TFLite", "int8 ONNX", "unknown", "train s", "export s")
     makers = "\n".join(f"- `{name}`: {(make.__doc__ or '').strip()}" for name, (make, _) in TASKS.items())
     return HEAD.format(makers=makers, machine=cpu_name(), table=render(header, rows, markdown=True))
 
@@ -145,7 +163,9 @@ npm packages (`emoji-datasource-*` 16.0.0):
 
 {makers}
 
-Accuracy is the Keras model's on the test images, the median of the seeds. Drop and agreement are the worst.
+Accuracy is the Keras model's on the test images, the median of the seeds. Drop and agreement are the worst. `unknown`
+is the area under the ROC curve of the int8 TFLite file's familiarity, for the test images against emoji of all other
+categories by the same maker.
 Machine: two cores of {machine}, shared with other work, so the seconds are only rough.
 
 {table}
