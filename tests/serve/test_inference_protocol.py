@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from oddeven.runtime import Classifier
+from oddeven.runtime.prediction import UNKNOWN
 
 tritonclient = pytest.importorskip("tritonclient.http")
 InferenceServerException = tritonclient.InferenceServerException
@@ -46,7 +47,7 @@ def test_health_and_metadata(client):
     assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
     metadata = client.get_model_metadata("cnn", "1")
     assert metadata["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}]
-    assert [output["name"] for output in metadata["outputs"]] == ["probability", "label"]
+    assert [output["name"] for output in metadata["outputs"]] == ["probability", "label", "familiarity"]
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -60,6 +61,17 @@ def test_ready_pixels_get_the_probabilities_of_the_python_api(client, images, ex
     np.testing.assert_allclose(p[:, 0], expected, rtol=0, atol=STEP / 2)
     labels = [label.decode() if isinstance(label, bytes) else label for label in result.as_numpy("label")[:, 0]]
     assert labels == ["odd" if value > 0.5 else "even" for value in expected]
+
+
+def test_an_image_that_is_not_familiar_is_unknown_as_for_predict(client):
+    noise = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1)).astype(np.uint8)
+    result = client.infer("cnn", [tensor(noise)])
+    with Classifier.load("cnn") as classifier:
+        predictions = [classifier.predict_prepared(image) for image in noise]
+    assert {prediction.label for prediction in predictions} == {UNKNOWN}
+    assert {bytes(label) for label in result.as_numpy("label")[:, 0]} == {UNKNOWN.encode()}
+    familiarity = [prediction.familiarity for prediction in predictions]
+    np.testing.assert_allclose(result.as_numpy("familiarity")[:, 0], familiarity, rtol=0, atol=1e-6)
 
 
 def test_without_named_outputs_all_come_and_one_may_be_asked_for(client, images):

@@ -139,9 +139,9 @@ class Api:
         if "content-encoding" in request.headers:
             raise HTTPException(415, "The body is compressed; send it as it is.")
         async with self._body(request) as body:
-            parsed = protocol.parse(body, request.headers.get(protocol.HEADER_LENGTH), spec.input)
-            probabilities = await self._service.probabilities(model, parsed)
-        content, headers = protocol.response(model.name, parsed, probabilities, spec)
+            parsed = protocol.parse(body, request.headers.get(protocol.HEADER_LENGTH), spec)
+            scores = await self._service.scores(model, parsed)
+        content, headers = protocol.response(model.name, parsed, scores, spec)
         return Response(content, headers=headers)
 
     def _model(self, name: str | None) -> ServedModel:

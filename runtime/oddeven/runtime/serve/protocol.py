@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2: requests to images, probabilities to responses.
+"""The Open Inference Protocol, version 2: requests to images, scores to responses.
 
 https://github.com/kserve/open-inference-protocol, with the binary tensor extension of
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md.
@@ -16,15 +16,14 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.arrays import Array, Pixels
 from oddeven.runtime.errors import DataError
+from oddeven.runtime.prediction import UNKNOWN
 from oddeven.runtime.spec import InputSpec, ModelSpec
 
 HEADER_LENGTH = "inference-header-content-length"
-IMAGE, PROBABILITY, LABEL = "image", "probability", "label"
-OUTPUTS = (PROBABILITY, LABEL)
+IMAGE, PROBABILITY, LABEL, FAMILIARITY = "image", "probability", "label", "familiarity"
 
 
 @dataclass(frozen=True)
@@ -51,16 +50,13 @@ def model_metadata(name: str, spec: ModelSpec) -> dict[str, Any]:
         "versions": ["1"],
         "platform": "oddeven",
         "inputs": [{"name": IMAGE, "datatype": "UINT8", "shape": [-1, *spec.input.shape]}],
-        "outputs": [
-            {"name": PROBABILITY, "datatype": "FP32", "shape": [-1, 1]},
-            {"name": LABEL, "datatype": "BYTES", "shape": [-1, 1]},
-        ],
+        "outputs": [{"name": output, "datatype": kind, "shape": [-1, 1]} for output, kind in _outputs(spec).items()],
         "parameters": {"labels": list(spec.labels), "threshold": spec.threshold},
     }
 
 
-def parse(body: bytes, header_length: str | None, view: InputSpec) -> InferenceRequest:
-    """An inference request for a model that takes images as `view` says.
+def parse(body: bytes, header_length: str | None, spec: ModelSpec) -> InferenceRequest:
+    """An inference request for a model.
 
     Args:
         header_length: of the JSON at the head of `body`, where bytes of tensors follow; None where it is all JSON.
@@ -85,26 +81,35 @@ def parse(body: bytes, header_length: str | None, view: InputSpec) -> InferenceR
     tensor = _typed(inputs[0], dict, "The input")
     if tensor.get("name") != IMAGE:
         raise DataError(f"There is no input {tensor.get('name')!r:.100}; the model's is {IMAGE!r}.")
-    identifier, binary = _field(request, "id", str, ""), _wanted(request)
+    identifier, binary = _field(request, "id", str, ""), _wanted(request, tuple(_outputs(spec)))
     if tensor.get("datatype") == "BYTES":
         return InferenceRequest(identifier, None, _files(tensor, tail), binary)
-    return InferenceRequest(identifier, _pixels(tensor, tail, view), (), binary)
+    return InferenceRequest(identifier, _pixels(tensor, tail, spec.input), (), binary)
 
 
-def response(
-    name: str, request: InferenceRequest, probabilities: npt.NDArray[np.float32], spec: ModelSpec
-) -> tuple[bytes, dict[str, str]]:
-    """The response's body and headers for `probabilities` of label 1, (N,)."""
-    labels = [spec.labels[int(p > spec.threshold)] for p in probabilities.tolist()]
+def predicted_labels(scores: Array, spec: ModelSpec) -> list[str]:
+    """The label of each image, by the threshold, or `UNKNOWN` where it is not familiar; `scores` as for `response`."""
+    labels = [spec.labels[int(p > spec.threshold)] for p in scores[:, 0].tolist()]
+    if scores.shape[1] == 1:
+        return labels
+    unknown = scores[:, 1] < np.float32(spec.min_familiarity)
+    return [UNKNOWN if refused else label for refused, label in zip(unknown.tolist(), labels, strict=True)]
+
+
+def response(name: str, request: InferenceRequest, scores: Array, spec: ModelSpec) -> tuple[bytes, dict[str, str]]:
+    """The response's body and headers.
+
+    Args:
+        scores: float32 (N, 1 or 2): the probability of label 1 and, where the model has it, the familiarity.
+    """
+    columns = {**dict(zip((PROBABILITY, FAMILIARITY), scores.T, strict=False)), LABEL: predicted_labels(scores, spec)}
     outputs, tail = [], b""
     for output, binary in request.binary.items():
-        values: list[Any] = labels if output == LABEL else probabilities.tolist()
-        datatype = "BYTES" if output == LABEL else "FP32"
-        described = {"name": output, "datatype": datatype, "shape": [len(values), 1]}
+        column = columns[output]
+        values = column if isinstance(column, list) else column.tolist()
+        described = {"name": output, "datatype": _outputs(spec)[output], "shape": [len(values), 1]}
         if binary:
-            encoded = (
-                probabilities.astype("<f4").tobytes() if output == PROBABILITY else b"".join(map(_prefixed, labels))
-            )
+            encoded = b"".join(map(_prefixed, column)) if isinstance(column, list) else column.astype("<f4").tobytes()
             outputs.append({**described, "parameters": {"binary_data_size": len(encoded)}})
             tail += encoded
         else:
@@ -116,17 +121,22 @@ def response(
     return head + tail, {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
 
 
-def _wanted(request: dict[str, Any]) -> dict[str, bool]:
-    """The wanted outputs, all of them where none is named, and whether each is to be binary."""
+def _outputs(spec: ModelSpec) -> dict[str, str]:
+    """The names of the model's outputs, and their data types."""
+    return {PROBABILITY: "FP32", LABEL: "BYTES", **({FAMILIARITY: "FP32"} if spec.familiarity else {})}
+
+
+def _wanted(request: dict[str, Any], known: tuple[str, ...]) -> dict[str, bool]:
+    """The wanted ones of the `known` outputs, all of them where none is named, and whether each is to be binary."""
     binary = _field(_field(request, "parameters", dict, {}), "binary_data_output", bool, False)
     outputs = [_typed(output, dict, "An output") for output in _field(request, "outputs", list, [])]
     if not outputs:
-        return dict.fromkeys(OUTPUTS, binary)
+        return dict.fromkeys(known, binary)
     wanted = {}
     for output in outputs:
         name = output.get("name")
-        if name not in OUTPUTS:
-            raise DataError(f"There is no output {name!r:.100}; the model's are {' and '.join(OUTPUTS)}.")
+        if name not in known:
+            raise DataError(f"There is no output {name!r:.100}; the model's are {', '.join(known)}.")
         wanted[name] = _field(_field(output, "parameters", dict, {}), "binary_data", bool, binary)
     return wanted
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from oddeven.runtime.arrays import Pixels, Probabilities
+from oddeven.runtime.arrays import Array, Pixels
 from oddeven.runtime.errors import BlankError, DataError
 from oddeven.runtime.images.decode import ImageLike
 from oddeven.runtime.images.encode import to_png_base64
@@ -20,7 +21,7 @@ from oddeven.runtime.prediction import as_fields, blank_prediction
 from oddeven.runtime.serve.batching import Batcher
 from oddeven.runtime.serve.limits import Budget
 from oddeven.runtime.serve.metrics import Metrics
-from oddeven.runtime.serve.protocol import InferenceRequest
+from oddeven.runtime.serve.protocol import InferenceRequest, predicted_labels
 from oddeven.runtime.serve.served_model import ServedModel
 
 HANDOVER_US = 200.0  # a shorter call would take longer to hand to a thread than to make
@@ -62,8 +63,8 @@ class Service:
         """
         return await self.in_thread(self._predict, model, image, name, show_input)
 
-    async def probabilities(self, model: ServedModel, request: InferenceRequest) -> Probabilities:
-        """Probability of label 1 for each image of an inference request, float32 (N,).
+    async def scores(self, model: ServedModel, request: InferenceRequest) -> Array:
+        """The images' probabilities of label 1 and, where the model has it, familiarities, float32 (N, 1 or 2).
 
         Raises:
             DataError: an image cannot be read, or there is nothing on it.
@@ -71,7 +72,7 @@ class Service:
         if request.pixels is None:
             return await self.in_thread(self._files, model, request.files)
         if model.name in self._batchers:
-            return await self._batchers[model.name].probabilities(request.pixels)
+            return await self._batchers[model.name].scores(request.pixels)
         return await self._compute(model, request.pixels)
 
     def close(self) -> None:
@@ -80,21 +81,20 @@ class Service:
         for model in self.models.values():
             model.classifier.close()
 
-    async def _compute(self, model: ServedModel, pixels: Pixels) -> Probabilities:
+    async def _compute(self, model: ServedModel, pixels: Pixels) -> Array:
         if model.image_us * len(pixels) < HANDOVER_US:
             return self._infer(model, pixels)
         return await self.in_thread(self._infer, model, pixels)
 
-    def _infer(self, model: ServedModel, pixels: Pixels) -> Probabilities:
+    def _infer(self, model: ServedModel, pixels: Pixels) -> Array:
         start = perf_counter()
-        probabilities = model.classifier.probabilities(pixels)
+        scores = np.stack([score for score in model.classifier.scores(pixels) if score is not None], axis=1)
         self.metrics.observe("infer", perf_counter() - start)
-        positive = int((probabilities > model.classifier.spec.threshold).sum())
-        for label, count in zip(model.classifier.spec.labels, (len(pixels) - positive, positive), strict=True):
+        for label, count in Counter(predicted_labels(scores, model.classifier.spec)).items():
             self.metrics.predicted(model.name, label, count)
-        return probabilities
+        return scores
 
-    def _files(self, model: ServedModel, files: tuple[bytes, ...]) -> Probabilities:
+    def _files(self, model: ServedModel, files: tuple[bytes, ...]) -> Array:
         start, ready = perf_counter(), []
         for number, file in enumerate(files):
             try:
