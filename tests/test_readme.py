@@ -14,7 +14,7 @@ import pytest
 from conftest import MNIST, ROOT
 from PIL import Image
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 README = (ROOT / "README.md").read_text()
 COMMANDS = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).splitlines()
 # The test suite itself, what the fixtures do, and what is done on a Pi: see tests/device/test_bundle.py.

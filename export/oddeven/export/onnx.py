@@ -47,30 +47,35 @@ def float_graph(source: Conversion) -> Any:
         function = traced(source.model)
         signature = list(function.input_signature)
         proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
-    _renumber(proto.graph)
+    _rename(proto.graph)
     return proto
 
 
-def _renumber(graph: Any) -> None:
-    """Number the names that tf2onnx made up (`Transpose__112:0`) from 1, in the order of the nodes.
+def _rename(graph: Any) -> None:
+    """Number the names that tf2onnx made up (`Transpose__112:0`) from 1, and name each constant after its first use.
 
-    It counts on from what was converted before, and in the order of Python's sets, so equal models would differ.
+    tf2onnx counts on from what was converted before, goes in the order of Python's sets, and merges equal constants
+    under any of their names, so equal models would differ.
     """
     numbers: dict[str, int] = {}
-    constants = {tensor.name for tensor in graph.initializer}  # equal ones are merged under any of their names
+    names: dict[str, str] = {}
+    constants = {tensor.name for tensor in graph.initializer}
 
-    def renumbered(name: str) -> str:
-        if not (found := re.fullmatch(r"(.*)__(\d+)((?::\d+)?)", name)):
-            return name
-        number = numbers.setdefault(found[2], len(numbers) + 1)
-        return f"{'constant' if name in constants else found[1]}__{number}{found[3]}"
+    def renamed(name: str) -> str:
+        if name not in names:
+            found = re.fullmatch(r"(.*__)(\d+)((?::\d+)?)", name)
+            names[name] = f"{found[1]}{numbers.setdefault(found[2], len(numbers) + 1)}{found[3]}" if found else name
+        return names[name]
 
     for node in graph.node:
-        node.name = renumbered(node.name)
-        node.input[:], node.output[:] = map(renumbered, node.input), map(renumbered, node.output)
-    for field in (graph.initializer, graph.value_info):
+        node.name = renamed(node.name)
+        names |= {
+            name: f"{node.name}/input_{i}" for i, name in enumerate(node.input) if name in constants - names.keys()
+        }
+        node.input[:], node.output[:] = map(renamed, node.input), map(renamed, node.output)
+    for field in (graph.initializer, graph.value_info, graph.input):
         for tensor in field:
-            tensor.name = renumbered(tensor.name)
+            tensor.name = renamed(tensor.name)
         field.sort(key=lambda tensor: tensor.name)
     graph.doc_string = ""
     for tensor in (*graph.input, *graph.output):
