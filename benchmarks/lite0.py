@@ -149,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--torch", metavar="PYTHON")
-    parser.add_argument("--out", type=Path, default=lite0.FILE)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "train" / "data" / "lite0.npz")
     options = parser.parse_args()
     arrays = converted(read(options.weights))
     stored = {name: array.astype(np.float16) if array.ndim == 4 else array for name, array in sorted(arrays.items())}

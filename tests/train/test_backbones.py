@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from train.photographs import patches, write
 
 from oddeven.runtime.engines.metadata import read_spec
@@ -15,6 +18,7 @@ from oddeven.runtime.spec import InputSpec
 from oddeven.train import backbones, lite0
 from oddeven.train.architectures import build
 from oddeven.train.backbones import BACKBONES
+from oddeven.train.data import checkout
 from oddeven.train.data.dataset import ImageSource
 from oddeven.train.data.image_folder import load_image_set
 from oddeven.train.data.input_pipeline import evaluation_batches, training_batches
@@ -92,10 +96,36 @@ def test_grey_images_use_the_sum_of_the_first_kernels(pretrained):
     np.testing.assert_allclose(tops[0](image), tops[1](three), rtol=0, atol=27 * 2 * 2.0**-23)
 
 
+def test_without_a_checkout_one_sentence_says_where_the_weights_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(checkout, "installed_from", lambda: None)
+    images = write(tmp_path / "images", (30, 30))
+    before = sorted(tmp_path.rglob("*"))
+    done = CliRunner().invoke(command, ["--data", str(images)])
+    assert isinstance(done.exception, DataError)
+    assert "--weights FILE" in str(done.exception)
+    assert sorted(tmp_path.rglob("*")) == [*before, tmp_path / "runs"]
+
+
+@pytest.mark.parametrize(
+    ("noted", "found"),
+    [
+        ('{"url": "file:///home/me/odd%20even", "dir_info": {}}', Path("/home/me/odd even")),
+        ('{"url": "file:///home/me/odd", "dir_info": {"editable": true}}', Path("/home/me/odd")),
+        ('{"url": "file:///home/me/oddeven.tar.gz", "archive_info": {}}', None),
+        ('{"url": "https://example.com/oddeven.git", "vcs_info": {}}', None),
+        (None, None),
+    ],
+)
+def test_the_folder_that_pip_installed_is_noted(noted, found, monkeypatch):
+    monkeypatch.setattr(checkout, "distribution", lambda name: SimpleNamespace(read_text=lambda file: noted))
+    assert checkout.installed_from() == found
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda path: path.write_bytes(lite0.FILE.read_bytes()[:100_000]), "holds no weights of lite0"),
+        (lambda path: path.write_bytes(lite0.find_weights().read_bytes()[:100_000]), "holds no weights of lite0"),
         (lambda path: path.unlink(missing_ok=True), "holds no weights of lite0"),
         (lambda path: np.savez(path, a=np.zeros(3)), "holds the weights of another network: stem/kernel is nothing"),
     ],

@@ -12,7 +12,7 @@ from conftest import MNIST
 
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import sha256
-from oddeven.train.data import mnist
+from oddeven.train.data import checkout, mnist
 from oddeven.train.data.registry import load_dataset
 
 
@@ -41,7 +41,7 @@ def test_images_and_labels_are_the_published_ones(data, raw):
 
 
 def test_a_truncated_file_is_refused(tmp_path):
-    whole = mnist.FILE.read_bytes()
+    whole = MNIST.read_bytes()
     for size in (0, 10, len(whole) // 2, len(whole) - 1):
         path = tmp_path / "mnist.npz"
         path.write_bytes(whole[:size])
@@ -68,12 +68,12 @@ def nowhere(tmp_path, monkeypatch):
     """A folder without MNIST, below one that Keras' cache would be in, as a plain installation has it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(mnist, "FILE", tmp_path / "absent.npz")
+    monkeypatch.setattr(checkout, "installed_from", lambda: tmp_path / "source")
     return tmp_path
 
 
-@pytest.mark.parametrize("place", ["train/data/mnist.npz", "keras/datasets/mnist.npz", "absent.npz"])
-def test_it_is_found_in_a_checkout_beside_the_source_and_in_the_cache_of_keras(nowhere, place):
+@pytest.mark.parametrize("place", ["train/data/mnist.npz", "source/train/data/mnist.npz", "keras/datasets/mnist.npz"])
+def test_it_is_found_in_a_checkout_in_what_was_installed_and_in_the_cache_of_keras(nowhere, place):
     path = nowhere / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(MNIST)

@@ -13,8 +13,8 @@ import numpy as np
 
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import DAMAGED
+from oddeven.train.data import checkout
 
-FILE = Path(__file__).parents[2] / "data" / "lite0.npz"
 # Repeats, kernel size, stride of the first, expansion, channels.
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
           (1, 3, 1, 6, 320))  # fmt: skip
@@ -49,6 +49,21 @@ def features(image: Any) -> Any:
     return normal(x, wide(TOP, 1, 1, "top"))
 
 
+def find_weights() -> Path:
+    """The file of ImageNet's weights, in a checkout, as `checkout.find` has it.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = checkout.find("lite0.npz")
+    if path is None:
+        raise DataError(
+            "The pretrained weights of lite0 are not here. Run this in a checkout of oddeven, which holds them in "
+            "train/data, say where lite0.npz is with --weights FILE, or train another network: oddeven train cnn."
+        )
+    return path
+
+
 def load_weights(model: Any, path: Path | None = None) -> None:
     """Give the layers of `features` in `model` their weights from `path`, by default those of ImageNet.
 
@@ -57,7 +72,7 @@ def load_weights(model: Any, path: Path | None = None) -> None:
     Raises:
         DataError: the file is missing, damaged, or of another network.
     """
-    path = path or FILE
+    path = path or find_weights()
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name].astype(np.float32) for name in stored.files}

@@ -18,12 +18,13 @@ from oddeven.runtime.schema import to_json
 from oddeven.runtime.table import render
 from oddeven.train import plots
 from oddeven.train.architectures import NAMES
-from oddeven.train.backbones import BACKBONES, SIDE
+from oddeven.train.backbones import BACKBONES, LITE0, SIDE
 from oddeven.train.data.dataset import SOURCE_FILE, Dataset, ImageSource
 from oddeven.train.data.image_folder import load_image_set, outline_image_set
 from oddeven.train.data.registry import DATASETS, load_dataset
 from oddeven.train.dry_run import decoding_note, plan_table
 from oddeven.train.fit import Plan, TrainingResult, train
+from oddeven.train.lite0 import find_weights
 from oddeven.train.options import DEFAULT_RECIPE, DEFAULT_SIDE, FEW, TrainOptions
 from oddeven.train.recipes import AUGMENTATIONS, RECIPES, TRANSFER
 
@@ -152,6 +153,8 @@ def command(
     with needing("Training", extra("train")):  # said before a dataset is decoded or downloaded
         if find_spec("tensorflow") is None:
             raise ModuleNotFoundError(name="tensorflow")
+    if LITE0 in names and not options.weights:
+        find_weights()
     data = _dataset(options, source, mnist, dry_run)
     plans = options.plans(names, data)
     if options.quick:

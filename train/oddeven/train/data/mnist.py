@@ -15,9 +15,9 @@ import numpy as np
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import DAMAGED, sha256, write
 from oddeven.runtime.spec import InputSpec
+from oddeven.train.data import checkout
 from oddeven.train.data.dataset import Dataset, Split, fingerprint
 
-FILE = Path(__file__).parents[3] / "data" / "mnist.npz"  # in an editable installation
 ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # as Keras has it
 ORIGIN_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 ORIGIN_BYTES = 11_490_434
@@ -79,17 +79,17 @@ def load_mnist(file: Path | None = None) -> Dataset:
 
 
 def find_mnist() -> Path:
-    """The file with MNIST: in the checkout that this runs in or from, or in Keras' cache, where it is put if need be.
+    """The file with MNIST: in a checkout, as `checkout.find` has it, or in Keras' cache, where it is put if need be.
 
     Raises:
         DataError: there is none, and it cannot be fetched.
         OutputError: the file that was fetched cannot be written.
     """
+    if path := checkout.find("mnist.npz"):
+        return path
     cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
-    for path in (Path("train/data/mnist.npz"), FILE, cache):
-        if path.is_file():
-            return path
-    _fetch(cache)
+    if not cache.is_file():
+        _fetch(cache)
     return cache
 
 
