@@ -25,6 +25,7 @@ import numpy as np
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_name
+from oddeven.runtime.images.decode import decode_image
 from oddeven.runtime.parity.metrics import auc
 from oddeven.runtime.table import render
 
@@ -56,15 +57,15 @@ def people_things(modules: Path, seed: int) -> list[Row]:
 
 
 def sixty(modules: Path, seed: int) -> list[Row]:
-    """60 images of each label of the same, at random; all others, but variants of these, test."""
+    """60 images of each label of the same, at random; all others, but variants and copies of these, test."""
     rows, chosen = people_things(modules, seed), []
     for label in ("people", "things"):
         own = [row for row in rows if row[1] == label]
         random.Random(seed).shuffle(own)
-        names = {row[3] for row in own[:60]}
-        chosen += [(*row[:2], "train", "", row[4]) for row in own[:60]]
-        chosen += [(*row[:2], "test", "", row[4]) for row in own[60:] if row[3] not in names]
-    return chosen
+        chosen += own[:60]
+    names, seen = {row[3] for row in chosen}, {decode_image(row[0], 3).tobytes() for row in chosen}
+    others = [row for row in rows if row[3] not in names and decode_image(row[0], 3).tobytes() not in seen]
+    return [(*row[:2], split, "", row[4]) for split, part in (("train", chosen), ("test", others)) for row in part]
 
 
 def animals_food(modules: Path, seed: int) -> list[Row]:
