@@ -140,7 +140,7 @@ def page(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     rows = []
     for name, runs in results.items():
         parities = {kind: [run["files"][kind]["parity"] for run in runs] for kind in FORMATS}
-        accuracies = [parity["reference_accuracy"] for parity in parities[FORMATS[0]]]
+        accuracies = [parity["reference"]["accuracy"] for parity in parities[FORMATS[0]]]
         cells = [
             f"{max(p['drop_pp'] for p in parities[kind]):+.2f} pp, {min(p['agreement'] for p in parities[kind]):.2%}"
             for kind in FORMATS[1:]
