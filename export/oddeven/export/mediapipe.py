@@ -33,9 +33,11 @@ def mediapipe(source: Conversion) -> bytes:
         ModelError: TensorFlow cannot convert the model, or it does not end as `refine` wants it.
     """
     spec, low, high = source.spec, source.spec.input.low, source.spec.input.high
-    own = replace(source, model=_in_rgb(source.model, spec.input), spec=replace(spec, threshold=0.5), float_io=False)
+    taken = replace(spec.input, low=0.0, high=1.0)
     pixels = np.repeat((source.calibration - low) / (high - low), 3 // spec.input.channels, axis=-1)
-    rgb = replace(own, calibration=pixels, spec=replace(spec, input=replace(spec.input, low=0.0, high=1.0, channels=3)))
+    own = replace(source, model=_in_rgb(source.model, spec.input), spec=replace(spec, threshold=0.5, input=taken),
+                  float_io=False)  # fmt: skip
+    rgb = replace(own, calibration=pixels, spec=replace(spec, input=replace(taken, channels=3)))
     description = "A score for each label; they add up to 1."
     scores = {"name": "scores", "description": description,
               "associated_files": label_files(source, TENSOR_AXIS_LABELS)}  # fmt: skip
