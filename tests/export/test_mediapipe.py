@@ -20,6 +20,7 @@ from test_readme import checked
 
 from oddeven.export.conversion import Conversion
 from oddeven.export.formats import FORMATS
+from oddeven.runtime.artifacts.manifest import check_same_model
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.engines.tflite_metadata import read_metadata
@@ -84,6 +85,7 @@ def test_a_colour_model_of_any_value_range_takes_pixels(tmp_path, low, high):
     expected = model.predict(low + pixels * np.float32((high - low) / 255), verbose=0)[:, 0]
     # Of an untrained model, whose probabilities are spread: eight bits of weights, activations and sums.
     assert np.abs(scores(ours, pixels)[:, 1] / 255 - expected).max() < 0.03
+    check_same_model(ours, read_spec(ours), replace(spec, input=view))
     with Classifier.load(ours) as classifier:  # takes the same pixels
         np.testing.assert_array_equal(np.round(classifier.probabilities(pixels) * 255), scores(ours, pixels)[:, 1])
     assert ROW.limits(replace(spec, input=view)) == ()

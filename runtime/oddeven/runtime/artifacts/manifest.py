@@ -104,11 +104,12 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def check_same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
-    """Refuse the spec of another model (ModelError); a file has a precision and calibration of its own.
+    """Refuse the spec of another model (ModelError); a file has a precision, calibration and value range of its own.
 
     Some formats have no familiarity.
     """
-    alike = replace(found, precision=expected.precision, calibration=expected.calibration)
+    view = replace(found.input, low=expected.input.low, high=expected.input.high)
+    alike = replace(found, precision=expected.precision, calibration=expected.calibration, input=view)
     if found.familiarity is None:
         alike = replace(alike, familiarity=expected.familiarity, min_familiarity=expected.min_familiarity)
     for field in fields(ModelSpec):
