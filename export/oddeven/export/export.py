@@ -202,6 +202,8 @@ def _export_file(
             format=name,
             precision=row.precision,
             threshold=classifier.spec.threshold,
+            low=classifier.spec.input.low,
+            high=classifier.spec.input.high,
             size_bytes=report.size_bytes,
             sha256=sha256(path.read_bytes()),
             input=classifier.engine.input,

@@ -25,7 +25,7 @@ class FileRecord:
         file: its name in the folder.
         format: name of its row in the export formats.
         precision: as in its spec.
-        threshold: as in its spec.
+        threshold, low, high: as in its spec. Older manifests lack the last two: they are the model's.
         size_bytes, sha256: of the whole file.
         input, output, familiarity: its tensors; the last is None where it does not tell how familiar an image is.
         parity: how it compared with the Keras model when it was exported.
@@ -45,6 +45,8 @@ class FileRecord:
     overflow: tuple[Overflow, ...] = ()
     notes: tuple[str, ...] = ()
     familiarity: TensorInfo | None = None
+    low: float | None = None
+    high: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a file outside the folder, and an unknown precision (ValueError)."""
@@ -52,6 +54,12 @@ class FileRecord:
             raise ValueError(f"the file name {self.file!r} leads out of the folder; expected that of a file in it.")
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}; known are {', '.join(PRECISIONS)}.")
+
+    def own_spec(self, model: ModelSpec) -> ModelSpec:
+        """The spec of `model` with this file's threshold and value range."""
+        low = model.input.low if self.low is None else self.low
+        high = model.input.high if self.high is None else self.high
+        return replace(model, threshold=self.threshold, input=replace(model.input, low=low, high=high))
 
 
 @dataclass(frozen=True)
@@ -104,12 +112,11 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def check_same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
-    """Refuse the spec of another model (ModelError); a file has a precision, calibration and value range of its own.
+    """Refuse the spec of another model (ModelError); a file has a precision and calibration of its own.
 
     Some formats have no familiarity.
     """
-    view = replace(found.input, low=expected.input.low, high=expected.input.high)
-    alike = replace(found, precision=expected.precision, calibration=expected.calibration, input=view)
+    alike = replace(found, precision=expected.precision, calibration=expected.calibration)
     if found.familiarity is None:
         alike = replace(alike, familiarity=expected.familiarity, min_familiarity=expected.min_familiarity)
     for field in fields(ModelSpec):

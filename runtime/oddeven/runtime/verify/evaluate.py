@@ -88,7 +88,7 @@ def evaluate(
             recorded: tuple[Overflow, ...] = ()
             if target.listed:
                 manifest, record = target.listed
-                check_same_model(path, spec, replace(manifest.spec, threshold=record.threshold))
+                check_same_model(path, spec, record.own_spec(manifest.spec))
                 checks.append(Check("spec", PASS, "The file carries the manifest's spec."))
                 kind, thresholds, recorded = record.format, (manifest.spec.threshold, spec.threshold), record.overflow
             if rule and target.validation:
