@@ -13,7 +13,7 @@ import numpy as np
 from oddeven.runtime.arrays import Array, Familiarities, Pixels, Probabilities
 from oddeven.runtime.artifacts.resolve import locate
 from oddeven.runtime.engines.contract import Engine, closed
-from oddeven.runtime.engines.metadata import ModelFile, read_model
+from oddeven.runtime.engines.metadata import read_model
 from oddeven.runtime.engines.quantization import decode, dequantize, encoder, range_gap
 from oddeven.runtime.engines.registry import AUTO, check_familiarity, open_read, select
 from oddeven.runtime.errors import BlankError, DataError, ModelError, UsageError, choose
@@ -109,9 +109,9 @@ class Classifier:
         chosen, file = select(path, engine), read_model(path)
         if path.suffix == ".tflite":
             # Before tflite-runtime crashes on it: a file that was cut off has lost its spec first.
-            _check_has_spec(file, file.spec or spec)
+            file.spec_or(spec)
         opened = open_read(file, chosen, threads)
-        found = _check_has_spec(file, opened.spec or spec)
+        found = opened.spec or file.spec_or(spec)
         check_familiarity(path, opened, found)
         taken, given = opened.input.shape[1:], found.input.shape
         if any(ours not in (-1, theirs) for ours, theirs in zip(taken, given, strict=True)):
@@ -289,14 +289,6 @@ class Classifier:
             return None
         stacked = stacked.reshape(-1, *self.spec.input.shape)
         return stacked if all_ready(stacked) else None
-
-
-def _check_has_spec(file: ModelFile, spec: ModelSpec | None) -> ModelSpec:
-    if spec is None:
-        raise ModelError(
-            f"{file.path} carries no ModelSpec, so its labels are unknown; give one, or export it with oddeven export."
-        )
-    return spec
 
 
 def _closed() -> Engine:

@@ -51,6 +51,20 @@ class ModelFile:
     spec: ModelSpec | None
     sealed: bool
 
+    def spec_or(self, given: ModelSpec | None) -> ModelSpec:
+        """Its own spec, or else the `given` one.
+
+        Raises:
+            ModelError: there is neither.
+        """
+        spec = self.spec or given
+        if spec is None:
+            raise ModelError(
+                f"{self.path} carries no ModelSpec, so its labels are unknown; give one, or export it with oddeven "
+                "export."
+            )
+        return spec
+
 
 def read_model(path: Path) -> ModelFile:
     """The model file at `path`, its seal checked; a file without a seal is read too.

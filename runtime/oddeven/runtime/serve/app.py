@@ -141,7 +141,9 @@ class Api:
         async with self._body(request) as body:
             parsed = protocol.parse(body, request.headers.get(protocol.HEADER_LENGTH), spec)
             scores = await self._service.scores(model, parsed)
-        content, headers = protocol.response(model.name, parsed, scores, spec)
+        labels = protocol.predicted_labels(scores, spec)
+        self._service.metrics.predicted(model.name, labels)
+        content, headers = protocol.response(model.name, parsed, scores, labels)
         return Response(content, headers=headers)
 
     def _model(self, name: str | None) -> ServedModel:

@@ -52,9 +52,10 @@ class Metrics:
         """Count a refused request."""
         self._errors.labels(kind).inc()
 
-    def predicted(self, model: str, label: str, count: int = 1) -> None:
+    def predicted(self, model: str, labels: list[str]) -> None:
         """Count predictions of `model`."""
-        self._labels(model, label).inc(count)
+        for label in set(labels):
+            self._labels(model, label).inc(labels.count(label))
 
     def observe(self, stage: str, seconds: float) -> None:
         """Note how long one of `STAGES` took."""

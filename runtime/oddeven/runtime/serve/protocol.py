@@ -24,6 +24,7 @@ from oddeven.runtime.spec import InputSpec, ModelSpec
 
 HEADER_LENGTH = "inference-header-content-length"
 IMAGE, PROBABILITY, LABEL, FAMILIARITY = "image", "probability", "label", "familiarity"
+DATATYPES = {PROBABILITY: "FP32", LABEL: "BYTES", FAMILIARITY: "FP32"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def model_metadata(name: str, spec: ModelSpec) -> dict[str, Any]:
         "versions": ["1"],
         "platform": "oddeven",
         "inputs": [{"name": IMAGE, "datatype": "UINT8", "shape": [-1, *spec.input.shape]}],
-        "outputs": [{"name": output, "datatype": kind, "shape": [-1, 1]} for output, kind in _outputs(spec).items()],
+        "outputs": [{"name": name, "datatype": DATATYPES[name], "shape": [-1, 1]} for name in _outputs(spec)],
         "parameters": {"labels": list(spec.labels), "threshold": spec.threshold},
     }
 
@@ -81,14 +82,18 @@ def parse(body: bytes, header_length: str | None, spec: ModelSpec) -> InferenceR
     tensor = _typed(inputs[0], dict, "The input")
     if tensor.get("name") != IMAGE:
         raise DataError(f"There is no input {tensor.get('name')!r:.100}; the model's is {IMAGE!r}.")
-    identifier, binary = _field(request, "id", str, ""), _wanted(request, tuple(_outputs(spec)))
+    identifier, binary = _field(request, "id", str, ""), _wanted(request, _outputs(spec))
     if tensor.get("datatype") == "BYTES":
         return InferenceRequest(identifier, None, _files(tensor, tail), binary)
     return InferenceRequest(identifier, _pixels(tensor, tail, spec.input), (), binary)
 
 
 def predicted_labels(scores: Array, spec: ModelSpec) -> list[str]:
-    """The label of each image, by the threshold, or `UNKNOWN` where it is not familiar; `scores` as for `response`."""
+    """The label of each image, by the threshold, or `UNKNOWN` where it is not familiar.
+
+    Args:
+        scores: float32 (N, 1 or 2): the probability of label 1 and, where the model has it, the familiarity.
+    """
     labels = [spec.labels[int(p > spec.threshold)] for p in scores[:, 0].tolist()]
     if scores.shape[1] == 1:
         return labels
@@ -96,18 +101,14 @@ def predicted_labels(scores: Array, spec: ModelSpec) -> list[str]:
     return [UNKNOWN if refused else label for refused, label in zip(unknown.tolist(), labels, strict=True)]
 
 
-def response(name: str, request: InferenceRequest, scores: Array, spec: ModelSpec) -> tuple[bytes, dict[str, str]]:
-    """The response's body and headers.
-
-    Args:
-        scores: float32 (N, 1 or 2): the probability of label 1 and, where the model has it, the familiarity.
-    """
-    columns = {**dict(zip((PROBABILITY, FAMILIARITY), scores.T, strict=False)), LABEL: predicted_labels(scores, spec)}
+def response(name: str, request: InferenceRequest, scores: Array, labels: list[str]) -> tuple[bytes, dict[str, str]]:
+    """The response's body and headers; `scores` and `labels` as of `predicted_labels`."""
+    columns = {**dict(zip((PROBABILITY, FAMILIARITY), scores.T, strict=False)), LABEL: labels}
     outputs, tail = [], b""
     for output, binary in request.binary.items():
         column = columns[output]
         values = column if isinstance(column, list) else column.tolist()
-        described = {"name": output, "datatype": _outputs(spec)[output], "shape": [len(values), 1]}
+        described = {"name": output, "datatype": DATATYPES[output], "shape": [len(values), 1]}
         if binary:
             encoded = b"".join(map(_prefixed, column)) if isinstance(column, list) else column.astype("<f4").tobytes()
             outputs.append({**described, "parameters": {"binary_data_size": len(encoded)}})
@@ -121,9 +122,9 @@ def response(name: str, request: InferenceRequest, scores: Array, spec: ModelSpe
     return head + tail, {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
 
 
-def _outputs(spec: ModelSpec) -> dict[str, str]:
-    """The names of the model's outputs, and their data types."""
-    return {PROBABILITY: "FP32", LABEL: "BYTES", **({FAMILIARITY: "FP32"} if spec.familiarity else {})}
+def _outputs(spec: ModelSpec) -> tuple[str, ...]:
+    """The names of the model's outputs."""
+    return tuple(DATATYPES) if spec.familiarity else (PROBABILITY, LABEL)
 
 
 def _wanted(request: dict[str, Any], known: tuple[str, ...]) -> dict[str, bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,7 +20,7 @@ from oddeven.runtime.prediction import as_fields, blank_prediction
 from oddeven.runtime.serve.batching import Batcher
 from oddeven.runtime.serve.limits import Budget
 from oddeven.runtime.serve.metrics import Metrics
-from oddeven.runtime.serve.protocol import InferenceRequest, predicted_labels
+from oddeven.runtime.serve.protocol import InferenceRequest
 from oddeven.runtime.serve.served_model import ServedModel
 
 HANDOVER_US = 200.0  # a shorter call would take longer to hand to a thread than to make
@@ -90,8 +89,6 @@ class Service:
         start = perf_counter()
         scores = np.stack([score for score in model.classifier.scores(pixels) if score is not None], axis=1)
         self.metrics.observe("infer", perf_counter() - start)
-        for label, count in Counter(predicted_labels(scores, model.classifier.spec)).items():
-            self.metrics.predicted(model.name, label, count)
         return scores
 
     def _files(self, model: ServedModel, files: tuple[bytes, ...]) -> Array:
@@ -116,7 +113,7 @@ class Service:
         stages = {"prepare": prepared - start, "infer": perf_counter() - prepared}
         for stage, seconds in stages.items():
             self.metrics.observe(stage, seconds)
-        self.metrics.predicted(model.name, prediction.label)
+        self.metrics.predicted(model.name, [prediction.label])
         fields = {**as_fields(name, prediction), "model": model.name}
         fields |= {f"{stage}_ms": round(1e3 * seconds, 3) for stage, seconds in stages.items()}
         if show_input and pixels is not None:
