@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import signal
@@ -44,9 +45,14 @@ def exported(tmp_path_factory):
     """The artifact folder of the shipped cnn, made by the real command, or before where there is no TensorFlow."""
     if "ODDEVEN_ARTIFACTS" in os.environ:
         return Path(os.environ["ODDEVEN_ARTIFACTS"])
-    out = tmp_path_factory.mktemp("artifacts")
-    done = oddeven("export", SHIPPED / "cnn.keras", "--out", out)
-    assert done.returncode == 0, done.stderr
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exported"
+    out.mkdir(exist_ok=True)
+    with (out / ".lock").open("w") as lock:  # one for all workers
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "cnn" / "manifest.json").exists():
+            done = oddeven("export", SHIPPED / "cnn.keras", "--out", out)
+            assert done.returncode == 0, done.stderr
     return out / "cnn"
 
 

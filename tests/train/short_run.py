@@ -11,6 +11,9 @@ from oddeven.train.recipes import RECIPES
 if __name__ == "__main__":
     whole = load_dataset("mnist")
     few = dataclasses.replace(
-        whole, train=whole.train.take(slice(0, 1500)), validation=whole.validation.take(slice(0, 200))
+        whole,
+        train=whole.train.take(slice(0, 1500)),
+        validation=whole.validation.take(slice(0, 200)),
+        test=whole.test.take(slice(0, 1000)),
     )
     train(Plan("deep_cnn", "fast", RECIPES["fast"], few, 5, int(sys.argv[2])), Path(sys.argv[1]))

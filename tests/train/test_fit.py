@@ -76,8 +76,8 @@ def test_the_saved_model_carries_its_spec_and_predicts_as_its_history_says(unbro
     assert (spec.name, spec.labels, spec.input.shape) == ("deep_cnn", ("even", "odd"), (28, 28, 1))
     assert (spec.provenance.recipe, spec.provenance.seed, spec.provenance.epochs) == ("fast", 5, EPOCHS)
     model = keras.saving.load_model(path)
-    answers = model.predict(raw["x_test"][..., None] / np.float32(255), verbose=0)[0][:, 0] > 0.5
-    assert np.mean(answers == raw["y_test"] % 2) == pytest.approx(record["test_accuracy"], abs=1e-9)
+    answers = model.predict(raw["x_test"][:1000, ..., None] / np.float32(255), verbose=0)[0][:, 0] > 0.5
+    assert np.mean(answers == raw["y_test"][:1000] % 2) == pytest.approx(record["test_accuracy"], abs=1e-9)
     assert {len(values) for values in record["history"].values()} == {EPOCHS}
 
 
