@@ -71,6 +71,8 @@ def started(command: list[str], port: int, folder: Path) -> Iterator[subprocess.
                 HTTPConnection("127.0.0.1", port).connect()
                 break
             time.sleep(0.1)
+        if process.poll() is not None:
+            raise SystemExit(f"{' '.join(command)} ended; does another program listen on port {port}?")
         yield process
     finally:
         process.terminate()
