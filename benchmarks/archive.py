@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from fill_page import fill_page
 from PIL import Image
 
 from oddeven.runtime.archive.score import Run, write_rows
@@ -34,7 +35,7 @@ MNIST = Path(__file__).parents[1] / "train" / "data" / "mnist.npz"
 PAGE = Path(__file__).parents[1] / "docs" / "archive.md"
 SHARD = 10_000
 ROUNDS = {1_000: 3, 10_000: 3, 100_000: 3, 1_000_000: 1}  # by the number of images
-HEADER = ("images", "predict_batch/s", "score/s", "of predict_batch", "score --cluster/s", "of predict_batch",
+HEADER = ("images", "rounds", "predict_batch/s", "score/s", "of predict_batch", "score --cluster/s", "of predict_batch",
           "predict_batch MB", "score MB", "bytes out, an image")  # fmt: skip
 MANY, MACHINES, CORES, NETWORK = 10**8, 100, 4, 125e6  # the last in bytes a second, of each machine
 KINDS = (("28x28", 1), ("672x672", 24))
@@ -119,7 +120,7 @@ def row(count: int, cluster: str) -> tuple[str, ...]:
     (batch_s, batch_mb), (score_s, score_mb), (nodes_s, _) = np.median(rounds, axis=0)
     score_ratio, nodes_ratio = np.median([(r[0, 0] / r[1, 0], r[0, 0] / r[2, 0]) for r in rounds], axis=0)
     return (
-        f"{count:,}", f"{count / batch_s:,.0f}", f"{count / score_s:,.0f}", f"{score_ratio:.2f}",
+        f"{count:,}", str(len(rounds)), f"{count / batch_s:,.0f}", f"{count / score_s:,.0f}", f"{score_ratio:.2f}",
         f"{count / nodes_s:,.0f}", f"{nodes_ratio:.2f}", f"{batch_mb:.0f}", f"{score_mb:.0f}", f"{size / count:.1f}",
     )  # fmt: skip
 
@@ -156,20 +157,13 @@ def best_of(work: Callable[[], object], times: int = 50) -> float:
     return min(timeit.repeat(work, number=1, repeat=times))
 
 
-def fill(text: str, name: str, content: str) -> str:
-    """The page `text` with `content` in the place that is marked `name`."""
-    begin, end = f"<!-- {name}: by benchmarks/archive.py -->\n", f"\n<!-- end of {name} -->"
-    return text[: text.index(begin) + len(begin)] + content + text[text.index(end) :]
-
-
 def main(counts: Sequence[int]) -> None:
     """Measure, and write the page's tables."""
     paper = render(PAPER, list(on_paper()), markdown=True)
     with one_node() as cluster:
         rates = render(HEADER, [row(count, cluster) for count in counts], markdown=True)
     machine = f"{cpu_name()} ({', '.join(cpu_features())})"
-    text = fill(PAGE.read_text(), "rates", f"Median of three rounds, and one of a million, on {machine}.\n\n{rates}")
-    PAGE.write_text(fill(text, "paper", paper))
+    fill_page(PAGE, {"rates": f"Medians of some rounds on {machine}.\n\n{rates}", "paper": paper})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ few minutes on one core.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from fill_page import fill_page
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.drift import HEADER, row
@@ -173,12 +173,6 @@ def draw_share(axes: Any, shares: list[Share], legend: bool) -> None:
         axes.legend(loc="upper left", ncols=4, fontsize=8)
 
 
-def put(page: str, name: str, text: str) -> str:
-    """`page` with `text` between the markers of `name`."""
-    begin, end = f"<!-- {name}: by benchmarks/drift.py -->\n", f"\n<!-- end of {name} -->"
-    return re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: begin + text + end, page, flags=re.DOTALL)
-
-
 def said(day: Day) -> str:
     """What the command line prints while it happens, and the table of `oddeven drift` at the end."""
     parts = {"before the dirt": day.right[:CLEAN], f"at the end (the last {LAST})": day.right[-LAST:]}
@@ -198,7 +192,4 @@ if __name__ == "__main__":
         ),
         "delay": lambda: render(("usual", "becomes", "median", "90% within"), list(delay_rows()), True),
     }
-    text = page.read_text()
-    for name, section in sections.items():
-        text = put(text, name, section())
-    page.write_text(text)
+    fill_page(page, {name: section() for name, section in sections.items()})

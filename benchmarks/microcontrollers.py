@@ -23,6 +23,7 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+from fill_page import fill_page
 
 from oddeven.export.c.library import c_library
 from oddeven.runtime.arrays import Pixels
@@ -264,12 +265,7 @@ def main() -> None:
     paths = [Path(name) for name in sys.argv[1:]] or [TINY, *bundled().values()]
     times = latencies(paths)
     models = {path.name.partition(".")[0]: measured(path, us) for path, us in zip(paths, times, strict=True)}
-    text = PAGE.read_text()
-    for table in (front, cores, boards):
-        name = table.__name__
-        begin, end = f"<!-- {name}: by benchmarks/microcontrollers.py -->\n", f"\n<!-- end of {name} -->"
-        text = text[: text.index(begin) + len(begin)] + table(models) + text[text.index(end) :]
-    PAGE.write_text(text)
+    fill_page(PAGE, {table.__name__: table(models) for table in (front, cores, boards)})
     plot(models)
 
 

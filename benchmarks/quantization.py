@@ -20,6 +20,7 @@ from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
+from fill_page import fill_page
 
 from oddeven.export import sigmoid, tflite
 from oddeven.export.calibration import DEFAULT_SIZE, draw_calibration
@@ -256,12 +257,6 @@ def _plainly(path: Path) -> npt.NDArray[np.float32]:
     return plain
 
 
-def fill(text: str, name: str, content: str) -> str:
-    """The page `text` with `content` in the place that is marked `name`."""
-    begin, end = f"<!-- {name}: by benchmarks/quantization.py -->\n", f"\n<!-- end of {name} -->"
-    return text[: text.index(begin) + len(begin)] + content + text[text.index(end) :]
-
-
 def cpus(rows: list[tuple[object, ...]]) -> str:
     """Where the rows of `elsewhere` were predicted, and the rows."""
     emulator = " ".join(without_vnni())
@@ -274,10 +269,10 @@ def cpus(rows: list[tuple[object, ...]]) -> str:
 
 def main() -> None:
     """Measure, and write the page's tables."""
-    task, text = load_dataset("mnist"), PAGE.read_text()
-    text = fill(text, "cpus", cpus([row for name in MODELS for row in elsewhere(name, task)]))
+    task = load_dataset("mnist")
+    elsewhere_too = cpus([row for name in MODELS for row in elsewhere(name, task)])
     tables = (f"## {name}\n\n{render(HEADER, list(measured(name, task)), markdown=True)}" for name in MODELS)
-    PAGE.write_text(fill(text, "variants", "\n\n".join(tables)))
+    fill_page(PAGE, {"cpus": elsewhere_too, "variants": "\n\n".join(tables)})
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from unittest import mock
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from fill_page import fill_page
 
 from oddeven.export import conversion, tflite
 from oddeven.export.calibration import DEFAULT_SIZE, draw_calibration
@@ -33,7 +34,6 @@ PAGE = ROOT / "docs" / "quantization.md"
 MODELS = ("mlp", "cnn", "deep_cnn")
 BATCHES = (1, 7, 1000)
 TURNS, CALLS = 600, 10
-BEGIN, END = "<!-- reshape: by benchmarks/reshape.py -->\n", "\n<!-- end of reshape -->"
 
 
 def converted(name: str, data: Dataset) -> tuple[bytes, bytes]:
@@ -93,8 +93,7 @@ def main() -> None:
     """Measure, and write the table."""
     header = ("model", "bytes, computed", "bytes, constant", "us, computed", "us, constant", "ratio")
     table = render(header, list(rows(load_dataset("mnist", ROOT / "train" / "data" / "mnist.npz"))), markdown=True)
-    text = PAGE.read_text()
-    PAGE.write_text(text[: text.index(BEGIN) + len(BEGIN)] + table + text[text.index(END) :])
+    fill_page(PAGE, {"reshape": table})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -23,12 +22,14 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import numpy as np
+from fill_page import fill_page
 from PIL import Image
 
 from oddeven.runtime.device.host_info import cpu_name
 from oddeven.runtime.table import render
 
 ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "serve.md"
 CONNECTIONS = (1, 8, 64)
 ROUNDS, SECONDS = 3, 4
 SOAK = 100_000
@@ -160,9 +161,9 @@ def main() -> None:
             while requests < SOAK:
                 requests += wrk(url, script, 64, 5)[0] * 5
                 seen.append(memory_mb(ours))
-    print(f"{cpu_name()}; {os.cpu_count()} cores\n")
-    print(render(("images", "connections", "server", "requests/s", "p50 ms", "p99 ms", "ratio"), rows))
-    print(f"\nmemory over {requests:,.0f} more requests, MB: {', '.join(f'{mb:.1f}' for mb in seen)}")
+    table = render(("images", "connections", "server", "requests/s", "p50 ms", "p99 ms", "ratio"), rows, markdown=True)
+    memory = f"{min(seen):.1f} to {max(seen):.1f} MB over {requests:,.0f} more requests at 64 connections"
+    fill_page(PAGE, {"cost": f"On {cpu_name()}, which wrk shares.\n\n{table}\n\nThe server's memory: {memory}."})
 
 
 if __name__ == "__main__":

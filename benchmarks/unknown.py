@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fill_page import fill_page
 from PIL import Image, ImageDraw, ImageFont
 
 from oddeven.export.calibration import draw_calibration
@@ -199,12 +199,6 @@ def gallery(sets: Mapping[str, Pixels], known: Mapping[str, Any], least: float, 
     sheet.save(path, optimize=True)
 
 
-def fill(text: str, name: str, content: str) -> str:
-    """`text` with `content` between the marks called `name`."""
-    marks = rf"(<!-- {name}: by benchmarks/unknown.py -->\n).*?(\n<!-- end of {name} -->)"
-    return re.sub(marks, lambda found: found[1] + content + found[2], text, flags=re.DOTALL)
-
-
 def main() -> None:
     """Measure, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -232,10 +226,7 @@ def main() -> None:
         "calibration": render(("int8 file", "calibration error"), calibrated, markdown=True),
         "machine": f"Measured on {cpu_name()}.",
     }
-    text = PAGE.read_text()
-    for name, content in tables.items():
-        text = fill(text, name, content)
-    PAGE.write_text(text)
+    fill_page(PAGE, tables)
     curves(scores, IMAGES / "unknown-roc.png")
     gallery(sets, scores["deep_cnn"], least, IMAGES / "unknown-gallery.png")
     print(json.dumps({name: content.splitlines() for name, content in tables.items()}, indent=1))

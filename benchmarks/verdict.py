@@ -9,7 +9,6 @@ fixed seed and judged as `oddeven verify` judges them, under the default policy.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -18,6 +17,7 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from fill_page import fill_page
 
 from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS
 from oddeven.runtime.parity.policy import Policy
@@ -141,16 +141,6 @@ def tables() -> dict[str, str]:
     }
 
 
-def put(page: str, name: str, text: str) -> str:
-    """`page` with `text` between the markers of `name`."""
-    begin, end = f"<!-- {name}: by benchmarks/verdict.py -->\n", f"\n<!-- end of {name} -->"
-    return re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: begin + text + end, page, flags=re.DOTALL)
-
-
 if __name__ == "__main__":
-    page = ROOT / "docs" / "ci.md"
-    text = page.read_text()
-    for name, table in tables().items():
-        text = put(text, name, table)
-    page.write_text(text)
+    fill_page(ROOT / "docs" / "ci.md", tables())
     plot(ROOT / "docs" / "images" / "verdict.png")
