@@ -63,9 +63,9 @@ def outcome(path: Path) -> str:
             sys.stdout.flush()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             code = names.index(use(path))
-        except BaseException:  # the child must never go on as the parent does
+        except BaseException:  # SystemExit too: the test shows whatever was raised
             path.with_suffix(".txt").write_text(traceback.format_exc())
-        finally:
+        finally:  # the child must never go on as the parent does
             os._exit(code)
     _, status = os.waitpid(child, 0)
     return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else names[os.WEXITSTATUS(status)]

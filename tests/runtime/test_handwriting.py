@@ -29,10 +29,12 @@ def photograph(digit, random, light_ink):
 @pytest.mark.parametrize("light_ink", [False, True], ids=["dark-on-light", "light-on-dark"])
 def test_odd_or_even_is_read_from_photographs(light_ink):
     digits, random = load_digits(), np.random.default_rng(0)
-    with Classifier.load("cnn") as classifier:  # all three prepare an image alike
+    with Classifier.load("cnn") as classifier:
+        view = classifier.spec.input
         ready = [classifier.prepare(photograph(digit, random, light_ink)) for digit in digits.images]
     for model, least in (("deep_cnn", 0.970), ("cnn", 0.93), ("mlp", 0.91)):
         with Classifier.load(model, min_familiarity=0) as classifier:
+            assert classifier.spec.input == view, "not prepared alike"
             labels = [classifier.predict_prepared(pixels).label for pixels in ready]
         right = [label == ("even", "odd")[d % 2] for label, d in zip(labels, digits.target, strict=True)]
         assert np.mean(right) >= least, model

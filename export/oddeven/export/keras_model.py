@@ -17,7 +17,8 @@ from oddeven.runtime.spec import ModelSpec
 
 HEAD = "oddeven_probability"  # collides with no layer of the file's own
 DIFFERENCE = np.array([[-1.0], [1.0]])  # (z0, z1) @ DIFFERENCE = z1 - z0
-# What zipfile, zlib and h5py raise for damaged bytes; then what Keras raises besides for a bad config.json.
+# What zipfile, zlib and h5py raise for damaged bytes, the last where an entry seems to be packed by an unknown method;
+# then what Keras raises besides for a bad config.json.
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 REFUSAL = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 SAFE = (
