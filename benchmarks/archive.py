@@ -163,7 +163,7 @@ def main(counts: Sequence[int]) -> None:
     with one_node() as cluster:
         rates = render(HEADER, [row(count, cluster) for count in counts], markdown=True)
     machine = f"{cpu_name()} ({', '.join(cpu_features())})"
-    fill_page(PAGE, {"rates": f"Medians of some rounds on {machine}.\n\n{rates}", "paper": paper})
+    fill_page(PAGE, {"rates": f"Medians of the rounds on {machine}.\n\n{rates}", "paper": paper})
 
 
 if __name__ == "__main__":
