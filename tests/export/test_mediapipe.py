@@ -193,7 +193,7 @@ def test_in_a_browser_mediapipe_gives_the_scores_of_python_for_500_images(tmp_pa
     subprocess.run([*npm, "@mediapipe/tasks-vision@1.1.0"], check=True, stdout=subprocess.DEVNULL)
     digits = raw["x_test"][:500]
     files = [to_png_base64(digit[..., None]) for digit in digits]
-    with hosting(tmp_path) as url, browsing(chromium, url) as page:
+    with hosting(tmp_path) as url, browsing(chromium, url, ready="body") as page:
         page.set_default_timeout(300_000)
         got = page.evaluate(ALL, files)
     with Classifier.load(path) as classifier:

@@ -73,7 +73,6 @@ def test_the_browser_predicts_what_python_predicts_for_500_images(site, chromium
     files = image_files(raw["x_test"])
     assert len(files) == 500
     with hosting(site) as url, browsing(chromium, url) as page:
-        page.locator("article").nth(2).wait_for()
         page.set_default_timeout(300_000)
         got = page.evaluate(CLASSIFY, [base64.b64encode(content).decode() for _, content in files])
     steps, pixels = {}, {}
@@ -101,7 +100,6 @@ def test_the_page_asks_no_other_host_and_a_drawing_gets_its_parity(site, chromiu
     from serve.browsing import ONE, browsing, draw, hosting
 
     with hosting(site) as url, browsing(chromium, url) as page:
-        page.locator("article").nth(2).wait_for()
         draw(page, ONE)
         page.wait_for_selector("#strip li")
         for label in page.locator(".label").all():

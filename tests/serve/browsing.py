@@ -26,9 +26,10 @@ def is_error(message):
 
 
 @contextmanager
-def browsing(chromium, url, flags=(), refused=0, **context):
-    """A page at `url`; afterwards there must have been no request to another host, and no console error but that of so
-    many requests that were `refused`."""
+def browsing(chromium, url, flags=(), refused=0, ready="[role=tab][aria-selected=true]", **context):
+    """A page at `url`, from when `ready` matches an element of it: ours choose a tab once they have their models.
+    Afterwards there must have been no request to another host, and no console error but that of so many requests that
+    were `refused`."""
     said, asked = [], set()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=[*QUIET, *flags])
@@ -38,6 +39,7 @@ def browsing(chromium, url, flags=(), refused=0, **context):
             page.on("pageerror", lambda error: said.append(str(error)))
             page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
             page.goto(url)
+            page.wait_for_selector(ready, state="attached")
             yield page
         finally:
             browser.close()
