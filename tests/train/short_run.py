@@ -8,7 +8,8 @@ from oddeven.train.data.registry import load_dataset
 from oddeven.train.fit import Plan, train
 from oddeven.train.recipes import RECIPES
 
-if __name__ == "__main__":
+
+def plan(epochs):
     whole = load_dataset("mnist")
     few = dataclasses.replace(
         whole,
@@ -16,4 +17,8 @@ if __name__ == "__main__":
         validation=whole.validation.take(slice(0, 200)),
         test=whole.test.take(slice(0, 1000)),
     )
-    train(Plan("deep_cnn", "fast", RECIPES["fast"], few, 5, int(sys.argv[2])), Path(sys.argv[1]))
+    return Plan("deep_cnn", "fast", RECIPES["fast"], few, 5, epochs)
+
+
+if __name__ == "__main__":
+    train(plan(int(sys.argv[2])), Path(sys.argv[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -14,10 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from train.short_run import plan
 
 from oddeven.runtime.engines.metadata import read_spec
+from oddeven.runtime.errors import ModelError
 from oddeven.runtime.files import alone_in
 from oddeven.train.checkpoint import ENTRY, restore_checkpoint
+from oddeven.train.fit import train
 
 SCRIPT = Path(__file__).with_name("short_run.py")
 EPOCHS = 4
@@ -81,12 +85,11 @@ def test_the_saved_model_carries_its_spec_and_predicts_as_its_history_says(unbro
     assert {len(values) for values in record["history"].values()} == {EPOCHS}
 
 
-def test_a_finished_run_is_not_trained_again(unbroken):
+def test_a_finished_run_is_not_trained_again(unbroken, capsys):
     before = (unbroken / "deep_cnn.keras").stat().st_mtime_ns
-    process = start(unbroken)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    assert "already trained" in errors
+    result = train(plan(EPOCHS), unbroken)
+    assert "already trained" in capsys.readouterr().err
+    assert result.test_accuracy == json.loads((unbroken / "history.json").read_text())["test_accuracy"]
     assert (unbroken / "deep_cnn.keras").stat().st_mtime_ns == before
 
 
@@ -95,10 +98,9 @@ def test_a_damaged_record_of_a_finished_run_is_one_sentence(unbroken, tmp_path, 
     shutil.copytree(unbroken, tmp_path / "copy")
     record = tmp_path / "copy" / "history.json"
     record.write_bytes(harm)
-    process = start(tmp_path / "copy")
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert f"ModelError: {record}: " in errors.splitlines()[-1]
+    with pytest.raises(ModelError, match=f"^{re.escape(str(record))}: ") as refused:
+        train(plan(EPOCHS), tmp_path / "copy")
+    assert "\n" not in str(refused.value)
     assert record.read_bytes() == harm
 
 
