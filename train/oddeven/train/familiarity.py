@@ -25,6 +25,7 @@ from oddeven.train.outliers import make_up, out_of_focus
 
 MIN_FAMILIARITY = 0.01  # the share of validation images that is called unknown
 KNOWN, MADE_UP = 20_000, 3  # training images at most, and made-up ones for each of them
+VALUES = 100_000_000  # of pixels in these training images, at most
 OUT_OF_FOCUS = 0.25  # of the training images, a second time
 LEAST_MADE_UP = 1000
 SHARE = 0.026  # of the model's parameters, which the fit may add
@@ -86,7 +87,8 @@ def with_familiarity(
     plain = _first_output(model)
     taps = _taps(plain)
     body = keras.Model(plain.inputs[0], taps)
-    known = train.take(np.sort(random.permutation(len(train))[:KNOWN]))
+    most = min(KNOWN, max(1, VALUES // math.prod(spec.shape)))
+    known = train.take(np.sort(random.permutation(len(train))[:most]))
     again = known.take(np.sort(random.permutation(len(known))[: int(OUT_OF_FOCUS * len(known))]))
     worse = out_of_focus(again.images, random)
     x_known = np.concatenate([features(body, images, spec) for images in (known.images, worse)])

@@ -263,9 +263,11 @@ def _evaluate_and_save(plan: Plan, model: Any, history: History, path: Path) -> 
     plots.mistakes(data, probabilities, threshold, folder / "mistakes.png")
     plots.evaluation(data, probabilities, threshold, folder / "evaluation.png")
     if plan.recipe.transfer:
+        click.echo(f"{plan.architecture}: cross-validating for {folder / 'train-report.html'}", err=True)
         split = examined_images(data, plan.seed)
         features = pooled_features(compiled(plan), split, data.input)  # of the network before fine-tuning
         write_train_report(folder / "train-report.html", bare, data, features, split, probabilities, threshold)
+    click.echo(f"{plan.architecture}: fitting how familiar an image is, from made-up images", err=True)
     spec = ModelSpec(plan.architecture, data.labels, data.input, plan.provenance(), threshold)
     save_with_familiarity(bare, data, spec, path)
     return TrainingResult(

@@ -165,6 +165,7 @@ def command(
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # so that TensorFlow's start-up messages are held back too
+        tf.get_logger().setLevel("ERROR")  # it warns of every batch of another size
     if dry_run:
         click.echo("" if source is None else f"{decoding_note(source)}\n")
         click.echo(plan_table(plans))
