@@ -3,8 +3,8 @@
     npm install emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0 emoji-datasource-apple@16.0.0
     python benchmarks/transfer.py node_modules
 
-Everything is done by `oddeven train` and `oddeven export` with their default options. A task that was done is not done
-again; `--task NAME --seeds N` does a part.
+Everything is done by `oddeven train`, `export` and `bench`, by default with their default options. What was done is not
+done again; `--task NAME --seeds N` does a part.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "transfer.md"
 COLUMNS = ("path", "label", "split", "group", "slice")
 FORMATS = ("tflite-float32", "tflite-int8", "onnx-int8")
+COSTS, SIDES, THREADS = "costs", (96, 160, 224), (1, 2)
 ANIMALS_FOOD = {"Animals & Nature": "animals", "Food & Drink": "food"}
 Row = tuple[str, ...]
 
@@ -102,12 +103,8 @@ def run(name: str, seed: int, modules: Path, work: Path) -> dict[str, Any]:
     done = folder / "result.json"
     if done.is_file():
         return dict(json.loads(done.read_text()))
-    folder.mkdir(parents=True, exist_ok=True)
-    listing = folder / "images.csv"
-    with listing.open("w", newline="") as file:
-        rows = TASKS[name][0](modules, seed)
-        keep = [i for i, column in enumerate(COLUMNS) if column != "split" or rows[0][i]]
-        csv.writer(file).writerows([[row[i] for i in keep] for row in (COLUMNS, *rows)])
+    rows = TASKS[name][0](modules, seed)
+    listing = write_listing(folder, rows)
     start = time.perf_counter()
     oddeven("train", "--data", listing, "--seed", seed, "--split-seed", seed, "--out", folder / "runs")
     trained = time.perf_counter()
@@ -128,15 +125,48 @@ def run(name: str, seed: int, modules: Path, work: Path) -> dict[str, Any]:
     return result
 
 
-def oddeven(*arguments: object) -> None:
-    """Run the command line; exit code 1, which is a verdict, is none of an error."""
-    done = subprocess.run([sys.executable, "-m", "oddeven.runtime", *map(str, arguments)], check=False)
+def write_listing(folder: Path, rows: Sequence[Row]) -> Path:
+    """`images.csv` in `folder`, for `oddeven train --data`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    keep = [i for i, column in enumerate(COLUMNS) if column != "split" or rows[0][i]]
+    with (folder / "images.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([[row[i] for i in keep] for row in (COLUMNS, *rows)])
+    return folder / "images.csv"
+
+
+def oddeven(*arguments: object) -> str:
+    """What the command line prints; exit code 1, which is a verdict, is none of an error."""
+    command = [sys.executable, "-m", "oddeven.runtime", *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, 1):
         raise SystemExit(done.returncode)
+    return done.stdout
 
 
-def page(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """The page as text."""
+def costs(side: int, modules: Path, work: Path) -> list[dict[str, Any]]:
+    """What `oddeven bench` measures of the files of lite0 with that input, by engine and number of threads."""
+    folder = work / f"costs-{side}"
+    done = folder / "costs.json"
+    if not done.is_file():
+        listing = write_listing(folder, animals_food(modules, 0))
+        oddeven("train", "lite0", "--data", listing, "--image-size", side, "--epochs", 1, "--out", folder / "runs")
+        formats = [argument for name in FORMATS for argument in ("--format", name)]
+        oddeven("export", folder / "runs/lite0/lite0.keras", "--out", folder / "artifacts", *formats)
+        found = []
+        for threads in THREADS:
+            measured = json.loads(oddeven("bench", folder / "artifacts/lite0", "--threads", threads, "--json"))
+            found += measured["files"]
+        done.write_text(json.dumps(found))
+    return list(json.loads(done.read_text()))
+
+
+def page(results: Mapping[str, Sequence[dict[str, Any]]], measured: Mapping[int, Sequence[dict[str, Any]]]) -> str:
+    """The page as text.
+
+    Args:
+        results: of `run`, by task.
+        measured: of `costs`, by the side of the input.
+    """
     rows = []
     for name, runs in results.items():
         parities = {kind: [run["files"][kind]["parity"] for run in runs] for kind in FORMATS}
@@ -153,7 +183,24 @@ def page(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
         ))  # fmt: skip
     header = ("task", "seeds", "accuracy", "bar", "int8 TFLite", "int8 ONNX", "unknown", "train s", "export s")
     makers = "\n".join(f"- `{name}`: {(make.__doc__ or '').strip()}" for name, (make, _) in TASKS.items())
-    return HEAD.format(makers=makers, machine=cpu_name(), table=render(header, rows, markdown=True))
+    tasks, files = render(header, rows, markdown=True), render(COST_HEADER, _cost_rows(measured), markdown=True)
+    return HEAD.format(makers=makers, machine=cpu_name(), tasks=tasks, files=files)
+
+
+COST_HEADER = ("input", "file", "engine", "MB", *(f"ms, {n} thread{'s' * (n > 1)}" for n in THREADS), "memory MB")
+
+
+def _cost_rows(measured: Mapping[int, Sequence[dict[str, Any]]]) -> list[tuple[str, ...]]:
+    rows = []
+    for side, found in measured.items():
+        by_file: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for cost in found:
+            by_file.setdefault((Path(cost["file"]).name, cost["engine"]), []).append(cost)
+        for (file, engine), own in by_file.items():
+            times = [f"{cost['latency']['best_us'] / 1e3:.1f}" for cost in own]
+            memory = f"{max(cost['peak_memory_mb'] for cost in own):.0f}"
+            rows.append((f"{side}x{side}", file, engine, f"{own[0]['size_bytes'] / 1e6:.1f}", *times, memory))
+    return rows
 
 
 HEAD = """# Few photographs
@@ -166,21 +213,31 @@ npm packages (`emoji-datasource-*` 16.0.0):
 
 Accuracy is the Keras model's on the test images, the median of the seeds. Drop and agreement are the worst. `unknown`
 is the area under the ROC curve of the int8 TFLite file's familiarity, for the test images against emoji of all other
-categories by the same maker.
-Machine: two cores of {machine}, shared with other work, so the seconds are only rough.
+categories by the same maker. Machine: two cores of {machine}, shared with other work, so the seconds are only rough.
 
-{table}
+{tasks}
+
+## What a file costs
+
+`oddeven bench` of `lite0` with inputs of three sizes, on the same machine: milliseconds for one image in the fastest of
+five windows, and the largest resident memory of the process.
+
+{files}
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", type=Path)
-    parser.add_argument("--task", choices=list(TASKS), action="append")
+    parser.add_argument("--task", choices=[*TASKS, COSTS], action="append")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "transfer")
     options = parser.parse_args()
-    for name in options.task or TASKS:
+    for name in options.task or (*TASKS, COSTS):
+        if name == COSTS:
+            for side in SIDES:
+                costs(side, options.modules, options.work)
+            continue
         for seed in range(options.seeds):
             run(name, seed, options.modules, options.work)
     found = {
@@ -188,7 +245,9 @@ def main() -> None:
                for path in sorted(options.work.glob(f"{name}-*/result.json"))]
         for name in TASKS
     }  # fmt: skip
-    PAGE.write_text(page({name: runs for name, runs in found.items() if runs}))
+    measured = {side: costs(side, options.modules, options.work) for side in SIDES
+                if (options.work / f"costs-{side}" / "costs.json").is_file()}  # fmt: skip
+    PAGE.write_text(page({name: runs for name, runs in found.items() if runs}, measured))
     print(PAGE)
 
 
