@@ -58,8 +58,23 @@ def test_exif_orientation_is_honoured(tmp_path):
     assert turned[0].min() == 255
 
 
-def test_transparency_lies_on_white():
-    assert decode_image(encoded(Image.new("RGBA", (3, 3), (0, 0, 0, 0)), "PNG"), 1).min() == 255
+@pytest.mark.parametrize("channels", [1, 3])
+def test_transparency_lies_on_white(channels):
+    assert decode_image(encoded(Image.new("RGBA", (3, 3), (0, 0, 0, 0)), "PNG"), channels).min() == 255
+
+
+@pytest.mark.parametrize(
+    ("tone", "channels", "background"),
+    [((200, 180, 40), 3, 255), ((20, 30, 40), 3, 255), ((250, 250, 245), 3, 0),  # in colour: white, black under white
+     ((200, 200, 200), 1, 200), ((20, 20, 20), 1, 20)],
+)  # fmt: skip
+@pytest.mark.parametrize("mode", ["RGBA", "P"])
+def test_where_most_is_visible_the_rest_has_one_background(tone, channels, background, mode):
+    image = Image.new("RGBA", (8, 8), (*tone, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 2, 2))
+    pixels = decode_image(encoded(image.convert(mode), "PNG"), channels)
+    assert (pixels[0, 0] == background).all()
+    assert tuple(pixels[7, 7]) == tone[:channels]
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])

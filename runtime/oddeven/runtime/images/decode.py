@@ -24,6 +24,7 @@ from oddeven.runtime.images.sources import FORMATS
 
 MODES = {1: "L", 3: "RGB"}
 ENOUGH_SIDE = 1024
+PALE = 240  # a tone that can hardly be seen on white
 ORIENTATION = 0x0112  # the EXIF tag
 UINT8 = np.dtype(np.uint8)
 # What Pillow's decoders raise on damaged files.
@@ -150,7 +151,7 @@ def _to_pixels(image: Image.Image, channels: int) -> Pixels:
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_to_8_bit(image))
     if _is_transparent(image):
-        image = _opaque(image.convert("RGBA"))
+        image = _opaque(image.convert("RGBA"), channels)
     pixels = np.array(image.convert(MODES[channels]))
     return pixels.reshape(*pixels.shape[:2], channels)
 
@@ -169,16 +170,18 @@ def _to_8_bit(image: Image.Image) -> Pixels:
     return np.clip(wide * (255.0 / top), 0, 255).astype(np.uint8)
 
 
-def _opaque(image: Image.Image) -> Image.Image:
+def _opaque(image: Image.Image, channels: int) -> Image.Image:
     """An RGBA image laid onto the background that its transparent part most likely stands for.
 
-    Where most is visible (a photograph with round corners) that is the tone most of it has; where little is (ink on
-    nothing) it is white under dark ink and black under light ink.
+    In colour that is white, as viewers show it, and black only under what would be lost on white. In grey, where most
+    is visible (a photograph with round corners), it is the tone most of it has; where little is (ink on nothing), it
+    is white under dark ink and black under light ink.
     """
     colour, visible = np.asarray(image)[..., :3], np.asarray(image)[..., 3] > 127
     tone = middle(colour[visible]) if visible.any() else np.zeros(3)
-    if np.count_nonzero(visible) * 2 < visible.size:
-        tone = np.full(3, 0.0 if tone.mean() > 127.5 else 255.0)
+    if channels == 3 or np.count_nonzero(visible) * 2 < visible.size:
+        light = tone.mean() > (PALE if channels == 3 else 127.5)
+        tone = np.full(3, 0.0 if light else 255.0)
     background = Image.new("RGBA", image.size, (*(int(value) for value in tone), 255))
     return Image.alpha_composite(background, image)
 

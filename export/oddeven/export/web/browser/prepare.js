@@ -4,7 +4,7 @@
 import { BlankError, findForeground, middle } from "./foreground.js";
 import { resize } from "./resample.js";
 
-const DARK = 64, BRIGHT = 128;
+const DARK = 64, BRIGHT = 128, PALE = 240;
 
 /** The pixels of an image file, upright and opaque, grey or RGB. */
 export async function decode(blob, channels) {
@@ -14,7 +14,7 @@ export async function decode(blob, channels) {
   context.drawImage(bitmap, 0, 0);
   const rgba = context.getImageData(0, 0, bitmap.width, bitmap.height).data;
   bitmap.close();
-  return toChannels(opaque(rgba), context.canvas.width, context.canvas.height, channels);
+  return toChannels(opaque(rgba, channels), context.canvas.width, context.canvas.height, channels);
 }
 
 function toChannels(rgba, width, height, channels) {
@@ -28,12 +28,15 @@ function toChannels(rgba, width, height, channels) {
 }
 
 /** Pixels laid onto the background that their transparent part most likely stands for. */
-function opaque(rgba) {
+function opaque(rgba, channels) {
   const visible = [], count = rgba.length / 4;
   for (let i = 0; i < count; i++) if (rgba[4 * i + 3] > 127) visible.push(i);
   if (visible.length === count && rgba.every((value, i) => i % 4 < 3 || value === 255)) return rgba;
   let tone = visible.length ? [0, 1, 2].map((c) => middle(visible.map((i) => rgba[4 * i + c]))) : [0, 0, 0];
-  if (visible.length * 2 < count) tone = tone[0] + tone[1] + tone[2] > 3 * 127.5 ? [0, 0, 0] : [255, 255, 255];
+  if (channels === 3 || visible.length * 2 < count) {
+    const light = tone[0] + tone[1] + tone[2] > 3 * (channels === 3 ? PALE : 127.5);
+    tone = light ? [0, 0, 0] : [255, 255, 255];
+  }
   return rgba.map((value, i) => {
     const part = rgba[i - i % 4 + 3] / 255;
     return i % 4 === 3 ? 255 : Math.round(value * part + tone[i % 4] * (1 - part));
