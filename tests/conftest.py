@@ -75,6 +75,17 @@ def oddeven(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, **options)
 
 
+def oddeven_here(*arguments):
+    """A command that succeeds, in this process, which saves it from importing TensorFlow anew; what it printed."""
+    from click.testing import CliRunner
+
+    from oddeven.runtime.cli.main import cli
+
+    done = CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
 @pytest.fixture
 def run():
     """The real command line, in a process of its own."""

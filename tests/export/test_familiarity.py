@@ -7,7 +7,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from conftest import SHIPPED, oddeven
+from conftest import SHIPPED, oddeven_here
 
 from oddeven.export.conversion import Conversion
 from oddeven.export.formats import FORMATS
@@ -110,9 +110,7 @@ def test_a_finished_file_that_lacks_what_its_spec_promises_is_refused(source, tm
 
 
 def test_files_without_it_are_smaller_and_predict_alike(tmp_path):
-    options = ("--format", "tflite-int8", "--no-familiarity", "--out", tmp_path)
-    done = oddeven("export", SHIPPED / "mlp.keras", *options)
-    assert done.returncode == 0, done.stderr
+    oddeven_here("export", SHIPPED / "mlp.keras", "--format", "tflite-int8", "--no-familiarity", "--out", tmp_path)
     manifest, path = load_manifest(tmp_path / "mlp"), tmp_path / "mlp" / "mlp.int8.tflite"
     assert manifest.spec.familiarity is manifest.files[0].familiarity is None
     assert path.stat().st_size < bundled()["mlp"].stat().st_size

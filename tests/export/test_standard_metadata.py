@@ -7,7 +7,7 @@ import zipfile
 
 import onnx
 import pytest
-from conftest import SHIPPED
+from conftest import SHIPPED, oddeven_here
 
 from oddeven.runtime.engines.metadata import read_model
 from oddeven.runtime.engines.tflite_metadata import IDENTIFIER, decode, read_metadata
@@ -20,12 +20,9 @@ NAMES = ("--display-names", "ko=짝수,홀수", "--display-names", "pt-BR=par,í
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The shipped mlp with everything that can be said of it, by the real command."""
-    from conftest import oddeven
-
     out = tmp_path_factory.mktemp("said")
     formats = ("--format", "tflite-int8", "--format", "onnx-int8")
-    done = oddeven("export", SHIPPED / "mlp.keras", "--out", out, *formats, *ABOUT, *NAMES)
-    assert done.returncode == 0, done.stderr
+    oddeven_here("export", SHIPPED / "mlp.keras", "--out", out, *formats, *ABOUT, *NAMES)
     return out / "mlp"
 
 

@@ -11,7 +11,7 @@ import junitparser
 import numpy as np
 import onnx
 import pytest
-from conftest import SHIPPED, oddeven
+from conftest import SHIPPED, oddeven_here
 from onnx import TensorProto, helper, numpy_helper
 
 from oddeven.runtime.artifacts.manifest import load_manifest
@@ -27,9 +27,7 @@ NOTE = "right only on CPUs with VNNI or dot product"
 def full_range(tmp_path_factory):
     """The artifact folder of the shipped cnn with all 8 bits for its weights, made by the real command."""
     out = tmp_path_factory.mktemp("full")
-    done = oddeven("export", SHIPPED / "cnn.keras", "--format", "onnx-int8", "--full-range", "--out", out)
-    assert done.returncode == 0, done.stderr
-    assert NOTE in done.stdout
+    assert NOTE in oddeven_here("export", SHIPPED / "cnn.keras", "--format", "onnx-int8", "--full-range", "--out", out)
     return out / "cnn"
 
 
