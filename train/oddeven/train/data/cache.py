@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from oddeven.runtime import images
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.files import DAMAGED
@@ -46,11 +47,12 @@ class Contents:
 def cache_path(listing: Listing, source: ImageSource) -> Path:
     """The `.npy` file of the decoded images, below `XDG_CACHE_HOME`; it may be deleted at any time.
 
-    Its name follows from the sizes and times of the listed files, and from how they are read.
+    Its name follows from the sizes and times of the listed files, and from how they are read: options and code.
     """
     files = [record.path.stat() if record.path.exists() else record.path.lstat() for record in listing.records]
     records = [asdict(record) | {"path": str(record.path)} for record in listing.records]
-    how = [asdict(source.input), listing.labels, source.seed, version("oddeven"), version("pillow")]
+    code = [path.read_text() for path in sorted(Path(images.__file__).parent.glob("*.py"))]
+    how = [asdict(source.input), listing.labels, source.seed, version("oddeven"), version("pillow"), code]
     text = json.dumps([records, [(file.st_size, file.st_mtime_ns) for file in files], how])
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oddeven"
     return folder / f"{listing.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
