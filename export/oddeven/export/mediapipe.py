@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from oddeven.export.bias import correction
 from oddeven.export.conversion import Conversion
 from oddeven.export.sigmoid import refine
 from oddeven.export.tflite import full_integer, to_tflite
@@ -42,8 +44,10 @@ def mediapipe(source: Conversion) -> bytes:
     scores = {"name": "scores", "description": description,
               "associated_files": label_files(source, TENSOR_AXIS_LABELS)}  # fmt: skip
 
-    def finish(model: bytes) -> bytes:
-        centred = refine(model, 0.5, -math.log(spec.threshold / (1 - spec.threshold)))
+    centre = -math.log(spec.threshold / (1 - spec.threshold))
+
+    def finish(model: bytes, shift: float) -> bytes:
+        centred = refine(model, 0.5, centre + shift)
         if centred == model:
             raise ModelError(
                 f"{spec.name} does not end in a dense layer with a bias and a sigmoid, so its threshold cannot be "
@@ -51,7 +55,12 @@ def mediapipe(source: Conversion) -> bytes:
             )
         return _with_exact_scores(centred)
 
-    return to_tflite(own, full_integer(rgb), finish, describe(rgb, [scores]))
+    def moved(shift: float) -> bytes:
+        return to_tflite(own, full_integer(rgb), partial(finish, shift=shift), describe(rgb, [scores]))
+
+    model = moved(0.0)
+    shift = correction(model, source, centre)
+    return moved(shift) if shift else model
 
 
 def limits(spec: ModelSpec) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from oddeven.export.bias import correction
 from oddeven.export.conversion import Conversion, traced
 from oddeven.export.sigmoid import refine
 from oddeven.export.tflite_metadata import describe, with_metadata
@@ -89,7 +90,14 @@ def dynamic(source: Conversion) -> bytes:
 
 def int8(source: Conversion) -> bytes:
     """A quarter of the size of float32, and the fastest on most devices."""
-    return to_tflite(source, full_integer(source), partial(refine, threshold=source.spec.threshold))
+
+    def moved(shift: float) -> bytes:
+        finish = partial(refine, threshold=source.spec.threshold, shift=shift)
+        return to_tflite(source, full_integer(source), finish)
+
+    model = moved(0.0)
+    shift = correction(model, source)
+    return moved(shift) if shift else model
 
 
 def full_integer(source: Conversion) -> Callable[[Any], None]:
