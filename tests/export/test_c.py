@@ -258,7 +258,9 @@ def test_an_operator_without_a_kernel_is_named_with_its_layer():
     image = keras.Input((28, 28, 1))
     x = layers.AveragePooling2D(2, name="blur")(image)
     model = keras.Model(image, layers.Dense(1, activation="sigmoid")(layers.Flatten()(x)))
-    spec = dataclasses.replace(read_spec(SHIPPED / "cnn.keras"), precision="int8")
+    spec = dataclasses.replace(
+        read_spec(SHIPPED / "cnn.keras"), precision="int8", familiarity=None, min_familiarity=0.0
+    )
     images = np.random.default_rng(0).random((20, 28, 28, 1), np.float32)
     with pytest.raises(ModelError, match=r"blur.* \(AVERAGE_POOL_2D\) is not among the operators .* \(ADD, CONV_2D, "):
         FORMATS["c"].convert(Conversion(model, spec, images))
