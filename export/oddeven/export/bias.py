@@ -8,19 +8,32 @@ correction; here of the last layer, measured on the calibration images.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.export.conversion import Conversion
+from oddeven.export.conversion import OUTPUTS, Conversion, outputs
 from oddeven.export.sigmoid import LEVELS
 from oddeven.runtime.arrays import Probabilities
-from oddeven.runtime.engines.registry import open_engine
+from oddeven.runtime.classifier import Classifier
 
 TOLERATED = 0.25  # of the sum: less is left, since it moves no probability by more than 0.06
 NEAR, LEAST = 4.0, 10  # sums that eight bits tell apart whatever the error, and how many of them it takes
 BATCH = 16
+
+
+def corrected(convert: Callable[[float], bytes], source: Conversion, shift: float = 0.0) -> bytes:
+    """The full-integer `.tflite` file of `source`, without its bias.
+
+    Args:
+        convert: makes the file, with what is added to its last bias.
+        shift: as `correction` has it.
+    """
+    model = convert(0.0)
+    move = correction(model, source, shift)
+    return convert(move) if move else model
 
 
 def correction(model: bytes, source: Conversion, shift: float = 0.0) -> float:
@@ -32,19 +45,14 @@ def correction(model: bytes, source: Conversion, shift: float = 0.0) -> float:
         model: the file, with the spec inside.
         shift: how much larger than the Keras model's its sums are meant to be.
     """
-    view, images = source.spec.input, source.calibration
-    parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    found = [source.model.predict_on_batch(part) for part in parts]
-    exact = np.concatenate([np.asarray(p[0] if isinstance(p, list) else p)[:, 0] for p in found])
+    low, high = source.spec.input.low, source.spec.input.high
+    exact = dict(outputs(source.model.predict(source.calibration, batch_size=BATCH, verbose=0)))[OUTPUTS[0]][:, 0]
+    pixels = np.rint((source.calibration - low) / (high - low) * 255).astype(np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.tflite")
         path.write_bytes(model)
-        engine = open_engine(path)
-        pixels = parts
-        if engine.input.dtype == "uint8":
-            pixels = [np.rint((x - view.low) / (view.high - view.low) * 255).astype(np.uint8) for x in parts]
-        sums = _sums(np.concatenate([engine.run(part) for part in pixels]))
-        engine.close()
+        with Classifier.load(path) as classifier:
+            sums = _sums(classifier.probabilities(pixels))
     meant = _sums(exact) + shift
     near = np.abs(meant) < NEAR
     move = float(np.median((meant - sums)[near])) if near.sum() >= LEAST else 0.0

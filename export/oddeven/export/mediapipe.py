@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from oddeven.export.bias import correction
+from oddeven.export.bias import corrected
 from oddeven.export.conversion import Conversion
 from oddeven.export.sigmoid import refine
 from oddeven.export.tflite import full_integer, to_tflite
@@ -58,9 +58,7 @@ def mediapipe(source: Conversion) -> bytes:
     def moved(shift: float) -> bytes:
         return to_tflite(own, full_integer(rgb), partial(finish, shift=shift), describe(rgb, [scores]))
 
-    model = moved(0.0)
-    shift = correction(model, source, centre)
-    return moved(shift) if shift else model
+    return corrected(moved, source, centre)
 
 
 def limits(spec: ModelSpec) -> tuple[str, ...]:

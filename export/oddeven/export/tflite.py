@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.export.bias import correction
+from oddeven.export.bias import corrected
 from oddeven.export.conversion import Conversion, traced
 from oddeven.export.sigmoid import refine
 from oddeven.export.tflite_metadata import describe, with_metadata
@@ -95,9 +95,7 @@ def int8(source: Conversion) -> bytes:
         finish = partial(refine, threshold=source.spec.threshold, shift=shift)
         return to_tflite(source, full_integer(source), finish)
 
-    model = moved(0.0)
-    shift = correction(model, source)
-    return moved(shift) if shift else model
+    return corrected(moved, source)
 
 
 def full_integer(source: Conversion) -> Callable[[Any], None]:
