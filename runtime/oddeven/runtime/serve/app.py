@@ -10,6 +10,7 @@ from time import perf_counter
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -28,6 +29,7 @@ from oddeven.runtime.serve.served_model import ServedModel
 from oddeven.runtime.serve.service import Service
 
 # Of errors; others: 500. A client that left hears nothing, but is counted.
+EXPECTED = (OddEvenError, HTTPException, ClientDisconnect)
 STATUS = {UsageError: 404, DataError: 400, MissingPackageError: 503, OutputError: 507, ClientDisconnect: 499}
 
 
@@ -86,7 +88,8 @@ class Api:
     async def predict(self, request: Request) -> Response:
         """The prediction for the image file that is the body."""
         model, show = self._model(request.query_params.get("model")), "input" in request.query_params
-        async with self._body(request) as body:
+        with self._service.budget.reserve(request.scope):
+            body = await self._read(request.receive)
             return JSONResponse(await self._service.predict(model, body, "upload", show))
 
     async def camera(self, request: Request) -> Response:
@@ -107,7 +110,8 @@ class Api:
         """Keep the image file that is the body."""
         if self._collection is None:
             raise HTTPException(404, "This server keeps no images; start it with --keep FOLDER.")
-        async with self._body(request) as body:
+        with self._service.budget.reserve(request.scope):
+            body = await self._read(request.receive)
             name = await self._service.in_thread(self._collection.keep, request.path_params["label"], body)
         return JSONResponse({"file": name, "kept": await self._service.in_thread(self._collection.counts)}, 201)
 
@@ -134,17 +138,19 @@ class Api:
 
     async def infer(self, request: Request) -> Response:
         """Of the Open Inference Protocol."""
-        model = self._asked(request)
-        spec = model.classifier.spec
-        if "content-encoding" in request.headers:
+        return await self.infer_with(self._asked(request), request.scope, request.receive)
+
+    async def infer_with(self, model: ServedModel, scope: Scope, receive: Receive) -> Response:
+        """What `model` says to the request."""
+        spec, headers = model.classifier.spec, Headers(scope=scope)
+        if "content-encoding" in headers:
             raise HTTPException(415, "The body is compressed; send it as it is.")
-        async with self._body(request) as body:
-            parsed = protocol.parse(body, request.headers.get(protocol.HEADER_LENGTH), spec)
-            scores = await self._service.scores(model, parsed)
-        labels = protocol.predicted_labels(scores, spec)
-        self._service.metrics.predicted(model.name, labels)
-        content, headers = protocol.response(model.name, parsed, scores, labels)
-        return Response(content, headers=headers)
+        with self._service.budget.reserve(scope):
+            body = await self._read(receive)
+            parsed = protocol.parse(body, headers.get(protocol.HEADER_LENGTH), spec)
+            rows = await self._service.infer(model, parsed)
+        content, described = protocol.response(model.name, parsed, rows)
+        return Response(content, headers=described)
 
     def _model(self, name: str | None) -> ServedModel:
         """The model `name`, or the first one."""
@@ -160,14 +166,12 @@ class Api:
             raise HTTPException(404, "Each model has one version, 1.")
         return self._model(request.path_params["model"])
 
-    @asynccontextmanager
-    async def _body(self, request: Request) -> AsyncIterator[bytes]:
-        """A request's body, for as long as the memory for it is reserved."""
-        with self._service.budget.reserve(request.scope):
-            start = perf_counter()
-            body = await read_body(request.receive)
-            self._service.metrics.observe("read", perf_counter() - start)
-            yield body
+    async def _read(self, receive: Receive) -> bytes:
+        """A request's body, the memory for which is reserved."""
+        start = perf_counter()
+        body = await read_body(receive)
+        self._service.metrics.observe("read", perf_counter() - start)
+        return body
 
 
 def create_app(
@@ -192,7 +196,7 @@ def create_app(
             camera.close()
         service.close()
 
-    async def on_error(request: Request, error: Exception) -> Response:
+    async def on_error(_: Request | None, error: Exception) -> Response:
         kind, status = type(error).__name__, 500
         headers, message = None, str(error)
         if isinstance(error, HTTPException):
@@ -203,12 +207,22 @@ def create_app(
         service.metrics.error(kind)
         return JSONResponse({"error": message}, status, headers)
 
-    app = Starlette(
-        routes=Api(service, collection, camera).routes(),
-        lifespan=lifespan,
-        exception_handlers=dict.fromkeys((OddEvenError, HTTPException, ClientDisconnect), on_error),
-    )
-    return _counted(Guard(app, names, token), service.metrics)
+    api = Api(service, collection, camera)
+    app = Starlette(routes=api.routes(), lifespan=lifespan, exception_handlers=dict.fromkeys(EXPECTED, on_error))
+    inference = {f"/v2/models/{name}/infer": model for name, model in service.models.items()}
+
+    async def shortcut(scope: Scope, receive: Receive, send: Send) -> None:
+        """`app`, but for what costs less than Starlette's routing and wrapping of it."""
+        model = inference.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        answer: ASGIApp = app
+        if model is not None:
+            try:
+                answer = await api.infer_with(model, scope, receive)
+            except EXPECTED as error:
+                answer = await on_error(None, error)
+        await answer(scope, receive, send)
+
+    return _counted(Guard(shortcut, names, token), service.metrics)
 
 
 def _counted(app: ASGIApp, metrics: Metrics) -> ASGIApp:

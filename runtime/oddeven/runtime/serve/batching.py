@@ -1,56 +1,104 @@
-"""Dynamic batching: what several requests ask at about the same time, in one call of the engine."""
+"""Dynamic batching: a request alone is answered at once, requests that come together are answered by one call."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from oddeven.runtime.arrays import Array, Pixels
+from oddeven.runtime.arrays import Pixels
 
 MOST_IMAGES = 64
+HANDOVER_US = 200.0  # a shorter call would take longer to hand to a thread than to make
 
-Waiting = tuple[Pixels, "asyncio.Future[Array]"]
+Result = TypeVar("Result")
+Waiting = tuple[Pixels, "asyncio.Future[list[Result]]"]
 
 
-class Batcher:
-    """Collects the images of requests until there are `MOST_IMAGES`, or the first has waited for `wait_s`."""
+class Batcher(Generic[Result]):
+    """Answers the requests for one model.
 
-    def __init__(self, compute: Callable[[Pixels], Awaitable[Array]], wait_s: float) -> None:
-        self._compute, self._wait_s = compute, wait_s
-        self._waiting: list[Waiting] = []
-        self._timer: asyncio.TimerHandle | None = None
+    While requests come one at a time, each has a call of its own: in the event loop where that takes less than
+    `HANDOVER_US`, in a thread otherwise. Those that come in the same turn of the loop, or while all threads are busy,
+    go together, at most `MOST_IMAGES` at a time; none waits longer than for the calls that run already.
+    """
+
+    def __init__(
+        self,
+        infer: Callable[[Pixels], list[Result]],
+        in_thread: Callable[[Callable[[Pixels], list[Result]], Pixels], Awaitable[list[Result]]],
+        image_us: float,
+        threads: int,
+        wait_s: float = 0.0,
+    ) -> None:
+        """Take calls of `infer`.
+
+        Args:
+            infer: from ready pixels, uint8 (N, H, W, C), to a result an image.
+            in_thread: calls it outside the event loop.
+            image_us: what it takes for an image.
+            threads: how many calls may run at a time.
+            wait_s: how long a request may wait for others, also where no call runs.
+        """
+        self._infer, self._in_thread, self._image_us, self._wait_s = infer, in_thread, image_us, wait_s
+        self._waiting: deque[Waiting[Result]] = deque()
+        self._free, self._answered_this_turn = threads, False
+        self._timer: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def scores(self, pixels: Pixels) -> Array:
-        """What `compute` gives for ready pixels, uint8 (N, H, W, C): a row an image."""
+    async def results(self, pixels: Pixels) -> list[Result]:
+        """What `infer` gives for `pixels`."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Array] = loop.create_future()
+        if self._may_answer_at_once(pixels):
+            self._answered_this_turn = True
+            loop.call_soon(self._end_turn)
+            return self._infer(pixels)
+        future: asyncio.Future[list[Result]] = loop.create_future()
         self._waiting.append((pixels, future))
-        if sum(len(images) for images, _ in self._waiting) >= MOST_IMAGES:
+        if self._free and sum(len(images) for images, _ in self._waiting) >= MOST_IMAGES:
             self._start()
-        elif self._timer is None:
-            self._timer = loop.call_later(self._wait_s, self._start)
+        elif self._free and self._timer is None:
+            self._timer = loop.call_later(self._wait_s, self._start) if self._wait_s else loop.call_soon(self._start)
         return await future
+
+    def _may_answer_at_once(self, pixels: Pixels) -> bool:
+        alone = not (self._answered_this_turn or self._waiting or self._tasks)
+        return alone and not self._wait_s and self._image_us * len(pixels) < HANDOVER_US
+
+    def _end_turn(self) -> None:
+        self._answered_this_turn = False
 
     def _start(self) -> None:
         if self._timer:
             self._timer.cancel()
-        batch, self._waiting, self._timer = self._waiting, [], None
+        self._timer = None
+        batch: list[Waiting[Result]] = []
+        count = 0
+        while self._waiting and (not batch or count + len(self._waiting[0][0]) <= MOST_IMAGES):
+            batch.append(self._waiting.popleft())
+            count += len(batch[-1][0])
+        self._free -= 1
         task = asyncio.get_running_loop().create_task(self._answer(batch))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, batch: list[Waiting]) -> None:
+    async def _answer(self, batch: list[Waiting[Result]]) -> None:
         try:
-            scores = await self._compute(np.concatenate([pixels for pixels, _ in batch]))
+            results = await self._in_thread(self._infer, np.concatenate([pixels for pixels, _ in batch]))
         except Exception as error:  # each of the requests must hear of it
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
-            return
-        ends = np.cumsum([len(pixels) for pixels, _ in batch])[:-1]
-        for (_, future), part in zip(batch, np.split(scores, ends), strict=True):
-            if not future.done():  # its client left
-                future.set_result(part)
+        else:
+            remaining = iter(results)
+            for pixels, future in batch:
+                part = list(islice(remaining, len(pixels)))
+                if not future.done():  # its client left
+                    future.set_result(part)
+        self._free += 1
+        if self._waiting:
+            self._start()

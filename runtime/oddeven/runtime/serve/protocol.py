@@ -10,14 +10,15 @@ import base64
 import binascii
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from oddeven.runtime.arrays import Array, Pixels
+from oddeven.runtime.arrays import Familiarities, Pixels, Probabilities
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.prediction import UNKNOWN
 from oddeven.runtime.spec import InputSpec, ModelSpec
@@ -25,6 +26,33 @@ from oddeven.runtime.spec import InputSpec, ModelSpec
 HEADER_LENGTH = "inference-header-content-length"
 IMAGE, PROBABILITY, LABEL, FAMILIARITY = "image", "probability", "label", "familiarity"
 DATATYPES = {PROBABILITY: "FP32", LABEL: "BYTES", FAMILIARITY: "FP32"}
+KNOWN_HEADER_BYTES = 1024
+
+# The outputs for an image, in the order of DATATYPES; familiarity where the model has it.
+Row = tuple[float, str] | tuple[float, str, float]
+
+
+@dataclass(frozen=True)
+class Header:
+    """The JSON of a request.
+
+    Attributes:
+        id, binary: as of `InferenceRequest`.
+        tensor: the input.
+        shape: the input's.
+        size: how many bytes of it follow the JSON; -1 where its data are in the JSON.
+    """
+
+    id: str
+    binary: Mapping[str, bool]
+    tensor: Mapping[str, Any]
+    shape: tuple[int, ...]
+    size: int
+
+    @property
+    def datatype(self) -> Any:
+        """The input's; anything, as the client sent it."""
+        return self.tensor.get("datatype")
 
 
 @dataclass(frozen=True)
@@ -72,45 +100,36 @@ def parse(body: bytes, header_length: str | None, spec: ModelSpec) -> InferenceR
                 f"{HEADER_LENGTH} is {header_length[:20]!r}; expected at most the body's {len(body)} bytes."
             )
         head, tail = body[: int(header_length)], body[int(header_length) :]
-    try:
-        request = json.loads(head)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"The request is no JSON: {error}.") from error
-    inputs = _field(_typed(request, dict, "The request"), "inputs", list)
-    if len(inputs) != 1:
-        raise DataError(f"The request has {len(inputs)} inputs; expected one, {IMAGE!r}.")
-    tensor = _typed(inputs[0], dict, "The input")
-    if tensor.get("name") != IMAGE:
-        raise DataError(f"There is no input {tensor.get('name')!r:.100}; the model's is {IMAGE!r}.")
-    identifier, binary = _field(request, "id", str, ""), _wanted(request, _outputs(spec))
-    if tensor.get("datatype") == "BYTES":
-        return InferenceRequest(identifier, None, _files(tensor, tail), binary)
-    return InferenceRequest(identifier, _pixels(tensor, tail, spec.input), (), binary)
+    header = (_known_header if tail and len(head) <= KNOWN_HEADER_BYTES else _header)(head, _outputs(spec))
+    if header.datatype == "BYTES":
+        return InferenceRequest(header.id, None, _files(header, tail), header.binary)
+    return InferenceRequest(header.id, _pixels(header, tail, spec.input), (), header.binary)
 
 
-def predicted_labels(scores: Array, spec: ModelSpec) -> list[str]:
-    """The label of each image, by the threshold, or `UNKNOWN` where it is not familiar.
+def rows(p: Probabilities, familiarity: Familiarities | None, spec: ModelSpec) -> list[Row]:
+    """Every output for each image; the label by the threshold, or `UNKNOWN` where the image is not familiar.
 
     Args:
-        scores: float32 (N, 1 or 2): the probability of label 1 and, where the model has it, the familiarity.
+        p: of label 1, float32 (N,).
+        familiarity: float32 (N,), where the model has it.
     """
-    labels = [spec.labels[int(p > spec.threshold)] for p in scores[:, 0].tolist()]
-    if scores.shape[1] == 1:
-        return labels
-    unknown = scores[:, 1] < np.float32(spec.min_familiarity)
-    return [UNKNOWN if refused else label for refused, label in zip(unknown.tolist(), labels, strict=True)]
+    labels = [spec.labels[int(value > spec.threshold)] for value in p.tolist()]
+    if familiarity is None:
+        return list(zip(p.tolist(), labels, strict=True))
+    unknown = familiarity < np.float32(spec.min_familiarity)
+    labels = [UNKNOWN if refused else label for refused, label in zip(unknown.tolist(), labels, strict=True)]
+    return list(zip(p.tolist(), labels, familiarity.tolist(), strict=True))
 
 
-def response(name: str, request: InferenceRequest, scores: Array, labels: list[str]) -> tuple[bytes, dict[str, str]]:
-    """The response's body and headers; `scores` and `labels` as of `predicted_labels`."""
-    columns = {**dict(zip((PROBABILITY, FAMILIARITY), scores.T, strict=False)), LABEL: labels}
+def response(name: str, request: InferenceRequest, rows: Sequence[Row]) -> tuple[bytes, dict[str, str]]:
+    """The response's body and headers."""
+    columns = dict(zip(DATATYPES, zip(*rows, strict=True), strict=False))
     outputs, tail = [], b""
     for output, binary in request.binary.items():
-        column = columns[output]
-        values = column if isinstance(column, list) else column.tolist()
-        described = {"name": output, "datatype": DATATYPES[output], "shape": [len(values), 1]}
+        values, datatype = columns[output], DATATYPES[output]
+        described = {"name": output, "datatype": datatype, "shape": [len(values), 1]}
         if binary:
-            encoded = b"".join(map(_prefixed, column)) if isinstance(column, list) else column.astype("<f4").tobytes()
+            encoded = b"".join(map(_prefixed, values)) if datatype == "BYTES" else np.array(values, "<f4").tobytes()
             outputs.append({**described, "parameters": {"binary_data_size": len(encoded)}})
             tail += encoded
         else:
@@ -142,16 +161,38 @@ def _wanted(request: dict[str, Any], known: tuple[str, ...]) -> dict[str, bool]:
     return wanted
 
 
-def _pixels(tensor: dict[str, Any], tail: bytes, view: InputSpec) -> Pixels:
+def _header(head: bytes, outputs: tuple[str, ...]) -> Header:
+    """The JSON of a request to a model that has `outputs`."""
+    try:
+        request = json.loads(head)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"The request is no JSON: {error}.") from error
+    inputs = _field(_typed(request, dict, "The request"), "inputs", list)
+    if len(inputs) != 1:
+        raise DataError(f"The request has {len(inputs)} inputs; expected one, {IMAGE!r}.")
+    tensor = _typed(inputs[0], dict, "The input")
+    if tensor.get("name") != IMAGE:
+        raise DataError(f"There is no input {tensor.get('name')!r:.100}; the model's is {IMAGE!r}.")
+    shape = _field(tensor, "shape", list)
+    if not shape or not all(type(size) is int and 0 < size < 1 << 31 for size in shape):
+        raise DataError(f"The input has the shape {shape!r:.100}; expected numbers of at least 1.")
+    size = _field(_field(tensor, "parameters", dict, {}), "binary_data_size", int, -1)
+    return Header(_field(request, "id", str, ""), _wanted(request, outputs), tensor, tuple(shape), size)
+
+
+_known_header = lru_cache(256)(_header)  # a client that sends pixels as bytes repeats its JSON
+
+
+def _pixels(header: Header, tail: bytes, view: InputSpec) -> Pixels:
     """A tensor of pixels, uint8 (N, *view.shape)."""
-    shape, expected = _shape(tensor), (-1, *view.shape)
-    if tensor.get("datatype") != "UINT8":
-        raise DataError(f"The input is {tensor.get('datatype')!r:.20}; expected UINT8 pixels, or BYTES: image files.")
-    if shape[1:] != expected[1:]:
-        raise DataError(f"The input has the shape {list(shape)!s:.100}; expected {list(expected)}.")
-    content = _binary(tensor, tail)
+    shape = header.shape
+    if header.datatype != "UINT8":
+        raise DataError(f"The input is {header.datatype!r:.20}; expected UINT8 pixels, or BYTES: image files.")
+    if shape[1:] != view.shape:
+        raise DataError(f"The input has the shape {list(shape)!s:.100}; expected {[-1, *view.shape]}.")
+    content = _binary(header, tail)
     if content is None:
-        values = np.asarray(_flat(tensor, prod(shape)))
+        values = np.asarray(_flat(header.tensor, prod(shape)))
         if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
             raise DataError("The input's data are not whole numbers from 0 to 255.")
         return values.astype(np.uint8).reshape(shape)
@@ -160,12 +201,12 @@ def _pixels(tensor: dict[str, Any], tail: bytes, view: InputSpec) -> Pixels:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _files(tensor: dict[str, Any], tail: bytes) -> tuple[bytes, ...]:
+def _files(header: Header, tail: bytes) -> tuple[bytes, ...]:
     """Image files: each behind its length, 4 bytes little endian, or, in JSON, as base64."""
-    count, content = prod(_shape(tensor)), _binary(tensor, tail)
+    count, content = prod(header.shape), _binary(header, tail)
     if content is None:
         try:
-            return tuple(base64.b64decode(text, validate=True) for text in _flat(tensor, count))
+            return tuple(base64.b64decode(text, validate=True) for text in _flat(header.tensor, count))
         except (binascii.Error, TypeError, ValueError) as error:
             raise DataError(f"BYTES in JSON are image files as base64; these are not: {error}.") from error
     files, start = [], 0
@@ -178,24 +219,16 @@ def _files(tensor: dict[str, Any], tail: bytes) -> tuple[bytes, ...]:
     return tuple(files)
 
 
-def _shape(tensor: dict[str, Any]) -> tuple[int, ...]:
-    shape = _field(tensor, "shape", list)
-    if not shape or not all(type(size) is int and 0 < size < 1 << 31 for size in shape):
-        raise DataError(f"The input has the shape {shape!r:.100}; expected numbers of at least 1.")
-    return tuple(shape)
-
-
-def _binary(tensor: dict[str, Any], tail: bytes) -> bytes | None:
+def _binary(header: Header, tail: bytes) -> bytes | None:
     """The tensor's bytes behind the JSON; None where its data are in the JSON."""
-    size = _field(_field(tensor, "parameters", dict, {}), "binary_data_size", int, -1)
-    if size == -1:
+    if header.size == -1:
         return None
-    if size != len(tail):
-        raise DataError(f"{len(tail)} bytes follow the JSON; binary_data_size says {size}.")
+    if header.size != len(tail):
+        raise DataError(f"{len(tail)} bytes follow the JSON; binary_data_size says {header.size}.")
     return tail
 
 
-def _flat(tensor: dict[str, Any], count: int) -> list[Any]:
+def _flat(tensor: Mapping[str, Any], count: int) -> list[Any]:
     """The tensor's data in the JSON, `count` values, nested or not."""
     values: list[Any] = _field(tensor, "data", list)
     while values and all(isinstance(value, list) for value in values):
@@ -205,7 +238,7 @@ def _flat(tensor: dict[str, Any], count: int) -> list[Any]:
     return values
 
 
-def _field(fields: dict[str, Any], name: str, kind: type, default: Any = None) -> Any:
+def _field(fields: Mapping[str, Any], name: str, kind: type, default: Any = None) -> Any:
     """The field `name`, of the type `kind`; without a default it must be there."""
     value = fields.get(name, default)
     return _typed(value, kind, f"{name!r}")

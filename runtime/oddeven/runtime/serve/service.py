@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from oddeven.runtime.arrays import Array, Pixels
+from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.errors import BlankError, DataError
 from oddeven.runtime.images.decode import ImageLike
 from oddeven.runtime.images.encode import to_png_base64
@@ -20,10 +20,8 @@ from oddeven.runtime.prediction import as_fields, blank_prediction
 from oddeven.runtime.serve.batching import Batcher
 from oddeven.runtime.serve.limits import Budget
 from oddeven.runtime.serve.metrics import Metrics
-from oddeven.runtime.serve.protocol import InferenceRequest
+from oddeven.runtime.serve.protocol import InferenceRequest, Row, rows
 from oddeven.runtime.serve.served_model import ServedModel
-
-HANDOVER_US = 200.0  # a shorter call would take longer to hand to a thread than to make
 
 Result = TypeVar("Result")
 
@@ -37,12 +35,13 @@ class Service:
 
     def __init__(self, models: Mapping[str, ServedModel], batch_wait_s: float = 0.0) -> None:
         self.models, self.metrics, self.budget = models, Metrics(), Budget()
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "engine")
-        self._batchers: dict[str, Batcher] = {}
+        cores = os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(cores, "engine")
+        self._batchers: dict[str, Batcher[Row]] = {}
         for name, model in models.items():
             self.metrics.model(name, model.facts)
-            if batch_wait_s:
-                self._batchers[name] = Batcher(partial(self._compute, model), batch_wait_s)
+            infer = partial(self._infer, model)
+            self._batchers[name] = Batcher(infer, self.in_thread, model.image_us, cores, batch_wait_s)
 
     async def in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """`work(*arguments)`, outside the event loop."""
@@ -62,17 +61,15 @@ class Service:
         """
         return await self.in_thread(self._predict, model, image, name, show_input)
 
-    async def scores(self, model: ServedModel, request: InferenceRequest) -> Array:
-        """The images' probabilities of label 1 and, where the model has it, familiarities, float32 (N, 1 or 2).
+    async def infer(self, model: ServedModel, request: InferenceRequest) -> list[Row]:
+        """The outputs for each image.
 
         Raises:
             DataError: an image cannot be read, or there is nothing on it.
         """
         if request.pixels is None:
             return await self.in_thread(self._files, model, request.files)
-        if model.name in self._batchers:
-            return await self._batchers[model.name].scores(request.pixels)
-        return await self._compute(model, request.pixels)
+        return await self._batchers[model.name].results(request.pixels)
 
     def close(self) -> None:
         """Wait for what runs, and free the models."""
@@ -80,18 +77,15 @@ class Service:
         for model in self.models.values():
             model.classifier.close()
 
-    async def _compute(self, model: ServedModel, pixels: Pixels) -> Array:
-        if model.image_us * len(pixels) < HANDOVER_US:
-            return self._infer(model, pixels)
-        return await self.in_thread(self._infer, model, pixels)
-
-    def _infer(self, model: ServedModel, pixels: Pixels) -> Array:
+    def _infer(self, model: ServedModel, pixels: Pixels) -> list[Row]:
         start = perf_counter()
-        scores = np.stack([score for score in model.classifier.scores(pixels) if score is not None], axis=1)
+        scores = model.classifier.scores(pixels)
         self.metrics.observe("infer", perf_counter() - start)
-        return scores
+        found = rows(*scores, model.classifier.spec)
+        self.metrics.predicted(model.name, [row[1] for row in found])
+        return found
 
-    def _files(self, model: ServedModel, files: tuple[bytes, ...]) -> Array:
+    def _files(self, model: ServedModel, files: tuple[bytes, ...]) -> list[Row]:
         start, ready = perf_counter(), []
         for number, file in enumerate(files):
             try:
