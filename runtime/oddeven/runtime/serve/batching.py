@@ -24,7 +24,7 @@ class Batcher(Generic[Result]):
 
     While requests come one at a time, each has a call of its own: in the event loop where that takes less than
     `HANDOVER_US`, in a thread otherwise. Those that come in the same turn of the loop, or while all threads are busy,
-    go together, at most `MOST_IMAGES` at a time; none waits longer than for the calls that run already.
+    go together, at most `MOST_IMAGES` at a time, in the order in which they came.
     """
 
     def __init__(
