@@ -1,9 +1,9 @@
 """What `oddeven serve` costs over a plain uvicorn app that calls the same engine: requests a second and latency.
 
-    python benchmarks/serve.py            # needs wrk (apt-get install wrk) and the extra `serve`; takes four minutes
+    python benchmarks/serve.py            # needs wrk (apt-get install wrk) and the extra `serve`; takes six minutes
 
-wrk sends from one thread on the same machine, so both share its cores. Each row is the median of three rounds, in which
-the two servers take turns.
+wrk sends from one thread on the same machine, so both share its cores. The two servers take turns: each row is the
+median of seven rounds, and its ratio the median of seven ratios, with the lowest and the highest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from oddeven.runtime.table import render
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "serve.md"
 CONNECTIONS = (1, 8, 64)
-ROUNDS, SECONDS = 3, 4
+ROUNDS, SECONDS = 7, 3
 SOAK = 100_000
 PLAIN = """
 import sys
@@ -149,12 +149,13 @@ def main() -> None:
                         for server, port in ports.items():
                             path, script = asked[server]
                             found[server].append(wrk(f"http://127.0.0.1:{port}{path}", script, connections, SECONDS))
-                    medians = {server: [statistics.median(column) for column in zip(*found[server], strict=True)]
-                               for server in ports}  # fmt: skip
-                    ratio = medians["oddeven"][0] / medians["plain"][0]
-                    for server, (rate, p50, p99) in medians.items():
+                    rates = zip(*([round_[0] for round_ in found[server]] for server in ports), strict=True)
+                    ratios = sorted(ours_ / plain for ours_, plain in rates)
+                    ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+                    for server, columns in found.items():
+                        rate, p50, p99 = map(statistics.median, zip(*columns, strict=True))
                         rows.append((kind, connections, server, f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}",
-                                     f"{ratio:.2f}" if server == "oddeven" else ""))  # fmt: skip
+                                     ratio if server == "oddeven" else ""))  # fmt: skip
             path, script = kinds["28x28 pixels"]["oddeven"]
             url, seen = f"http://127.0.0.1:8471{path}", [memory_mb(ours)]
             requests = 0.0

@@ -13,7 +13,7 @@ import numpy as np
 from oddeven.runtime.arrays import Pixels
 
 MOST_IMAGES = 64
-HANDOVER_US = 200.0  # a shorter call would take longer to hand to a thread than to make
+HANDOVER_US = 500.0  # a shorter call would take longer to hand to a thread than to make
 
 Result = TypeVar("Result")
 Waiting = tuple[Pixels, "asyncio.Future[list[Result]]"]
