@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from oddeven.runtime.serve.batching import HANDOVER_US, MOST_IMAGES, Batcher
+from oddeven.runtime.serve.batching import INLINE_US, MOST_IMAGES, Batcher
 
 
 def ask(counts, image_us=1.0, threads=1, infer=None):
@@ -46,17 +46,24 @@ def test_no_call_has_more_than_the_limit_unless_one_request_has():
     assert calls == [1, 40, 40, MOST_IMAGES + 1]
 
 
+def test_what_a_call_in_the_loop_leaves_over_is_answered_too():
+    results, calls = ask([1, MOST_IMAGES, MOST_IMAGES, MOST_IMAGES - 1, 1])
+    assert [len(result) for result in results] == [1, MOST_IMAGES, MOST_IMAGES, MOST_IMAGES - 1, 1]
+    assert calls == [1, MOST_IMAGES, MOST_IMAGES, MOST_IMAGES]
+
+
 def test_a_slow_model_is_called_in_a_thread_only():
-    results, calls = ask([1, 1], image_us=2 * HANDOVER_US)
+    results, calls = ask([1, 1], image_us=2 * INLINE_US)
     assert results == [[0], [1]]
     assert calls == [2]
 
 
-def test_each_request_of_a_call_hears_of_its_failure():
+@pytest.mark.parametrize("image_us", [1.0, 2 * INLINE_US], ids=["in the loop", "in a thread"])
+def test_each_request_of_a_call_hears_of_its_failure(image_us):
     def fail(pixels):
         raise ValueError("broken")
 
-    results, _ = ask([1, 1, 1], image_us=2 * HANDOVER_US, infer=fail)
+    results, _ = ask([1, 1, 1], image_us, infer=fail)
     assert all(isinstance(result, ValueError) for result in results)
     with pytest.raises(ValueError, match="broken"):
         raise results[0]

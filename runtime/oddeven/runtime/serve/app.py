@@ -10,7 +10,6 @@ from time import perf_counter
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -27,6 +26,8 @@ from oddeven.runtime.serve.metrics import Metrics
 from oddeven.runtime.serve.page import BACKEND, PAGE, POLICY
 from oddeven.runtime.serve.served_model import ServedModel
 from oddeven.runtime.serve.service import Service
+
+HEADER_LENGTH = protocol.HEADER_LENGTH.encode()
 
 # Of errors; others: 500. A client that left hears nothing, but is counted.
 EXPECTED = (OddEvenError, HTTPException, ClientDisconnect)
@@ -142,12 +143,13 @@ class Api:
 
     async def infer_with(self, model: ServedModel, scope: Scope, receive: Receive) -> Response:
         """What `model` says to the request."""
-        spec, headers = model.classifier.spec, Headers(scope=scope)
-        if "content-encoding" in headers:
+        spec, headers = model.classifier.spec, dict(scope["headers"])
+        if b"content-encoding" in headers:
             raise HTTPException(415, "The body is compressed; send it as it is.")
         with self._service.budget.reserve(scope):
             body = await self._read(receive)
-            parsed = protocol.parse(body, headers.get(protocol.HEADER_LENGTH), spec)
+            length = headers.get(HEADER_LENGTH)
+            parsed = protocol.parse(body, None if length is None else length.decode("latin-1"), spec)
             rows = await self._service.infer(model, parsed)
         content, described = protocol.response(model.name, parsed, rows)
         return Response(content, headers=described)

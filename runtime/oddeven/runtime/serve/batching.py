@@ -13,7 +13,7 @@ import numpy as np
 from oddeven.runtime.arrays import Pixels
 
 MOST_IMAGES = 64
-HANDOVER_US = 500.0  # a shorter call would take longer to hand to a thread than to make
+INLINE_US = 2000.0  # handing a call to a thread costs about 100 us, and the event loop can spare this
 
 Result = TypeVar("Result")
 Waiting = tuple[Pixels, "asyncio.Future[list[Result]]"]
@@ -22,9 +22,9 @@ Waiting = tuple[Pixels, "asyncio.Future[list[Result]]"]
 class Batcher(Generic[Result]):
     """Answers the requests for one model.
 
-    While requests come one at a time, each has a call of its own: in the event loop where that takes less than
-    `HANDOVER_US`, in a thread otherwise. Those that come in the same turn of the loop, or while all threads are busy,
-    go together, at most `MOST_IMAGES` at a time, in the order in which they came.
+    While requests come one at a time, each has a call of its own. Those that come in the same turn of the event loop,
+    or while all threads are busy, go together, at most `MOST_IMAGES` at a time, in the order in which they came. While
+    no thread is busy, a call that takes less than `INLINE_US` is made in the loop.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Batcher(Generic[Result]):
 
     def _may_answer_at_once(self, pixels: Pixels) -> bool:
         alone = not (self._answered_this_turn or self._waiting or self._tasks)
-        return alone and not self._wait_s and self._image_us * len(pixels) < HANDOVER_US
+        return alone and not self._wait_s and self._image_us * len(pixels) < INLINE_US
 
     def _end_turn(self) -> None:
         self._answered_this_turn = False
@@ -81,24 +81,39 @@ class Batcher(Generic[Result]):
         while self._waiting and (not batch or count + len(self._waiting[0][0]) <= MOST_IMAGES):
             batch.append(self._waiting.popleft())
             count += len(batch[-1][0])
+        if not self._tasks and self._image_us * count < INLINE_US:
+            self._deliver(batch, lambda: self._infer(_joined(batch)))
+            if self._waiting:
+                self._start()
+            return
         self._free -= 1
         task = asyncio.get_running_loop().create_task(self._answer(batch))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, batch: list[Waiting[Result]]) -> None:
-        try:
-            results = await self._in_thread(self._infer, np.concatenate([pixels for pixels, _ in batch]))
-        except Exception as error:  # each of the requests must hear of it
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-        else:
-            remaining = iter(results)
-            for pixels, future in batch:
-                part = list(islice(remaining, len(pixels)))
-                if not future.done():  # its client left
-                    future.set_result(part)
+        done = asyncio.ensure_future(self._in_thread(self._infer, _joined(batch)))
+        await asyncio.wait([done])
+        self._deliver(batch, done.result)
         self._free += 1
         if self._waiting:
             self._start()
+
+    @staticmethod
+    def _deliver(batch: list[Waiting[Result]], infer: Callable[[], list[Result]]) -> None:
+        """Give each request what `infer` returns for its images, or the error that it raises."""
+        try:
+            results = iter(infer())
+        except Exception as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for pixels, future in batch:
+            part = list(islice(results, len(pixels)))
+            if not future.done():  # its client left
+                future.set_result(part)
+
+
+def _joined(batch: list[Waiting[Result]]) -> Pixels:
+    return np.concatenate([pixels for pixels, _ in batch])

@@ -36,12 +36,13 @@ class Service:
     def __init__(self, models: Mapping[str, ServedModel], batch_wait_s: float = 0.0) -> None:
         self.models, self.metrics, self.budget = models, Metrics(), Budget()
         cores = os.cpu_count() or 1
+        calls = max(1, cores - 1)  # at a time, of ready pixels: the event loop keeps a core busy
         self._threads = ThreadPoolExecutor(cores, "engine")
         self._batchers: dict[str, Batcher[Row]] = {}
         for name, model in models.items():
             self.metrics.model(name, model.facts)
             infer = partial(self._infer, model)
-            self._batchers[name] = Batcher(infer, self.in_thread, model.image_us, cores, batch_wait_s)
+            self._batchers[name] = Batcher(infer, self.in_thread, model.image_us, calls, batch_wait_s)
 
     async def in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """`work(*arguments)`, outside the event loop."""
