@@ -12,9 +12,12 @@ from oddeven.train.data.dataset import Split
 from oddeven.train.data.input_pipeline import evaluation_batches
 
 BATCH = 64
-DECAY = 5e-3  # of the weights of standardized features
+DECAY = 5.0  # of the weights of standardized features, over the number of images
 SMOOTHING = 0.1
-FLAT = 1e-3  # is added to a standard deviation, for features that never vary
+# Of the usual standard deviation, is added to each. A feature that a few images show would else have a weight that fits
+# these few, and that leaves no bits to the others' when the layer is quantized.
+FLAT = 1.0
+TINY = 1e-3
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
@@ -35,7 +38,8 @@ def fit_probe(x: Features, labels: Labels) -> tuple[Features, float]:
     """
     from scipy.optimize import minimize
 
-    mean, deviation = x.mean(axis=0), x.std(axis=0) + FLAT
+    mean, deviation, decay = x.mean(axis=0), x.std(axis=0), DECAY / len(x)
+    deviation += FLAT * deviation.mean() + TINY
     z = ((x - mean) / deviation).astype(np.float64)
     target = labels * (1 - SMOOTHING) + SMOOTHING / 2
     share = len(labels) / (2 * np.bincount(labels, minlength=2))[labels] / len(labels)
@@ -43,8 +47,8 @@ def fit_probe(x: Features, labels: Labels) -> tuple[Features, float]:
     def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         kernel, logit = weights[:-1], z @ weights[:-1] + weights[-1]
         error = share * (1 / (1 + np.exp(-logit)) - target)
-        value = share @ (np.logaddexp(0, logit) - target * logit) + DECAY / 2 * kernel @ kernel
-        return value, np.append(z.T @ error + DECAY * kernel, error.sum())
+        value = share @ (np.logaddexp(0, logit) - target * logit) + decay / 2 * kernel @ kernel
+        return value, np.append(z.T @ error + decay * kernel, error.sum())
 
     weights = minimize(loss, np.zeros(z.shape[1] + 1), jac=True, method="L-BFGS-B").x
     kernel = weights[:-1] / deviation
