@@ -150,6 +150,7 @@ def test_an_update_killed_halfway_and_then_made(pi, run, digit, tmp_path):
     assert answer(pi, digit) == "odd"
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_its_self_test_leaves_the_old_one_in_place(pi, digit, tmp_path):
     bundle = unpack(pi / "bundle.zip", tmp_path)
     path = bundle / "model" / "mlp.selftest.npz"

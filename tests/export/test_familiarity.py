@@ -109,6 +109,7 @@ def test_a_finished_file_that_lacks_what_its_spec_promises_is_refused(source, tm
         Classifier.load(made(without, "onnx-float32", tmp_path))
 
 
+@pytest.mark.slow
 def test_files_without_it_are_smaller_and_predict_alike(tmp_path):
     oddeven_here("export", SHIPPED / "mlp.keras", "--format", "tflite-int8", "--no-familiarity", "--out", tmp_path)
     manifest, path = load_manifest(tmp_path / "mlp"), tmp_path / "mlp" / "mlp.int8.tflite"

@@ -91,6 +91,7 @@ def test_a_colour_model_of_any_value_range_takes_pixels(tmp_path, low, high):
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.slow
 def test_verify_takes_a_file_whose_value_range_is_not_the_models(tmp_path, run):
     model = keras_model(span=2.0)
     model.layers[-1].bias.assign([0.1])  # the converter leaves out one of zeros

@@ -24,7 +24,7 @@ from oddeven.train.checkpoint import ENTRY, restore_checkpoint
 from oddeven.train.fit import train
 
 SCRIPT = Path(__file__).with_name("short_run.py")
-EPOCHS = 4
+EPOCHS = 3
 
 
 def start(folder):

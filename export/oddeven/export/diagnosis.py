@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from oddeven.export.activations import tflite_activations
 from oddeven.export.conversion import Conversion
 from oddeven.export.formats import FORMATS
 from oddeven.export.onnx import run_to
@@ -98,29 +99,9 @@ def _relative_error(x: Array, y: Array) -> float:
 
 
 def _tflite_activations(path: Path, images: Pixels) -> Activations:
-    """The outputs of all operations of a TFLite file, as real values, by tensor name."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
+    """As `tflite_activations` has them."""
     with Classifier.load(path) as classifier:
-        batch = classifier.encode(images)
-    interpreter = Interpreter(
-        model_path=str(path),
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,  # those keep no tensors
-    )
-    image = interpreter.get_input_details()[0]["index"]
-    interpreter.resize_tensor_input(image, batch.shape)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(image, batch)
-    interpreter.invoke()
-    found = {}
-    tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
-    for index in (index for operation in interpreter._get_ops_details() for index in operation["outputs"]):
-        scale, zero_point = tensors[index]["quantization"]
-        if scale or tensors[index]["dtype"] is np.float32:
-            x = interpreter.get_tensor(index).astype(np.float32)
-            found[tensors[index]["name"]] = (x - zero_point) * np.float32(scale) if scale else x
-    return found
+        return tflite_activations(path.read_bytes(), classifier.encode(images))
 
 
 def _onnx_activations(path: Path, images: Pixels) -> Activations:

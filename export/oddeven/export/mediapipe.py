@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,8 +45,8 @@ def mediapipe(source: Conversion) -> bytes:
 
     centre = -math.log(spec.threshold / (1 - spec.threshold))
 
-    def finish(model: bytes, shift: float) -> bytes:
-        centred = refine(model, 0.5, centre + shift)
+    def finish(model: bytes) -> bytes:
+        centred = refine(corrected(model, lambda: to_tflite(own), rgb.calibration), 0.5, centre)
         if centred == model:
             raise ModelError(
                 f"{spec.name} does not end in a dense layer with a bias and a sigmoid, so its threshold cannot be "
@@ -55,10 +54,7 @@ def mediapipe(source: Conversion) -> bytes:
             )
         return _with_exact_scores(centred)
 
-    def moved(shift: float) -> bytes:
-        return to_tflite(own, full_integer(rgb), partial(finish, shift=shift), describe(rgb, [scores]))
-
-    return corrected(moved, source, centre)
+    return to_tflite(own, full_integer(rgb), finish, describe(rgb, [scores]))
 
 
 def limits(spec: ModelSpec) -> tuple[str, ...]:

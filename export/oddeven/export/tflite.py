@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -91,11 +90,10 @@ def dynamic(source: Conversion) -> bytes:
 def int8(source: Conversion) -> bytes:
     """A quarter of the size of float32, and the fastest on most devices."""
 
-    def moved(shift: float) -> bytes:
-        finish = partial(refine, threshold=source.spec.threshold, shift=shift)
-        return to_tflite(source, full_integer(source), finish)
+    def finish(model: bytes) -> bytes:
+        return refine(corrected(model, lambda: float32(source), source.calibration), source.spec.threshold)
 
-    return corrected(moved, source)
+    return to_tflite(source, full_integer(source), finish)
 
 
 def full_integer(source: Conversion) -> Callable[[Any], None]:
