@@ -47,6 +47,10 @@ def float_graph(source: Conversion) -> Any:
         function = traced(source.model)
         signature = list(function.input_signature)
         proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    used = {name for node in proto.graph.node for name in node.input}
+    inputs = [given for given in proto.graph.input if given.name in used]
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)  # without constants that were folded into others
     _rename(proto.graph)
     return proto
 
