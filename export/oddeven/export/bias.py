@@ -36,15 +36,16 @@ def corrected(model: bytes, convert: Callable[[], bytes], calibration: Array) ->
     plain = convert()
     exact = flatbuffer_utils.convert_bytearray_to_object(bytearray(plain))
     original, means = _layers(exact), _mean_activations(plain, calibration[:IMAGES])
-    for name in rounded.keys() & original.keys():
+    for name in (name for name in rounded if name in original):
         weights, bias = graph.tensors[rounded[name].inputs[1]], _own_bias(parsed, rounded[name])
         entry, real_weights = (exact.subgraphs[0].tensors[index] for index in original[name].inputs[:2])
         error, mean = _values(parsed, weights) - _values(exact, real_weights), means[entry.name.decode()]
-        if error.shape[-1] % len(mean):
+        axis, width = weights.quantization.quantizedDimension, error.shape[-1]
+        if axis == error.ndim - 1:  # a depthwise convolution, whose channels each come from one
+            mean = np.repeat(mean, width // len(mean))
+        if len(mean) != width:
             continue  # a convolution in groups
-        axis = weights.quantization.quantizedDimension
-        others = tuple(number for number in range(error.ndim) if number != axis)
-        shift = (error * np.repeat(mean, error.shape[-1] // len(mean))).sum(others)
+        shift = (error * mean).sum(tuple(other for other in range(error.ndim) if other != axis))
         buffer = parsed.buffers[bias.buffer]
         q_bias = np.frombuffer(bytes(buffer.data), np.int32) - np.rint(shift / np.asarray(bias.quantization.scale))
         buffer.data = np.frombuffer(q_bias.astype(np.int32).tobytes(), np.uint8)
