@@ -7,13 +7,13 @@ on images with white backgrounds moved all sums by 1.2, and one label won.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from oddeven.export.activations import tflite_activations
+from oddeven.export.flatbuffer import add_to_bias
 from oddeven.runtime.arrays import Array
 
 DEEP = 20  # layers with weights; fewer add up to little: 0.02 of the sum in the shipped models
@@ -37,7 +37,7 @@ def corrected(model: bytes, convert: Callable[[], bytes], calibration: Array) ->
     exact = flatbuffer_utils.convert_bytearray_to_object(bytearray(plain))
     original, means = _layers(exact), _mean_activations(plain, calibration[:IMAGES])
     for name in (name for name in rounded if name in original):
-        weights, bias = graph.tensors[rounded[name].inputs[1]], _own_bias(parsed, rounded[name])
+        weights = graph.tensors[rounded[name].inputs[1]]
         entry, real_weights = (exact.subgraphs[0].tensors[index] for index in original[name].inputs[:2])
         error, mean = _values(parsed, weights) - _values(exact, real_weights), means[entry.name.decode()]
         axis, width = weights.quantization.quantizedDimension, error.shape[-1]
@@ -46,24 +46,8 @@ def corrected(model: bytes, convert: Callable[[], bytes], calibration: Array) ->
         if len(mean) != width:
             continue  # a convolution in groups
         shift = (error * mean).sum(tuple(other for other in range(error.ndim) if other != axis))
-        buffer = parsed.buffers[bias.buffer]
-        q_bias = np.frombuffer(bytes(buffer.data), np.int32) - np.rint(shift / np.asarray(bias.quantization.scale))
-        buffer.data = np.frombuffer(q_bias.astype(np.int32).tobytes(), np.uint8)
+        add_to_bias(parsed, rounded[name], -shift)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
-
-
-def _own_bias(parsed: Any, operator: Any) -> Any:
-    """The bias of `operator`, a tensor and a buffer that no other one has: the converter stores equal ones once."""
-    graph, index = parsed.subgraphs[0], operator.inputs[2]
-    bias = graph.tensors[index]
-    if sum(index in other.inputs for other in graph.operators) > 1:
-        bias = copy.copy(bias)
-        operator.inputs[2] = len(graph.tensors)
-        graph.tensors.append(bias)
-    if sum(tensor.buffer == bias.buffer for tensor in graph.tensors) > 1:
-        parsed.buffers.append(copy.copy(parsed.buffers[bias.buffer]))
-        bias.buffer = len(parsed.buffers) - 1
-    return bias
 
 
 def _mean_activations(model: bytes, images: Array) -> dict[str, Array]:

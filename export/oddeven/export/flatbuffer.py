@@ -1,7 +1,8 @@
-"""A TFLite file in fewer bytes than its converter leaves: nothing in it is written twice."""
+"""Changes to a TFLite file: fewer bytes than its converter leaves, since nothing is written twice, and other biases."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import flatbuffers
@@ -23,6 +24,25 @@ def pack(parsed: Any) -> bytes:
     builder = SharingBuilder(1024)
     builder.Finish(parsed.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
+
+
+def add_to_bias(parsed: Any, operator: Any, shift: npt.NDArray[np.floating[Any]] | float) -> None:
+    """Add `shift`, for each output channel or for all, to the int32 bias of an operator of a `ModelT`, in real values.
+
+    The converter stores equal biases once; what other operators share is copied first.
+    """
+    graph, index = parsed.subgraphs[0], operator.inputs[2]
+    bias = graph.tensors[index]
+    if sum(index in other.inputs for other in graph.operators) > 1:
+        bias = copy.copy(bias)
+        operator.inputs[2] = len(graph.tensors)
+        graph.tensors.append(bias)
+    if sum(tensor.buffer == bias.buffer for tensor in graph.tensors) > 1:
+        parsed.buffers.append(copy.copy(parsed.buffers[bias.buffer]))
+        bias.buffer = len(parsed.buffers) - 1
+    buffer = parsed.buffers[bias.buffer]
+    q_bias = np.frombuffer(bytes(buffer.data), np.int32) + np.rint(shift / np.asarray(bias.quantization.scale))
+    buffer.data = np.frombuffer(q_bias.astype(np.int32).tobytes(), np.uint8)
 
 
 class SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
+from oddeven.export.flatbuffer import add_to_bias
 
 LEVELS = 256
 LIMIT = math.log(2 * LEVELS - 1)  # the sigmoid of -LIMIT is half a level of the output, 1/512
@@ -47,11 +47,7 @@ def refine(model: bytes, threshold: float, shift: float = 0.0) -> bytes:
     if quantization.scale[0] > 2 * LIMIT / (LEVELS - 1):
         quantization.scale, quantization.zeroPoint = [2 * LIMIT / (LEVELS - 1)], [0]
     if len(dense.inputs) > 2 and dense.inputs[2] >= 0:
-        bias = graph.tensors[dense.inputs[2]]
-        move = _to_half_level(threshold, quantization.scale[0]) + shift
-        buffer = parsed.buffers[bias.buffer]
-        q_bias = np.frombuffer(bytes(buffer.data), np.int32) + round(move / bias.quantization.scale[0])
-        buffer.data = np.frombuffer(q_bias.astype(np.int32).tobytes(), np.uint8)
+        add_to_bias(parsed, dense, _to_half_level(threshold, quantization.scale[0]) + shift)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
 
 
