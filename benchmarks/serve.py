@@ -44,11 +44,13 @@ from oddeven.runtime import Classifier
 model = Classifier.load("cnn")
 
 async def ready(request):
-    pixels = np.frombuffer(await request.body(), np.uint8).reshape(-1, 28, 28, 1)
-    return JSONResponse({"probability": model.probabilities(pixels).tolist()})
+    return answer(np.frombuffer(await request.body(), np.uint8).reshape(28, 28))
 
 async def file(request):
-    prediction = model.predict(await request.body())
+    return answer(await request.body())
+
+def answer(image):
+    prediction = model.predict(image)
     return JSONResponse({"label": prediction.label, "probability": prediction.probability})
 
 app = Starlette(routes=[Route("/ready", ready, methods=["POST"]), Route("/file", file, methods=["POST"])])

@@ -192,6 +192,15 @@ class Classifier:
         """
         return prepare(decode_image(image, self.spec.input.channels), self.spec.input, self._invert)
 
+    def predict_ready(self, pixels: Pixels) -> list[Prediction]:
+        """The predictions for pixels that are ready: uint8 (N, *spec.input.shape).
+
+        Raises:
+            ModelError: as `predict`.
+        """
+        parts = in_order(self._run, chunks_of(pixels, self._chunk))
+        return [prediction for part in parts for prediction in self._predictions(part)]
+
     def predict_prepared(self, pixels: Pixels) -> Prediction:
         """The prediction for one image that `prepare` returned."""
         return next(self._predictions(self._run(pixels[np.newaxis])))

@@ -150,8 +150,8 @@ class Api:
             body = await self._read(receive)
             length = headers.get(HEADER_LENGTH)
             parsed = protocol.parse(body, None if length is None else length.decode("latin-1"), spec)
-            rows = await self._service.infer(model, parsed)
-        content, described = protocol.response(model.name, parsed, rows)
+            predictions = await self._service.infer(model, parsed)
+        content, described = protocol.response(model.name, parsed, predictions, spec)
         return Response(content, headers=described)
 
     def _model(self, name: str | None) -> ServedModel:

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2: requests to images, scores to responses.
+"""The Open Inference Protocol, version 2: requests to images, predictions to responses.
 
 https://github.com/kserve/open-inference-protocol, with the binary tensor extension of
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md.
@@ -18,18 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from oddeven.runtime.arrays import Familiarities, Pixels, Probabilities
+from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.prediction import UNKNOWN
+from oddeven.runtime.prediction import Prediction
 from oddeven.runtime.spec import InputSpec, ModelSpec
 
 HEADER_LENGTH = "inference-header-content-length"
 IMAGE, PROBABILITY, LABEL, FAMILIARITY = "image", "probability", "label", "familiarity"
 DATATYPES = {PROBABILITY: "FP32", LABEL: "BYTES", FAMILIARITY: "FP32"}
 KNOWN_HEADER_BYTES = 1024
-
-# The outputs for an image, in the order of DATATYPES; familiarity where the model has it.
-Row = tuple[float, str] | tuple[float, str, float]
 
 
 @dataclass(frozen=True)
@@ -106,39 +103,38 @@ def parse(body: bytes, header_length: str | None, spec: ModelSpec) -> InferenceR
     return InferenceRequest(header.id, _pixels(header, tail, spec.input), (), header.binary)
 
 
-def rows(p: Probabilities, familiarity: Familiarities | None, spec: ModelSpec) -> list[Row]:
-    """Every output for each image; the label by the threshold, or `UNKNOWN` where the image is not familiar.
-
-    Args:
-        p: of label 1, float32 (N,).
-        familiarity: float32 (N,), where the model has it.
-    """
-    labels = [spec.labels[int(value > spec.threshold)] for value in p.tolist()]
-    if familiarity is None:
-        return list(zip(p.tolist(), labels, strict=True))
-    unknown = familiarity < np.float32(spec.min_familiarity)
-    labels = [UNKNOWN if refused else label for refused, label in zip(unknown.tolist(), labels, strict=True)]
-    return list(zip(p.tolist(), labels, familiarity.tolist(), strict=True))
-
-
-def response(name: str, request: InferenceRequest, rows: Sequence[Row]) -> tuple[bytes, dict[str, str]]:
+def response(
+    name: str, request: InferenceRequest, predictions: Sequence[Prediction], spec: ModelSpec
+) -> tuple[bytes, dict[str, str]]:
     """The response's body and headers."""
-    columns = dict(zip(DATATYPES, zip(*rows, strict=True), strict=False))
     outputs, tail = [], b""
     for output, binary in request.binary.items():
-        values, datatype = columns[output], DATATYPES[output]
-        described = {"name": output, "datatype": datatype, "shape": [len(values), 1]}
+        values = _values(output, predictions, spec)
         if binary:
-            encoded = b"".join(map(_prefixed, values)) if datatype == "BYTES" else np.array(values, "<f4").tobytes()
-            outputs.append({**described, "parameters": {"binary_data_size": len(encoded)}})
+            encoded = b"".join(map(_prefixed, values)) if output == LABEL else np.array(values, "<f4").tobytes()
+            outputs.append(f'{_described(output, len(values))}, "parameters": {{"binary_data_size": {len(encoded)}}}}}')
             tail += encoded
         else:
-            outputs.append({**described, "data": values})
-    content = {"model_name": name, "model_version": "1", "outputs": outputs}
-    head = json.dumps({"id": request.id, **content} if request.id else content).encode()
+            outputs.append(f'{_described(output, len(values))}, "data": {json.dumps(values)}}}')
+    identified = f'"id": {json.dumps(request.id)}, ' if request.id else ""
+    head = f'{{{identified}"model_name": {json.dumps(name)}, "model_version": "1", "outputs": [{", ".join(outputs)}]}}'
     if not tail:
-        return head, {"content-type": "application/json"}
-    return head + tail, {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
+        return head.encode(), {"content-type": "application/json"}
+    content = head.encode()
+    return content + tail, {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(content))}
+
+
+def _values(output: str, predictions: Sequence[Prediction], spec: ModelSpec) -> list[Any]:
+    if output == PROBABILITY:
+        second = spec.labels[1]
+        return [prediction.scores[second] for prediction in predictions]
+    return [getattr(prediction, output) for prediction in predictions]
+
+
+@lru_cache(256)
+def _described(output: str, count: int) -> str:
+    """The JSON object of an output for `count` images, without its end."""
+    return json.dumps({"name": output, "datatype": DATATYPES[output], "shape": [count, 1]})[:-1]
 
 
 def _outputs(spec: ModelSpec) -> tuple[str, ...]:

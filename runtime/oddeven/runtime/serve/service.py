@@ -16,11 +16,11 @@ from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.errors import BlankError, DataError
 from oddeven.runtime.images.decode import ImageLike
 from oddeven.runtime.images.encode import to_png_base64
-from oddeven.runtime.prediction import as_fields, blank_prediction
+from oddeven.runtime.prediction import Prediction, as_fields, blank_prediction
 from oddeven.runtime.serve.batching import Batcher
 from oddeven.runtime.serve.limits import Budget
 from oddeven.runtime.serve.metrics import Metrics
-from oddeven.runtime.serve.protocol import InferenceRequest, Row, rows
+from oddeven.runtime.serve.protocol import InferenceRequest
 from oddeven.runtime.serve.served_model import ServedModel
 
 Result = TypeVar("Result")
@@ -38,7 +38,7 @@ class Service:
         cores = os.cpu_count() or 1
         calls = max(1, cores - 1)  # at a time, of ready pixels: the event loop keeps a core busy
         self._threads = ThreadPoolExecutor(cores, "engine")
-        self._batchers: dict[str, Batcher[Row]] = {}
+        self._batchers: dict[str, Batcher[Prediction]] = {}
         for name, model in models.items():
             self.metrics.model(name, model.facts)
             infer = partial(self._infer, model)
@@ -62,8 +62,8 @@ class Service:
         """
         return await self.in_thread(self._predict, model, image, name, show_input)
 
-    async def infer(self, model: ServedModel, request: InferenceRequest) -> list[Row]:
-        """The outputs for each image.
+    async def infer(self, model: ServedModel, request: InferenceRequest) -> list[Prediction]:
+        """The prediction for each image.
 
         Raises:
             DataError: an image cannot be read, or there is nothing on it.
@@ -78,15 +78,14 @@ class Service:
         for model in self.models.values():
             model.classifier.close()
 
-    def _infer(self, model: ServedModel, pixels: Pixels) -> list[Row]:
+    def _infer(self, model: ServedModel, pixels: Pixels) -> list[Prediction]:
         start = perf_counter()
-        scores = model.classifier.scores(pixels)
+        predictions = model.classifier.predict_ready(pixels)
         self.metrics.observe("infer", perf_counter() - start)
-        found = rows(*scores, model.classifier.spec)
-        self.metrics.predicted(model.name, [row[1] for row in found])
-        return found
+        self.metrics.predicted(model.name, [prediction.label for prediction in predictions])
+        return predictions
 
-    def _files(self, model: ServedModel, files: tuple[bytes, ...]) -> list[Row]:
+    def _files(self, model: ServedModel, files: tuple[bytes, ...]) -> list[Prediction]:
         start, ready = perf_counter(), []
         for number, file in enumerate(files):
             try:
