@@ -30,7 +30,7 @@ def images(raw):
 @pytest.fixture(scope="module")
 def expected(images):
     with Classifier.load("cnn") as classifier:
-        return classifier.probabilities(images)
+        return np.array([prediction.scores["odd"] for prediction in classifier.predict_ready(images)])
 
 
 def tensor(images, binary=True, datatype="UINT8"):

@@ -197,7 +197,7 @@ def test_a_camera_that_is_not_there_is_a_sentence():
 def test_batches_across_requests_give_the_same_probabilities(raw):
     images = raw["x_test"][:40, :, :, np.newaxis]
     with Classifier.load("cnn") as classifier:
-        expected = classifier.probabilities(images)
+        expected = [prediction.scores["odd"] for prediction in classifier.predict_ready(images)]
     got = {}
 
     def ask(server, number):

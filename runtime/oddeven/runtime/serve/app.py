@@ -20,9 +20,8 @@ from oddeven.runtime.errors import DataError, MissingPackageError, OddEvenError,
 from oddeven.runtime.serve import protocol
 from oddeven.runtime.serve.camera import SharedCamera
 from oddeven.runtime.serve.collection import Collection
-from oddeven.runtime.serve.guard import Guard
-from oddeven.runtime.serve.limits import read_body
-from oddeven.runtime.serve.metrics import Metrics
+from oddeven.runtime.serve.guard import HEADERS, Guard
+from oddeven.runtime.serve.limits import BodyReader
 from oddeven.runtime.serve.page import BACKEND, PAGE, POLICY
 from oddeven.runtime.serve.served_model import ServedModel
 from oddeven.runtime.serve.service import Service
@@ -39,6 +38,7 @@ class Api:
 
     def __init__(self, service: Service, collection: Collection | None, camera: SharedCamera | None) -> None:
         self._service, self._collection, self._camera = service, collection, camera
+        self._bodies = BodyReader()
 
     def routes(self) -> list[Route]:
         """Every path that the server knows; Starlette tries them in turn, so those that must be quick come first."""
@@ -171,7 +171,7 @@ class Api:
     async def _read(self, receive: Receive) -> bytes:
         """A request's body, the memory for which is reserved."""
         start = perf_counter()
-        body = await read_body(receive)
+        body = await self._bodies.read(receive)
         self._service.metrics.observe("read", perf_counter() - start)
         return body
 
@@ -213,33 +213,34 @@ def create_app(
     app = Starlette(routes=api.routes(), lifespan=lifespan, exception_handlers=dict.fromkeys(EXPECTED, on_error))
     inference = {f"/v2/models/{name}/infer": model for name, model in service.models.items()}
 
-    async def shortcut(scope: Scope, receive: Receive, send: Send) -> None:
-        """`app`, but for what costs less than Starlette's routing and wrapping of it."""
-        model = inference.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        answer: ASGIApp = app
-        if model is not None:
-            try:
-                answer = await api.infer_with(model, scope, receive)
-            except EXPECTED as error:
-                answer = await on_error(None, error)
-        await answer(scope, receive, send)
+    guard = Guard(names, token)
 
-    return _counted(Guard(shortcut, names, token), service.metrics)
+    async def answer(scope: Scope, receive: Receive) -> ASGIApp:
+        """A refusal, or `app`, but for inference, which costs less without Starlette's routing and wrapping."""
+        model = inference.get(scope["path"]) if scope["method"] == "POST" else None
+        refusal = guard.refusal(scope)
+        if refusal or model is None:
+            return refusal or app
+        try:
+            return await api.infer_with(model, scope, receive)
+        except EXPECTED as error:
+            return await on_error(None, error)
 
-
-def _counted(app: ASGIApp, metrics: Metrics) -> ASGIApp:
-    """`app`, each of whose responses is counted and timed."""
-
-    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+    async def server(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
         start, status = perf_counter(), 0
 
-        async def send_counted(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                status, message["headers"] = message["status"], [*HEADERS, *message["headers"]]
             await send(message)
 
-        await app(scope, receive, send_counted)
+        response = await answer(scope, receive)
+        await response(scope, receive, send_with_headers)
         if status:
-            metrics.answered(status, perf_counter() - start)
+            service.metrics.answered(status, perf_counter() - start)
 
-    return counted
+    return server

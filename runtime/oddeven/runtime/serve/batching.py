@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -50,9 +51,14 @@ class Batcher(Generic[Result]):
         self._timer: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The running one. Up to Python 3.11 each question for it is a system call."""
+        return asyncio.get_running_loop()
+
     async def results(self, pixels: Pixels) -> list[Result]:
         """What `infer` gives for `pixels`."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         if self._may_answer_at_once(pixels):
             self._answered_this_turn = True
             loop.call_soon(self._end_turn)
@@ -87,7 +93,7 @@ class Batcher(Generic[Result]):
                 self._start()
             return
         self._free -= 1
-        task = asyncio.get_running_loop().create_task(self._answer(batch))
+        task = self._loop.create_task(self._answer(batch))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -13,26 +13,27 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from oddeven.runtime.errors import UsageError
 
 COOKIE = "oddeven_token"
 OPEN_TO_ALL = "/v2/health/"  # what a load balancer asks
-HEADERS = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
-    "cache-control": "no-store",
-}
+# Of every response.
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
+    (b"cache-control", b"no-store"),
+]
 
 
 @dataclass(frozen=True)
 class Guard:
-    """The ASGI application `app` for those who may use it.
+    """Who may use the server.
 
     Attributes:
         names: host names that a request may be addressed to, lower case. An IP address always may: a page of another
@@ -41,31 +42,17 @@ class Guard:
             `/?token=TOKEN` sets the cookie.
     """
 
-    app: ASGIApp
     names: frozenset[str]
     token: str = ""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*HEADERS_RAW, *message["headers"]]
-            await send(message)
-
-        refusal = self._refusal(scope)
-        await (refusal or self.app)(scope, receive, send_with_headers)
-
-    def _refusal(self, scope: Scope) -> Response | None:
+    def refusal(self, scope: Scope) -> Response | None:
         """What to answer instead of passing the request on; None for one that may pass."""
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        host, origin = headers.get(b"host", ""), headers.get(b"origin")
+        headers = dict(scope["headers"])
+        host = _text(headers, b"host")
         if not _is_ours(host, self.names):
             return _refuse(421, f"This server is not called {host[:100]!r}; start it with --allow-host to let it be.")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        origin = _text(headers, b"origin")
+        if b"origin" in headers and urlsplit(origin).netloc.lower() != host.lower():
             return _refuse(403, f"A page of {origin[:100]!r} may not use this server.")
         if not self.token or scope["path"].startswith(OPEN_TO_ALL) or self._is_right(_carried(headers)):
             return None
@@ -89,9 +76,6 @@ def _is_ours(host: str, names: frozenset[str]) -> bool:
         return False
 
 
-HEADERS_RAW = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-
-
 def own_names(host: str, more: Iterable[str] = ()) -> frozenset[str]:
     """The names of this machine, of the address it listens on, and `more`."""
     own = socket.gethostname().lower()
@@ -106,13 +90,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _carried(headers: dict[bytes, str]) -> str:
+def _text(headers: dict[bytes, bytes], name: bytes) -> str:
+    """The value of a header; "" where it is missing."""
+    return headers.get(name, b"").decode("latin-1")
+
+
+def _carried(headers: dict[bytes, bytes]) -> str:
     """The token that a request carries; "" where it carries none."""
-    scheme, _, given = headers.get(b"authorization", "").partition(" ")
+    scheme, _, given = _text(headers, b"authorization").partition(" ")
     if scheme.lower() == "bearer":
         return given
     try:
-        cookie = SimpleCookie(headers.get(b"cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(_text(headers, b"cookie")).get(COOKIE)
     except CookieError:
         return ""
     return cookie.value if cookie else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -11,6 +13,7 @@ from starlette.types import Receive, Scope
 
 BODY_BYTES = 16 << 20  # of one request
 BODY_SECONDS = 10.0  # in which it must have come
+CHECK_SECONDS = 0.5  # how often that is looked at
 REQUEST_BYTES = 256 << 10  # what a request counts at least, so that at most 256 are answered at a time
 ALL_BYTES = 64 << 20  # of all requests at a time
 IMAGE_PIXELS = 50_000_000  # of one image: Pillow refuses more before it decodes
@@ -57,24 +60,47 @@ class Held:
         self.budget.release(self.size_bytes)
 
 
-async def read_body(receive: Receive) -> bytes:
-    """The whole body of a request.
+class BodyReader:
+    """Reads the bodies of requests. One timer watches over all of them: one for each would cost more than reading."""
 
-    Raises:
-        HTTPException: 413 where it has more than `BODY_BYTES`, 408 where it takes longer than `BODY_SECONDS`.
-        ClientDisconnect: the client left.
-    """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    deadline = loop.call_later(BODY_SECONDS, task.cancel)  # a tenth of what `asyncio.wait_for` costs
-    try:
-        return await _joined(receive)
-    except asyncio.CancelledError:
-        if loop.time() < deadline.when():
-            raise
-        raise HTTPException(408, f"The body took longer than {BODY_SECONDS:g} s.", {"connection": "close"}) from None
-    finally:
-        deadline.cancel()
+    def __init__(self) -> None:
+        self._deadlines: dict[asyncio.Task[Any], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The running one. Up to Python 3.11 each question for it is a system call."""
+        return asyncio.get_running_loop()
+
+    async def read(self, receive: Receive) -> bytes:
+        """The whole body of a request.
+
+        Raises:
+            HTTPException: 413 where it has more than `BODY_BYTES`, 408 where it takes longer than `BODY_SECONDS`.
+            ClientDisconnect: the client left.
+        """
+        loop = self._loop
+        task = asyncio.current_task(loop)
+        assert task is not None
+        deadline = self._deadlines[task] = loop.time() + BODY_SECONDS
+        if self._timer is None:
+            self._timer = loop.call_later(CHECK_SECONDS, self._check)
+        try:
+            return await _joined(receive)
+        except asyncio.CancelledError:
+            if loop.time() < deadline:
+                raise
+            raise HTTPException(
+                408, f"The body took longer than {BODY_SECONDS:g} s.", {"connection": "close"}
+            ) from None
+        finally:
+            del self._deadlines[task]
+
+    def _check(self) -> None:
+        for task, deadline in self._deadlines.items():
+            if deadline <= self._loop.time():
+                task.cancel()
+        self._timer = self._loop.call_later(CHECK_SECONDS, self._check) if self._deadlines else None
 
 
 async def _joined(receive: Receive) -> bytes:

@@ -11,10 +11,9 @@ import binascii
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,31 +28,28 @@ DATATYPES = {PROBABILITY: "FP32", LABEL: "BYTES", FAMILIARITY: "FP32"}
 KNOWN_HEADER_BYTES = 1024
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """The JSON of a request.
 
     Attributes:
         id, binary: as of `InferenceRequest`.
         tensor: the input.
+        datatype: the input's; anything, as the client sent it.
         shape: the input's.
+        total: how many values that is.
         size: how many bytes of it follow the JSON; -1 where its data are in the JSON.
     """
 
     id: str
     binary: Mapping[str, bool]
     tensor: Mapping[str, Any]
+    datatype: Any
     shape: tuple[int, ...]
+    total: int
     size: int
 
-    @property
-    def datatype(self) -> Any:
-        """The input's; anything, as the client sent it."""
-        return self.tensor.get("datatype")
 
-
-@dataclass(frozen=True)
-class InferenceRequest:
+class InferenceRequest(NamedTuple):
     """What a client asks for.
 
     Attributes:
@@ -173,7 +169,8 @@ def _header(head: bytes, outputs: tuple[str, ...]) -> Header:
     if not shape or not all(type(size) is int and 0 < size < 1 << 31 for size in shape):
         raise DataError(f"The input has the shape {shape!r:.100}; expected numbers of at least 1.")
     size = _field(_field(tensor, "parameters", dict, {}), "binary_data_size", int, -1)
-    return Header(_field(request, "id", str, ""), _wanted(request, outputs), tensor, tuple(shape), size)
+    identifier, wanted = _field(request, "id", str, ""), _wanted(request, outputs)
+    return Header(identifier, wanted, tensor, tensor.get("datatype"), tuple(shape), prod(shape), size)
 
 
 _known_header = lru_cache(256)(_header)  # a client that sends pixels as bytes repeats its JSON
@@ -188,18 +185,18 @@ def _pixels(header: Header, tail: bytes, view: InputSpec) -> Pixels:
         raise DataError(f"The input has the shape {list(shape)!s:.100}; expected {[-1, *view.shape]}.")
     content = _binary(header, tail)
     if content is None:
-        values = np.asarray(_flat(header.tensor, prod(shape)))
+        values = np.asarray(_flat(header.tensor, header.total))
         if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
             raise DataError("The input's data are not whole numbers from 0 to 255.")
         return values.astype(np.uint8).reshape(shape)
-    if len(content) != prod(shape):
-        raise DataError(f"The input has {len(content)} bytes; expected {prod(shape)} for the shape {list(shape)}.")
+    if len(content) != header.total:
+        raise DataError(f"The input has {len(content)} bytes; expected {header.total} for the shape {list(shape)}.")
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _files(header: Header, tail: bytes) -> tuple[bytes, ...]:
     """Image files: each behind its length, 4 bytes little endian, or, in JSON, as base64."""
-    count, content = prod(header.shape), _binary(header, tail)
+    count, content = header.total, _binary(header, tail)
     if content is None:
         try:
             return tuple(base64.b64decode(text, validate=True) for text in _flat(header.tensor, count))
