@@ -47,6 +47,7 @@ class Batcher(Generic[Result]):
         """
         self._infer, self._in_thread, self._image_us, self._wait_s = infer, in_thread, image_us, wait_s
         self._waiting: deque[Waiting[Result]] = deque()
+        self._images_waiting = 0
         self._free, self._answered_this_turn = threads, False
         self._timer: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,7 +66,8 @@ class Batcher(Generic[Result]):
             return self._infer(pixels)
         future: asyncio.Future[list[Result]] = loop.create_future()
         self._waiting.append((pixels, future))
-        if self._free and sum(len(images) for images, _ in self._waiting) >= MOST_IMAGES:
+        self._images_waiting += len(pixels)
+        if self._free and self._images_waiting >= MOST_IMAGES:
             self._start()
         elif self._free and self._timer is None:
             self._timer = loop.call_later(self._wait_s, self._start) if self._wait_s else loop.call_soon(self._start)
@@ -87,6 +89,7 @@ class Batcher(Generic[Result]):
         while self._waiting and (not batch or count + len(self._waiting[0][0]) <= MOST_IMAGES):
             batch.append(self._waiting.popleft())
             count += len(batch[-1][0])
+        self._images_waiting -= count
         if not self._tasks and self._image_us * count < INLINE_US:
             self._deliver(batch, lambda: self._infer(_joined(batch)))
             if self._waiting:
