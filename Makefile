@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
+unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes, which would compile the code anew each time
 
 .PHONY: demo test test-slow test-long test-emulated test-browser gate models bundled refit results clean
 
