@@ -249,7 +249,7 @@ def main() -> None:
             run(name, seed, options.modules, options.work)
     found = {
         name: [run(name, int(path.parent.name.rpartition("-")[2]), options.modules, options.work)
-               for path in sorted(options.work.glob(f"{name}-*/result.json"))]
+               for path in sorted(options.work.glob(f"{name}-[0-9]*/result.json"))]
         for name in TASKS
     }  # fmt: skip
     measured = {side: costs(side, options.modules, options.work) for side in SIDES

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import re
 
+import pytest
+from export.own_models import keras_model, onnx_model
 from huggingface_hub import ModelCard
 
 from oddeven.export.conversion import About
 from oddeven.export.model_card import model_card
+from oddeven.export.onnx_model import read_onnx_model
 from oddeven.runtime.artifacts.manifest import load_manifest
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.verify.report import Report
-
-
-class Dense:
-    weights = (1,)
-
-
-class Model:
-    """What the card asks of a Keras model."""
-
-    layers = (Dense(), Dense())
-
-    def count_params(self):
-        return 12_345
 
 
 def test_the_card_in_the_folder_is_one_that_the_hub_reads(exported):
@@ -39,13 +29,17 @@ def test_the_card_in_the_folder_is_one_that_the_hub_reads(exported):
     assert "not stated (`oddeven export --license`)" in card.text
 
 
-def test_what_its_maker_says_of_the_model_is_in_the_card(exported):
+@pytest.mark.parametrize("kind", ["keras", "onnx"])
+def test_what_its_maker_says_of_the_model_is_in_the_card(exported, tmp_path, kind):
+    model, weights = keras_model(), "4, in 1 Dense"
+    if kind == "onnx":
+        model, weights = read_onnx_model(onnx_model(tmp_path / "existing.onnx")), "113, in 1 Conv, 1 Gemm"
     manifest, report = load_manifest(exported), (exported.parent / "parity.json").read_bytes()
     files = from_json(Report, report, "parity.json").files
     about = About("A. Maker", "apache-2.0", "Sorts digits.", 3)
-    card = ModelCard(model_card(manifest, files, Model(), about))
+    card = ModelCard(model_card(manifest, files, model, about))
     assert card.data.license == "apache-2.0"
     assert "Sorts digits." in card.text
     assert "| author | A. Maker |" in card.text
-    assert "12,345, in 2 Dense" in card.text
+    assert f"| weights | {weights} |" in card.text
     assert "not stated" not in card.text

@@ -23,7 +23,7 @@ from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
 from oddeven.train.data.dataset import ImageSource
 from oddeven.train.data.image_folder import load_image_set
 
-pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
 
 PAGE = (ROOT / "docs" / "your-own-model.md").read_text()
 COMMANDS = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)).splitlines()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from oddeven.export.conversion import About
+from oddeven.export.onnx_model import OnnxModel
 from oddeven.runtime.artifacts.manifest import FileRecord, Manifest
 from oddeven.runtime.device.host_info import cpu_name
 from oddeven.runtime.errors import extra, needing
@@ -27,7 +28,7 @@ def model_card(manifest: Manifest, reports: Sequence[FileReport], model: Any, ab
     Args:
         manifest: of the folder.
         reports: of its files, in the manifest's order.
-        model: the Keras model that the files were made from.
+        model: what the files were made from, a Keras model or an `OnnxModel`.
         about: what its maker says; what is not said is named as missing.
 
     Raises:
@@ -57,14 +58,15 @@ def model_card(manifest: Manifest, reports: Sequence[FileReport], model: Any, ab
         model_name=spec.name,
         eval_results=results or None,
     )
+    weights = _weights(model)
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
         spec=spec,
         about=about,
         manifest=manifest,
-        layers=Counter(type(layer).__name__ for layer in model.layers if layer.weights),
-        parameters=model.count_params(),
+        layers=Counter(kind for kind, _ in weights),
+        parameters=sum(count for _, count in weights),
         count=reports[0].parity.count,
         machine=cpu_name(),
         files=[_row(record, report) for record, report in zip(manifest.files, reports, strict=True)],
@@ -72,6 +74,13 @@ def model_card(manifest: Manifest, reports: Sequence[FileReport], model: Any, ab
         engine="[onnx]" if manifest.files[0].file.endswith(".onnx") else "",
     )
     return f"{card}\n"
+
+
+def _weights(model: Any) -> list[tuple[str, int]]:
+    """The kind of each layer with weights, and how many it has."""
+    if isinstance(model, OnnxModel):
+        return model.weights()
+    return [(type(layer).__name__, layer.count_params()) for layer in model.layers if layer.weights]
 
 
 def _row(record: FileRecord, report: FileReport) -> dict[str, str]:

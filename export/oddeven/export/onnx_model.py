@@ -34,6 +34,17 @@ class OnnxModel:
         """(None, height, width, channels)."""
         return None, *_sizes(self.proto.graph.input[0])[1:]
 
+    def weights(self) -> list[tuple[str, int]]:
+        """The kind of each operator with weights, and how many it has."""
+        from onnx import numpy_helper
+
+        stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in self.proto.graph.initializer}
+        own = [
+            (node.op_type, [stored[name] for name in node.input if name in stored]) for node in self.proto.graph.node
+        ]
+        counts = [(kind, sum(array.size for array in arrays if array.dtype == np.float32)) for kind, arrays in own]
+        return [(kind, count) for kind, count in counts if count]
+
     def predict(self, images: npt.NDArray[np.float32], batch_size: int = 32, verbose: int = 0) -> Any:
         """The probability of label 1 for each image, float32 (N, 1)."""
         import onnxruntime
