@@ -146,7 +146,14 @@ def test_a_closed_one_says_so():
 
 def test_no_pictures_are_no_answers(classifier):
     assert list(classifier.predict_batch([])) == []
-    assert classifier.probabilities(np.empty((0, 28, 28, 1), np.uint8)).shape == (0,)
+    none = np.empty((0, 28, 28, 1), np.uint8)
+    assert classifier.probabilities(none).shape == (0,)
+    assert classifier.predict_ready(none) == []
+
+
+def test_ready_pixels_are_predicted_as_images_are(classifier, raw):
+    pixels = raw["x_test"][:300, ..., None]
+    assert classifier.predict_ready(pixels) == list(classifier.predict_batch(pixels))
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,8 @@ def photograph(digit, random, light_ink):
     return 255 - picture if light_ink else picture
 
 
-@pytest.mark.parametrize(
-    "light_ink", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["dark-on-light", "light-on-dark"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("light_ink", [False, True], ids=["dark-on-light", "light-on-dark"])
 def test_odd_or_even_is_read_from_photographs(light_ink):
     digits, random = load_digits(), np.random.default_rng(0)
     with Classifier.load("cnn") as classifier:
