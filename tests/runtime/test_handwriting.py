@@ -36,7 +36,7 @@ def test_odd_or_even_is_read_from_photographs(light_ink):
     for model, least in (("deep_cnn", 0.970), ("cnn", 0.93), ("mlp", 0.91)):
         with Classifier.load(model, min_familiarity=0) as classifier:
             assert classifier.spec.input == view, "not prepared alike"
-            labels = [classifier.predict_prepared(pixels).label for pixels in ready]
+            labels = [prediction.label for prediction in classifier.predict_ready(np.stack(ready))]
         right = [label == ("even", "odd")[d % 2] for label, d in zip(labels, digits.target, strict=True)]
         assert np.mean(right) >= least, model
 

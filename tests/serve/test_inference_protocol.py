@@ -67,7 +67,7 @@ def test_an_image_that_is_not_familiar_is_unknown_as_for_predict(client):
     noise = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1)).astype(np.uint8)
     result = client.infer("cnn", [tensor(noise)])
     with Classifier.load("cnn") as classifier:
-        predictions = [classifier.predict_prepared(image) for image in noise]
+        predictions = classifier.predict_ready(noise)
     assert {prediction.label for prediction in predictions} == {UNKNOWN}
     assert {bytes(label) for label in result.as_numpy("label")[:, 0]} == {UNKNOWN.encode()}
     familiarity = [prediction.familiarity for prediction in predictions]

@@ -201,10 +201,6 @@ class Classifier:
         parts = in_order(self._run, chunks_of(pixels, self._chunk))
         return [prediction for part in parts for prediction in self._predictions(part)]
 
-    def predict_prepared(self, pixels: Pixels) -> Prediction:
-        """The prediction for one image that `prepare` returned."""
-        return next(self._predictions(self._run(pixels[np.newaxis])))
-
     def use_threshold(self, threshold: float) -> None:
         """Decide by another threshold from now on, in every thread.
 

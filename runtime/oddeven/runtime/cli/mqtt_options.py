@@ -96,13 +96,13 @@ def open_outbox(
         "engine": f"{classifier.engine.name} {classifier.engine.version}", "version": version("oddeven"),
         "release": int(release.read_text()) if release.exists() else None,
     }  # fmt: skip
-    blank = np.zeros(classifier.spec.input.shape, np.uint8)
+    blank = np.zeros((1, *classifier.spec.input.shape), np.uint8)
 
     def about() -> dict[str, Any]:
         times = []
         for _ in range(RUNS):
             start = time.perf_counter()
-            prediction = classifier.predict_prepared(blank)
+            (prediction,) = classifier.predict_ready(blank)
             times.append(1e3 * (time.perf_counter() - start))
         return {
             **fixed, "latency_ms": round(min(times), 3), "temperature_c": host_info().temperature_c,

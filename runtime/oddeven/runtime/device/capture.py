@@ -78,7 +78,7 @@ def classify_frames(classifier: Classifier, frames: Iterable[Pixels], patience: 
         try:
             pixels = classifier.prepare(toned(frame, classifier.spec.input.channels))
             prepared = time.perf_counter()
-            prediction = classifier.predict_prepared(pixels)
+            (prediction,) = classifier.predict_ready(pixels[np.newaxis])
         except BlankError as error:
             prepared = time.perf_counter()
             prediction = blank_prediction(error)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import cached_property
 from itertools import islice
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.serve.event_loop import InEventLoop
 
 MOST_IMAGES = 64
 INLINE_US = 2000.0  # handing a call to a thread costs about 100 us, and the event loop can spare this
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 Waiting = tuple[Pixels, "asyncio.Future[list[Result]]"]
 
 
-class Batcher(Generic[Result]):
+class Batcher(InEventLoop, Generic[Result]):
     """Answers the requests for one model.
 
     While requests come one at a time, each has a call of its own. Those that come in the same turn of the event loop,
@@ -51,11 +51,6 @@ class Batcher(Generic[Result]):
         self._free, self._answered_this_turn = threads, False
         self._timer: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        """The running one. Up to Python 3.11 each question for it is a system call."""
-        return asyncio.get_running_loop()
 
     async def results(self, pixels: Pixels) -> list[Result]:
         """What `infer` gives for `pixels`."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
+
+from oddeven.runtime.serve.event_loop import InEventLoop
 
 BODY_BYTES = 16 << 20  # of one request
 BODY_SECONDS = 10.0  # in which it must have come
@@ -60,17 +61,12 @@ class Held:
         self.budget.release(self.size_bytes)
 
 
-class BodyReader:
+class BodyReader(InEventLoop):
     """Reads the bodies of requests. One timer watches over all of them: one for each would cost more than reading."""
 
     def __init__(self) -> None:
         self._deadlines: dict[asyncio.Task[Any], float] = {}
         self._timer: asyncio.TimerHandle | None = None
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        """The running one. Up to Python 3.11 each question for it is a system call."""
-        return asyncio.get_running_loop()
 
     async def read(self, receive: Receive) -> bytes:
         """The whole body of a request.

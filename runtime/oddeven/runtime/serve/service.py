@@ -100,7 +100,7 @@ class Service:
         try:
             pixels = model.classifier.prepare(image)
             prepared = perf_counter()
-            prediction = model.classifier.predict_prepared(pixels)
+            (prediction,) = model.classifier.predict_ready(pixels[np.newaxis])
         except BlankError as error:
             prepared = perf_counter()
             prediction = blank_prediction(error)
