@@ -44,6 +44,7 @@ def converted(name: str, data: Dataset) -> tuple[bytes, bytes]:
     source = conversion.Conversion(model, calibrated, to_float(images, spec.input))
     with mock.patch.object(conversion, "_with_constant_shapes", lambda model: model):
         computed = tflite.int8(source)
+    conversion.traced.cache_clear()
     return computed, tflite.int8(source)
 
 

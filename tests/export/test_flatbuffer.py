@@ -36,6 +36,7 @@ def files():
     source = conversion.Conversion(model, SPEC, calibration)
     with mock.patch.object(conversion, "_with_constant_shapes", lambda model: model):
         computed = tflite.int8(source)
+    conversion.traced.cache_clear()
     return tflite.int8(source), computed
 
 

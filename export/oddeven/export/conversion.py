@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class Conversion:
     about: About = field(default_factory=About)
 
 
+@lru_cache(maxsize=1)  # every format begins with it
 def traced(model: Any) -> Any:
     """`model` as a `tf.function` with an input signature: `image`, any number at a time, to `OUTPUTS`."""
     import tensorflow as tf

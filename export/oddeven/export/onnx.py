@@ -10,6 +10,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,18 +34,19 @@ PIXEL_RANGES = {(0.0, 1.0): "Normalized_0_1", (-1.0, 1.0): "Normalized_1_1", (0.
 
 
 def float_graph(source: Conversion) -> Any:
-    """The Keras model as a float32 `onnx.ModelProto`: `image` (N, H, W, C) in, `probability` (N, 1) out.
+    """The model as a float32 `onnx.ModelProto`: `image` (N, H, W, C) in, `probability` (N, 1) out."""
+    model = source.model
+    return copy.deepcopy(model.proto if isinstance(model, OnnxModel) else _from_keras(model))
 
-    An `OnnxModel` is one already. `from_keras` does not know Keras 3's Sequential models, so a traced function stands
-    for the model.
-    """
-    if isinstance(source.model, OnnxModel):
-        return copy.deepcopy(source.model.proto)
+
+@lru_cache(maxsize=1)  # every ONNX format begins with it
+def _from_keras(model: Any) -> Any:
+    """tf2onnx's own `from_keras` does not know Keras 3's Sequential models, so a traced function stands for them."""
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         import tf2onnx
 
-        function = traced(source.model)
+        function = traced(model)
         signature = list(function.input_signature)
         proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
     used = {name for node in proto.graph.node for name in node.input}
