@@ -14,15 +14,23 @@ import pytest
 from conftest import MNIST, ROOT
 from PIL import Image
 
+from oddeven.export.formats import DEFAULTS
+
 pytestmark = pytest.mark.slow
 README = (ROOT / "README.md").read_text()
 COMMANDS = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).splitlines()
+MODELS = ("cnn", "deep_cnn", "mlp")
 # The test suite itself, what the fixtures do, and what is done on a Pi: see tests/device/test_bundle.py.
 ELSEWHERE = ("make ", "pip install ", "python3 -m zipfile ", "sh oddeven-pi/", "~/oddeven/")
-# The commands as they stand, on models that take seconds to train; limits as for such models.
-SETTINGS = """
+# The commands as they stand, on models that take seconds to train, with limits for such; each file measured briefly.
+SETTINGS = f"""
+[tool.oddeven.bench]
+seconds = 0.5
 [tool.oddeven.train]
 quick = true
+mnist = '{MNIST}'
+[tool.oddeven.export]
+mnist = '{MNIST}'
 [tool.oddeven.parity]
 max_drop_pp = 1.0
 max_upper_pp = 2.0
@@ -75,60 +83,46 @@ def shell(plain, tmp_path):
     return run
 
 
-def with_images(folder, settings, raw):
-    """`folder` with the images that the README's commands name, and a project's settings."""
+def test_every_command_works_in_a_fresh_folder_that_says_where_mnist_is(shell, tmp_path, raw):
+    folder, said = tmp_path / "fresh", {}
     for number, name in enumerate(("photo.jpg", "folder/1.png", "more/2.png")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(255 - raw["x_test"][number]).resize((280, 280)).save(folder / name)
-    with (folder / "pyproject.toml").open("a") as project:
-        project.write(settings)
-    return folder
-
-
-def every_command(shell, folder):
-    """Run the README's commands one after the other; what each printed."""
-    said = {}
-    for line in [*COMMANDS, "oddeven pipeline --pretrained"]:
-        command = line.partition("  #")[0].strip()
+    (folder / "pyproject.toml").write_text(SETTINGS)
+    for command in dict.fromkeys(line.partition("  #")[0].strip() for line in COMMANDS):
         if command.startswith(ELSEWHERE) or not command:
             continue
         if "--baseline" in command:
-            done = shell("oddeven verify artifacts --baseline parity-baseline.json --update-baseline", folder)
-            assert done.returncode == 0, done.stderr
-        if "pretrained" in command and not (folder / "train" / "models").is_dir():
-            continue
+            checked_in(shell, "oddeven verify artifacts --baseline parity-baseline.json --update-baseline", folder)
         if command.startswith("oddeven serve"):  # it goes on until it is stopped; a new network has no loopback yet
-            command = f"(ip link set lo up || true) 2>/dev/null; timeout --preserve-status 20 {command}"
-        done = shell(command, folder)
-        print(f"$ {command}\n{done.stdout}")
-        assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-4000:])
-        assert "Traceback" not in done.stderr
-        said[command] = done.stdout
+            said[command] = checked_in(
+                shell, f"(ip link set lo up || true) 2>/dev/null; timeout --preserve-status 8 {command}", folder
+            )
+        else:
+            said[command] = checked_in(shell, command, folder)
+    assert len(said) >= 12
+    assert "odd" in said["oddeven predict photo.jpg"].split()
     (python,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (folder / "snippet.py").write_text(python)
-    said["python"] = checked_in(shell, "python snippet.py", folder)
-    return said
+    assert checked_in(shell, "python snippet.py", folder).split()[0] == "odd"
 
 
 def checked_in(shell, command, folder):
     done = shell(command, folder)
-    assert done.returncode == 0, done.stderr
+    print(f"$ {command}\n{done.stdout}")
+    assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-4000:])
+    assert "Traceback" not in done.stderr
     return done.stdout
 
 
-def test_every_command_works_in_a_checkout(shell, plain, raw):
-    said = every_command(shell, with_images(plain[1], SETTINGS, raw))
-    assert len(said) >= 14
-    last_table = said["oddeven pipeline --pretrained"].rpartition("\nmodel ")[2]
-    assert last_table.count(" PASS") == 24
-    assert said["python"].split()[0] == "odd"
-
-
-def test_every_command_works_in_a_fresh_folder_that_says_where_mnist_is(shell, tmp_path, raw):
-    folder = tmp_path / "fresh"
-    settings = SETTINGS.replace("quick = true", f"quick = true\nmnist = '{MNIST}'")
-    said = every_command(shell, with_images(folder, f"{settings}[tool.oddeven.export]\nmnist = '{MNIST}'\n", raw))
-    assert "odd" in said["oddeven predict photo.jpg"].split()
+def test_in_a_checkout_the_pipeline_exports_the_models_that_are_there(shell, plain):
+    pipeline = checked_in(shell, "oddeven pipeline --pretrained", plain[1])
+    rows = pipeline.split("\n\n")[-2].splitlines()[2:]
+    assert [row.split()[:2] for row in rows] == [[model, name] for model in MODELS for name in DEFAULTS]
+    assert all(row.endswith("PASS") for row in rows)
+    labels = re.findall(r"^samples/\d+-(\w+)\.png +(\w+)", pipeline, re.MULTILINE)
+    assert labels
+    assert all(expected == label for expected, label in labels)
 
 
 @pytest.mark.parametrize("command", ["oddeven train mlp", "oddeven export mlp.keras"])

@@ -132,6 +132,6 @@ python) shift ;;
 oddeven) shift && set -- -m oddeven.runtime "$@" ;;
 *) fail 2 "the command is oddeven or python, not $1: there is nothing else to run in this userland." ;;
 esac
-export QEMU_LD_PREFIX=$view QEMU_CPU=$cpu PYTHONHOME=$view/usr PYTHONDONTWRITEBYTECODE=1
+export QEMU_LD_PREFIX=$view QEMU_CPU=$cpu PYTHONHOME=$view/usr PYTHONPYCACHEPREFIX=$cache/bytecode
 export PYTHONPATH=$oddeven:$packages:$view/usr/lib/python3/dist-packages
 exec "$qemu" "$view/usr/bin/python$python" "$@"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 
 import keras
@@ -174,21 +173,3 @@ def test_wrong_names_are_refused_before_tensorflow_is_imported(run, tmp_path):
     assert f"known are {', '.join(FORMATS)}" in done.stderr
     done = run("export", tmp_path / "absent.keras", "--out", tmp_path)
     assert (done.returncode, "There is no file" in done.stderr) == (4, True)
-
-
-@pytest.mark.slow
-def test_the_pipeline_from_the_shipped_models_ends_in_one_table(run, tmp_path):
-    done = run("pipeline", "--pretrained", "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    table = done.stdout.split("\n\n")[-2].splitlines()
-    assert [line.split()[:2] for line in table[2:]] == [
-        [model, name] for model in ("cnn", "deep_cnn", "mlp") for name in DEFAULTS
-    ]
-    assert all(line.endswith("PASS") for line in table[2:])
-    assert str(tmp_path / "artifacts") in done.stdout
-    for line in done.stdout.splitlines():
-        if line.startswith(str(tmp_path / "samples")):
-            path, answer, *_ = line.split()
-            assert path.endswith(f"-{answer}.png")
-    for folder in ("cnn", "deep_cnn", "mlp"):
-        assert json.loads((tmp_path / "artifacts" / folder / "manifest.json").read_text())["schema_version"] == 1
