@@ -19,6 +19,7 @@ from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.engines.quantization import dequantize
 from oddeven.runtime.engines.registry import open_engine
 from oddeven.runtime.familiarity import NAME
+from oddeven.runtime.parity.policy import Policy
 from oddeven.train.data.registry import load_dataset
 
 TFLITE = [name for name, row in FORMATS.items() if row.suffix == ".tflite"]
@@ -34,10 +35,14 @@ def few():
 
 @pytest.fixture(scope="module")
 def made(few, tmp_path_factory):
-    """The folder of the shipped cnn in all formats, made in this process after another model."""
+    """The folder of the shipped cnn in all formats, made in this process after another model.
+
+    The verdicts are lenient: a file that did not pass on few images would be looked into.
+    """
     out = tmp_path_factory.mktemp("formats")
     for name, formats in (("mlp", ("tflite-float32", "onnx-int8")), ("cnn", tuple(FORMATS))):
-        export_model(SHIPPED / f"{name}.keras", few, Settings(formats), out / name, lambda _: None, pytest.fail)
+        settings = Settings(formats, Policy(max_drop_pp=100, max_upper_pp=100, min_agreement=0))
+        export_model(SHIPPED / f"{name}.keras", few, settings, out / name, lambda _: None, pytest.fail)
     return out / "cnn"
 
 

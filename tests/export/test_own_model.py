@@ -5,10 +5,12 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from export.own_models import LABELS, SIDE, keras_model, onnx_model, write_images
 from keras import layers
 
 from oddeven.export.own_model import describe, read_any_model
+from oddeven.runtime.cli.main import cli
 from oddeven.runtime.errors import DataError, ModelError, UsageError
 from oddeven.runtime.images.preprocess import to_float
 
@@ -187,7 +189,7 @@ def test_a_damaged_model_is_one_sentence(name, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
-def test_labels_and_images_must_fit(tmp_path, data, run):
+def test_labels_and_images_must_fit(tmp_path, data):
     path = saved(keras_model(), tmp_path / "mine.keras")
     with pytest.raises(UsageError, match="no label 'green'; known are"):
         describe(path, ("green", "red"), data, None, "squash", False)
@@ -200,6 +202,6 @@ def test_labels_and_images_must_fit(tmp_path, data, run):
         (): (4, "carries no ModelSpec; train it with oddeven train, or add --labels A,B --data FOLDER"),
     }
     for options, (code, sentence) in asked.items():
-        done = run("export", path, *options, "--out", tmp_path / "out")
-        assert (done.returncode, sentence in done.stderr) == (code, True), done.stderr
+        error = CliRunner().invoke(cli, ["export", *map(str, (path, *options, "--out", tmp_path / "out"))]).exception
+        assert (error.exit_code, sentence in str(error)) == (code, True), error
     assert not (tmp_path / "out").exists()

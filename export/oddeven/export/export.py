@@ -118,19 +118,19 @@ def export_model(
         model, spec = load_keras_model(path, settings.from_logits)
     if not settings.familiarity:
         model, spec = first_output(model, spec)
+    size = settings.calibration_size or min(DEFAULT_SIZE, len(dataset.train))
+    images, record = draw_calibration(dataset, size, settings.calibration_seed)
+    for warning in check_calibration(images, dataset):
+        warn(warning)
     test, validation = (_reference(model, spec, split) for split in (dataset.test, dataset.validation))
     (out / MANIFEST).unlink(missing_ok=True)  # an earlier one would vouch for files that are not its own
     save_reference(test, out / REFERENCE)
     save_reference(validation, out / VALIDATION)
     if settings.threshold_rule:
         spec = replace(spec, threshold=settings.threshold_rule(validation.probabilities, validation.truth))
-    size = settings.calibration_size or min(DEFAULT_SIZE, len(dataset.train))
-    images, record = draw_calibration(dataset, size, settings.calibration_seed)
-    for warning in check_calibration(images, dataset):
-        warn(warning)
-    calibration = to_float(images, spec.input)
     spec = replace(spec, display_names=settings.display_names or spec.display_names)
     calibrated = replace(spec, calibration=record)
+    calibration = to_float(images, spec.input)
     source = Conversion(model, calibrated, calibration, settings.float_io, settings.full_range, settings.about)
     golden = Golden(choose_golden(test, spec.threshold), {})
     records, reports = [], []
