@@ -2,7 +2,7 @@
 
     python benchmarks/microcontrollers.py [FILE.int8.tflite]...
 
-Without files, the bundled models and tests/data/tiny.int8.tflite. Ten minutes on two cores; needs Debian's
+Without files, the bundled models and tests/data/tiny.int8.tflite. A minute on two cores; needs Debian's
 gcc-arm-none-eabi and qemu-system-arm, and `pip install 'oddeven[micro]'`.
 """
 
