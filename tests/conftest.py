@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import io
 import os
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -76,20 +78,27 @@ def oddeven(*arguments, **options):
 
 
 def oddeven_here(*arguments):
-    """A command that succeeds, in this process, which saves it from importing TensorFlow anew; what it printed."""
-    from click.testing import CliRunner
+    """Run the real command line in this process, which saves another one from importing what it needs."""
+    from oddeven.runtime.cli.main import run
 
-    from oddeven.runtime.cli.main import cli
-
-    done = CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.output
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
+    with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
+        code = run(list(map(str, arguments)))
+    for stream in streams:
+        stream.seek(0)
+    return subprocess.CompletedProcess(arguments, code, *(stream.read() for stream in streams))
 
 
 @pytest.fixture
 def run():
     """The real command line, in a process of its own."""
     return oddeven
+
+
+@pytest.fixture
+def run_here():
+    """The real command line, in this process: for what does not depend on it."""
+    return oddeven_here
 
 
 @pytest.fixture

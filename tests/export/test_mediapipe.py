@@ -97,8 +97,9 @@ def test_verify_takes_a_file_whose_value_range_is_not_the_models(tmp_path, run):
     model.layers[-1].bias.assign([0.1])  # the converter leaves out one of zeros
     model.save(tmp_path / "mine.keras")
     images = write_images(tmp_path / "images", 700)
-    oddeven_here("export", tmp_path / "mine.keras", "--labels", "blue,red", "--data", images, "--range", "-1..1",
-                 "--format", "mediapipe", "--policy", "small", "--out", tmp_path / "out")  # fmt: skip
+    done = oddeven_here("export", tmp_path / "mine.keras", "--labels", "blue,red", "--data", images, "--range", "-1..1",
+                        "--format", "mediapipe", "--policy", "small", "--out", tmp_path / "out")  # fmt: skip
+    assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "out" / "mine" / "manifest.json").read_text())
     assert (manifest["spec"]["input"]["low"], manifest["files"][0]["low"]) == (-1.0, 0.0)
     done = run("verify", tmp_path / "out", "--engine", "litert", "--policy", "small")

@@ -22,7 +22,8 @@ def folder(tmp_path_factory):
     """The shipped mlp with everything that can be said of it, by the real command."""
     out = tmp_path_factory.mktemp("said")
     formats = ("--format", "tflite-int8", "--format", "onnx-int8")
-    oddeven_here("export", SHIPPED / "mlp.keras", "--out", out, *formats, *ABOUT, *NAMES)
+    done = oddeven_here("export", SHIPPED / "mlp.keras", "--out", out, *formats, *ABOUT, *NAMES)
+    assert done.returncode == 0, done.stderr
     return out / "mlp"
 
 

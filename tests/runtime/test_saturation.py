@@ -27,7 +27,8 @@ NOTE = "right only on CPUs with VNNI or dot product"
 def full_range(tmp_path_factory):
     """The artifact folder of the shipped cnn with all 8 bits for its weights, made by the real command."""
     out = tmp_path_factory.mktemp("full")
-    assert NOTE in oddeven_here("export", SHIPPED / "cnn.keras", "--format", "onnx-int8", "--full-range", "--out", out)
+    done = oddeven_here("export", SHIPPED / "cnn.keras", "--format", "onnx-int8", "--full-range", "--out", out)
+    assert (done.returncode, NOTE in done.stdout) == (0, True), done.stderr
     return out / "cnn"
 
 

@@ -36,6 +36,11 @@ def refused(done, code, *says):
 
 
 @pytest.fixture
+def run(run_here):
+    return run_here
+
+
+@pytest.fixture
 def copy(exported, tmp_path):
     """The artifact folder with two of its files and 1,500 of its pictures, enough for a verdict."""
     folder = shutil.copytree(exported, tmp_path / "cnn")
@@ -120,13 +125,12 @@ def test_what_export_made_passes_on_every_engine(run, exported, tmp_path):
     assert {file["engine"] for file in json.loads(only.stdout)["files"]} == {"onnxruntime"}
 
 
-def test_a_degraded_model_fails_in_every_form(run, degraded, tmp_path):
+def test_a_degraded_model_fails_in_every_form(run, degraded, tmp_path, monkeypatch):
     outputs = [x for form in ("junit", "markdown", "html", "json") for x in (f"--{form}", tmp_path / f"out.{form}")]
     summary = tmp_path / "summary.md"
-    done = run(
-        "verify", degraded, *outputs,
-        env={**os.environ, "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)},
-    )  # fmt: skip
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    done = run("verify", degraded, *outputs)
     refused(done, 1, "FAIL. The drop is at least", "::error title=cnn/cnn.int8.tflite on litert FAIL::")
     suites = junitparser.JUnitXml.fromfile(str(tmp_path / "out.junit"))
     (suite,) = suites
@@ -177,18 +181,18 @@ def test_engines_that_read_nothing_or_are_missing(run, copy):
     refused(run("verify", copy, "--engine", "abacus"), 2, "known are litert")
 
 
-def test_too_few_pictures_are_inconclusive_which_only_ci_refuses(run, copy):
+def test_too_few_pictures_are_inconclusive_which_only_ci_refuses(run, copy, monkeypatch):
     edit_reference(copy, first(300))
-    free = {key: value for key, value in os.environ.items() if key != "CI"}
-    for options, environment, code in (
-        ((), free, 0),
-        ((), {**free, "CI": "true"}, 1),
-        (("--strict",), free, 1),
-        (("--allow-inconclusive",), {**free, "CI": "true"}, 0),
+    for options, ci, code in (
+        ((), "", 0),
+        ((), "true", 1),
+        (("--strict",), "", 1),
+        (("--allow-inconclusive",), "true", 0),
     ):
-        done = run("verify", copy, *options, env=environment)
+        monkeypatch.setenv("CI", ci)
         refused(
-            done, code, "INCONCLUSIVE. The drop may be as large as 0.99 pp at 95% confidence; allowed is 0.30 pp. ",
+            run("verify", copy, *options), code,
+            "INCONCLUSIVE. The drop may be as large as 0.99 pp at 95% confidence; allowed is 0.30 pp. ",
             "None of 300 predictions changed for the worse: at 95% confidence at most 0.99% of all would",
             "a file that changes 0.05% of its predictions passes on about 2,400 with 80% probability",
         )  # fmt: skip

@@ -11,7 +11,7 @@ import importlib
 import io
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -145,29 +145,34 @@ def _project_tables() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the command line. Every error that we raise on purpose becomes one line on stderr and its exit code."""
+    """Run the command line as this process, and end it."""
     take()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal's encoding lacks
     if hasattr(signal, "SIGPIPE"):
         # `oddeven predict ... | head` ends as quietly as any other command.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    code = run(sys.argv[1:])
+    gc.freeze()  # the process ends; another garbage collection would take a tenth of `oddeven predict`
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; its exit code. Every error that we raise on purpose becomes one line on stderr."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(list(arguments), standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except OddEvenError as error:
         click.echo(f"oddeven: {error}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except OSError as error:
-        sys.exit(_report_os_error(error))
+        return _report_os_error(error)
     except (click.Abort, KeyboardInterrupt):
         click.echo("oddeven: stopped.", err=True)
-        sys.exit(INTERRUPTED)
-    finally:
-        gc.freeze()  # the process ends; another garbage collection would take a tenth of `oddeven predict`
-    sys.exit(code if isinstance(code, int) else 0)
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
 
 
 def _report_os_error(error: OSError) -> int:
