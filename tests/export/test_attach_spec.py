@@ -22,27 +22,27 @@ def bare(tmp_path):
     return tmp_path / "bare.onnx"
 
 
-def test_a_bare_file_is_told_its_labels_once(bare, tmp_path, run):
+def test_a_bare_file_is_told_its_labels_once(bare, tmp_path, run_here):
     images = write_images(tmp_path / "images", 10)
     command = ["attach-spec", bare, "--labels", ",".join(LABELS)]
-    done = run(*command)
+    done = run_here(*command)
     assert (done.returncode, "Say which values the model expects" in done.stderr) == (2, True)
-    done = run(*command, "--range", "-1..1", "--threshold", 2)
+    done = run_here(*command, "--range", "-1..1", "--threshold", 2)
     assert (done.returncode, "the threshold 2.0 must lie between 0 and 1" in done.stderr) == (2, True)
     content = bare.read_bytes()
-    done = run(*command, "--data", images, "--out", tmp_path / "told.onnx")
+    done = run_here(*command, "--data", images, "--out", tmp_path / "told.onnx")
     assert done.returncode == 0, done.stderr
     assert re.search(r"value range 0\.\.\d+, right for 100\.0% of 20 images", done.stderr)
     assert bare.read_bytes() == content
-    done = run("predict", images / "red" / "000.png", "--model", tmp_path / "told.onnx")
+    done = run_here("predict", images / "red" / "000.png", "--model", tmp_path / "told.onnx")
     assert re.search(r"000\.png +red +[01]\.\d+", done.stdout)
-    done = run("attach-spec", tmp_path / "told.onnx", "--labels", "a,b", "--range", "0..1")
+    done = run_here("attach-spec", tmp_path / "told.onnx", "--labels", "a,b", "--range", "0..1")
     assert (done.returncode, "carries a spec already, with the labels blue and red" in done.stderr) == (2, True)
 
 
-def test_a_file_with_channels_first_is_sent_to_export(tmp_path, run):
+def test_a_file_with_channels_first_is_sent_to_export(tmp_path, run_here):
     path = onnx_model(tmp_path / "existing.onnx", batch="n")
-    done = run("attach-spec", path, "--labels", "a,b", "--range", "0..1")
+    done = run_here("attach-spec", path, "--labels", "a,b", "--range", "0..1")
     assert (done.returncode, "channels first is turned by: oddeven export" in done.stderr) == (4, True)
 
 

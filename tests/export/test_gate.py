@@ -39,7 +39,7 @@ def pictures(raw):
 
 
 @pytest.fixture
-def broken(exported, tmp_path, model, pictures, run):
+def broken(exported, tmp_path, model, pictures, run_here):
     """Put a file converted from a changed `Conversion` into a copy of a good folder, and verify it."""
 
     def verify(name, tamper):
@@ -59,7 +59,7 @@ def broken(exported, tmp_path, model, pictures, run):
         manifest["selftest_sha256"] = sha256(answers.read_bytes())
         manifest["files"][0].update(sha256=sha256(content), size_bytes=len(content))
         (folder / "manifest.json").write_text(json.dumps(manifest))
-        return run("verify", folder)
+        return run_here("verify", folder)
 
     return verify
 
@@ -127,7 +127,7 @@ def test_another_preprocessing_is_refused(broken):
     assert "its input is" in done.stderr
 
 
-def test_a_reference_with_swapped_labels_fails(exported, tmp_path, run):
+def test_a_reference_with_swapped_labels_fails(exported, tmp_path, run_here):
     folder = shutil.copytree(exported, tmp_path / "cnn")
     with np.load(folder / "reference.npz") as file:
         arrays = {key: file[key] for key in file.files}
@@ -137,16 +137,19 @@ def test_a_reference_with_swapped_labels_fails(exported, tmp_path, run):
     manifest["reference_sha256"] = sha256((folder / "reference.npz").read_bytes())
     manifest["files"] = manifest["files"][:1]
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    done = run("verify", folder)
+    done = run_here("verify", folder)
     assert done.returncode == 1
     assert "ranks the labels the wrong way round" in done.stderr
 
 
-def test_a_truncated_file_is_refused(exported, tmp_path, run):
+def test_a_truncated_file_is_refused(exported, tmp_path, run_here):
     folder = shutil.copytree(exported, tmp_path / "cnn")
-    path = folder / "cnn.int8.tflite"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"] = manifest["files"][:1]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    path = folder / manifest["files"][0]["file"]
     path.write_bytes(path.read_bytes()[:-1000])
-    done = run("verify", folder)
+    done = run_here("verify", folder)
     assert done.returncode == 4
     assert "is not the file its manifest lists" in done.stderr
 
@@ -167,7 +170,7 @@ def test_a_test_picture_in_the_calibration_set_is_refused(tmp_path, monkeypatch)
         export_model(SHIPPED / "cnn.keras", data, Settings(formats=("tflite-int8",)), tmp_path, print, print)
 
 
-def test_too_few_test_pictures_are_inconclusive_and_not_a_pass(exported, tmp_path, run):
+def test_too_few_test_pictures_are_inconclusive_and_not_a_pass(exported, tmp_path, run_here):
     folder = shutil.copytree(exported, tmp_path / "cnn")
     with np.load(folder / "reference.npz") as file:
         arrays = {key: file[key][:100] if file[key].ndim else file[key] for key in file.files}
@@ -175,7 +178,7 @@ def test_too_few_test_pictures_are_inconclusive_and_not_a_pass(exported, tmp_pat
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["reference_sha256"] = sha256((folder / "reference.npz").read_bytes())
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    done = run("verify", folder, "--strict")
+    done = run_here("verify", folder, "--strict")
     assert done.returncode == 1
     assert "INCONCLUSIVE" in done.stdout
     assert "passes on about 2,400 with 80% probability" in done.stderr

@@ -14,8 +14,8 @@ from oddeven.runtime.errors import ModelError
 from oddeven.runtime.verify.golden import check_golden, golden_path, load_golden, save_golden
 
 
-def test_the_bundled_models_pass_on_every_engine_here(run):
-    done = run("selftest", "--json")
+def test_the_bundled_models_pass_on_every_engine_here(run_here):
+    done = run_here("selftest", "--json")
     assert done.returncode == 0, done.stderr
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
     assert {outcome["file"] for outcome in outcomes} == set(map(str, bundled().values()))
@@ -23,8 +23,8 @@ def test_the_bundled_models_pass_on_every_engine_here(run):
     assert {outcome["largest"] for outcome in outcomes if outcome["engine"] == "litert"} == {0.0}
 
 
-def test_every_exported_file_passes(run, exported):
-    done = run("selftest", exported, "--json")
+def test_every_exported_file_passes(run_here, exported):
+    done = run_here("selftest", exported, "--json")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 8
 
@@ -46,12 +46,12 @@ def copy(tmp_path):
     return tmp_path
 
 
-def test_another_answer_fails(run, copy):
+def test_another_answer_fails(run_here, copy):
     path = copy / "mlp.selftest.npz"
     golden = load_golden(path)
     golden.answers["mlp.int8.tflite"][3] += np.float32(2 / 255)  # one step is allowed
     save_golden(golden, path)
-    done = run("selftest", copy)
+    done = run_here("selftest", copy)
     assert (done.returncode, "WRONG" in done.stdout) == (1, True)
 
 
@@ -66,12 +66,12 @@ def test_another_answer_fails(run, copy):
         ("mlp.int8.tflite", lambda a: a * np.float32(np.nan)),
     ],
 )
-def test_impossible_golden_answers_are_one_sentence(run, copy, name, change):
+def test_impossible_golden_answers_are_one_sentence(run_here, copy, name, change):
     path = copy / "mlp.selftest.npz"
     with np.load(path) as file:
         arrays = {key: file[key] for key in file.files}
     np.savez_compressed(path, **{**arrays, name: change(arrays[name])})
-    done = run("selftest", copy / "mlp.int8.tflite")
+    done = run_here("selftest", copy / "mlp.int8.tflite")
     assert done.returncode == 4, done.stderr
     assert "mlp.selftest.npz holds" in done.stderr
     assert "Traceback" not in done.stderr
