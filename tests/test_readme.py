@@ -120,7 +120,7 @@ def test_in_a_checkout_the_pipeline_exports_the_models_that_are_there(shell, pla
     rows = pipeline.split("\n\n")[-2].splitlines()[2:]
     assert [row.split()[:2] for row in rows] == [[model, name] for model in MODELS for name in DEFAULTS]
     assert all(row.endswith("PASS") for row in rows)
-    labels = re.findall(r"^samples/\d+-(\w+)\.png +(\w+)", pipeline, re.MULTILINE)
+    labels = re.findall(r"samples/\d+-(\w+)\.png +(\w+)", pipeline)
     assert labels
     assert all(expected == label for expected, label in labels)
 
