@@ -13,7 +13,7 @@ def plan(epochs):
     whole = load_dataset("mnist")
     few = dataclasses.replace(
         whole,
-        train=whole.train.take(slice(0, 800)),
+        train=whole.train.take(slice(0, 400)),
         validation=whole.validation.take(slice(0, 200)),
         test=whole.test.take(slice(0, 1000)),
     )

@@ -24,12 +24,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 @pytest.fixture(scope="module")
 def few():
     data = load_dataset("mnist")
-    return dataclasses.replace(data, train=data.train.take(slice(1500)), validation=data.validation.take(slice(500)))
+    return dataclasses.replace(data, train=data.train.take(slice(1000)), validation=data.validation.take(slice(500)))
 
 
 @pytest.fixture
 def small(few):
-    """An mlp that has seen 1,500 images for an epoch."""
+    """An mlp that has seen 1,000 images for an epoch."""
     keras.utils.set_random_seed(0)
     model = build("mlp", few.input.shape)
     model.compile("adam", "binary_crossentropy", jit_compile=False)
