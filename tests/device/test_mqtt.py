@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -107,9 +108,12 @@ def heard(broker):
     client.tls_set(ca_certs=str(broker.folder / "ca.crt"))
     client.reconnect_delay_set(1, 1)
     client.on_connect = lambda *_: client.subscribe("#", qos=1)
+    subscribed = threading.Event()
+    client.on_subscribe = lambda *_: subscribed.set()
     client.on_message = lambda *given: messages.append((given[2].topic, given[2].payload))
     client.connect("localhost", broker.port)
     client.loop_start()
+    assert subscribed.wait(60)
     yield messages, client
     client.disconnect()
     client.loop_stop()
@@ -160,7 +164,7 @@ def test_what_was_predicted_without_a_broker_is_sent_later_and_once(broker, hear
     expected = pictures(5)
     out = tmp_path / "out.jsonl"
     watch = ("watch", tmp_path / "inbox", "--out", out, "--model", "mlp", "--once")
-    broker.kill()
+    broker.end()
     done = run(*watch, *broker.options)
     assert done.returncode == 0
     assert done.stderr.count("the broker does not take the predictions yet") == 1
