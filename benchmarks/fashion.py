@@ -8,30 +8,26 @@ About half an hour on two cores. Stopped and started again, it goes on where it 
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from PIL import Image
+from shared import DOCS, MODELS, ROOT, parser, table, versions
 
 from oddeven.runtime.artifacts.manifest import load_manifest
 from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
 from oddeven.runtime.device.host_info import cpu_name
-from oddeven.runtime.table import render
 
-ROOT = Path(__file__).parents[1]
 SOURCE = Path("/usr/share/datasets/fashion-mnist")
 FILES = {"train": "train", "test": "t10k"}
 REST = -1
-MODELS = ("mlp", "cnn", "deep_cnn")
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,6 @@ def page(folder: Path) -> str:
     """docs/fashion.md as text."""
     header = ("task", "model", "seeds", "accuracy", "of all seeds", "bar", "recall", "bar ", "met",
               "int8 TFLite: drop, agreement", "int8 ONNX: drop, agreement")  # fmt: skip
-    versions = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
     return f"""# Fashion-MNIST
 
 Made by `python benchmarks/fashion.py` from Debian's package `dataset-fashion-mnist`: photographs of articles from a
@@ -140,17 +135,14 @@ Accuracy and recall are the Keras model's, the median of the seeds. Drop and agr
 with the verdicts of the default parity policy. A PASS is hard to get here: of the 2,000 test images of
 `sneaker-boot` and `shirt-tshirt`, three changed predictions are 0.15 percentage points, over the limit of 0.10.
 
-Machine: {cpu_name()}. {versions}.
+Machine: {cpu_name()}. {versions(("tensorflow", "keras", "numpy"))}.
 
-{render(header, [row for name in TASKS for row in rows(name, folder)], markdown=True)}
+{table(header, [row for name in TASKS for row in rows(name, folder)])}
 """
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "fashion")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "fashion.md")
-    options = parser.parse_args()
+    options = parser(__doc__, folder=ROOT / "build" / "fashion", out=DOCS / "fashion.md").parse_args()
     for wanted, task in TASKS.items():
         for number in range(task.seeds):
             run(wanted, number, options.folder)

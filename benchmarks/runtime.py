@@ -9,7 +9,6 @@ train/models/*.keras`.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -17,21 +16,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from shared import DOCS, MODELS, ROOT, mnist_test, parser, table, versions
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_name
 from oddeven.runtime.images.parallel import FILES
-from oddeven.runtime.table import render
-from oddeven.train.data.registry import load_dataset
 
-ROOT = Path(__file__).parents[1]
-MODELS = ("mlp", "cnn", "deep_cnn")
 PACKAGES = ("numpy", "pillow", "ai-edge-litert", "onnxruntime", "openvino", "tensorflow")
 TURNS, CALLS = 40, 100
 BATCHES = (1, 8, 32, 64, 128, 256, 512, 1024)
@@ -141,6 +136,7 @@ def whole(count: int, size: int) -> int:
 HAND_WRITTEN = """
 import sys, numpy as np
 from PIL import Image
+from shared import DOCS, MODELS, ROOT, mnist_test, parser, table, versions
 from ai_edge_litert.interpreter import Interpreter
 interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
 interpreter.allocate_tensors()
@@ -207,7 +203,7 @@ def folder_of_files(artifacts: Path, images: np.ndarray, folder: Path) -> Iterat
 
 def page(artifacts: Path) -> str:
     """docs/runtime.md as text."""
-    images = load_dataset("mnist").test.images[..., 0]
+    images, _ = mnist_test()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         tables = [
@@ -221,27 +217,14 @@ def page(artifacts: Path) -> str:
             ("A folder of 10,000 PNG files", f"Decoded in chunks of {FILES} on all cores, microseconds a file.",
              ("model", "plain loop", "predict_batch", "times as fast"), folder_of_files(artifacts, images, folder)),
         ]  # fmt: skip
-        parts = [
-            f"## {title}\n\n{text}\n\n{render(head, list(rows), markdown=True)}\n" for title, text, head, rows in tables
-        ]
+        parts = [f"## {title}\n\n{text}\n\n{table(head, rows)}\n" for title, text, head, rows in tables]
     intro = (
         "# What the runtime costs\n\nMade by `python benchmarks/runtime.py`. The contenders of a table take turns in "
-        f"one run.\n\nMachine: {cpu_name()}. Python {sys.version.split()[0]}, {', '.join(_versions())}.\n\n"
+        f"one run.\n\nMachine: {cpu_name()}. Python {sys.version.split()[0]}, {versions(PACKAGES)}.\n\n"
     )
     return intro + "\n".join(parts)
 
 
-def _versions() -> Iterator[str]:
-    for name in PACKAGES:
-        try:
-            yield f"{name} {version(name)}"
-        except PackageNotFoundError:
-            continue
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artifacts", type=Path, default=ROOT / "artifacts")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "runtime.md")
-    options = parser.parse_args()
+    options = parser(__doc__, artifacts=ROOT / "artifacts", out=DOCS / "runtime.md").parse_args()
     options.out.write_text(page(options.artifacts))

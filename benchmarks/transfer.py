@@ -9,7 +9,6 @@ done again; `--task NAME --seeds N` does a part.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import random
@@ -22,15 +21,14 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from shared import DOCS, ROOT, parser, table
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_name
 from oddeven.runtime.images.decode import decode_image
 from oddeven.runtime.parity.metrics import auc
-from oddeven.runtime.table import render
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "transfer.md"
+PAGE = DOCS / "transfer.md"
 COLUMNS = ("path", "label", "split", "group", "slice")
 FORMATS = ("tflite-float32", "tflite-int8", "onnx-int8")
 COSTS, SIDES, THREADS = "costs", (96, 160, 224), (1, 2)
@@ -191,7 +189,7 @@ def page(results: Mapping[str, Sequence[dict[str, Any]]], measured: Mapping[int,
         ))  # fmt: skip
     header = ("task", "seeds", "accuracy", "bar", "int8 TFLite", "int8 ONNX", "unknown", "train s", "export s")
     makers = "\n".join(f"- `{name}`: {(make.__doc__ or '').strip()}" for name, (make, _) in TASKS.items())
-    tasks, files = render(header, rows, markdown=True), render(COST_HEADER, _cost_rows(measured), markdown=True)
+    tasks, files = table(header, rows), table(COST_HEADER, _cost_rows(measured))
     return HEAD.format(makers=makers, machine=cpu_name(), tasks=tasks, files=files)
 
 
@@ -237,12 +235,11 @@ five windows, and the largest resident memory of the process.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", type=Path)
-    parser.add_argument("--task", choices=[*TASKS, COSTS], action="append")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "transfer")
-    options = parser.parse_args()
+    arguments = parser(__doc__, work=ROOT / "build" / "transfer")
+    arguments.add_argument("modules", type=Path)
+    arguments.add_argument("--task", choices=[*TASKS, COSTS], action="append")
+    arguments.add_argument("--seeds", type=int, default=3)
+    options = arguments.parse_args()
     for name in options.task or (*TASKS, COSTS):
         if name == COSTS:
             for side in SIDES:
