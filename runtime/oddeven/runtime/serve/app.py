@@ -149,9 +149,9 @@ class Api:
         with self._service.budget.reserve(scope):
             body = await self._read(receive)
             length = headers.get(HEADER_LENGTH)
-            parsed = protocol.parse(body, None if length is None else length.decode("latin-1"), spec)
-            predictions = await self._service.infer(model, parsed)
-        content, described = protocol.response(model.name, parsed, predictions, spec)
+            asked, images = protocol.parse(body, None if length is None else length.decode("latin-1"), spec)
+            predictions = await self._service.infer(model, images)
+        content, described = protocol.response(model.name, asked, predictions, spec)
         return Response(content, headers=described)
 
     def _model(self, name: str | None) -> ServedModel:
