@@ -199,13 +199,11 @@ def create_app(
         service.close()
 
     async def on_error(_: Request | None, error: Exception) -> Response:
-        kind, status = type(error).__name__, 500
-        headers, message = None, str(error)
         if isinstance(error, HTTPException):
-            status, message, headers = error.status_code, error.detail, error.headers
-            kind = str(status)
+            kind, status, message, headers = str(error.status_code), error.status_code, error.detail, error.headers
         else:
             status = next((code for ours, code in STATUS.items() if isinstance(error, ours)), 500)
+            kind, message, headers = type(error).__name__, str(error), None
         service.metrics.error(kind)
         return JSONResponse({"error": message}, status, headers)
 
