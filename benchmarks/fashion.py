@@ -12,7 +12,7 @@ import gzip
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,6 +24,7 @@ from shared import DOCS, MODELS, ROOT, parser, table, versions
 from oddeven.runtime.artifacts.manifest import load_manifest
 from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
 from oddeven.runtime.device.host_info import cpu_name
+from oddeven.runtime.parity.compare import Parity
 
 SOURCE = Path("/usr/share/datasets/fashion-mnist")
 FILES = {"train": "train", "test": "t10k"}
@@ -97,27 +98,33 @@ def rows(name: str, folder: Path) -> Iterator[tuple[object, ...]]:
     task = TASKS[name]
     for model in MODELS:
         made = [folder / name / f"artifacts-{seed}" / model for seed in range(task.seeds)]
-        references = [load_reference(artifacts / REFERENCE) for artifacts in made]
-        manifests = [load_manifest(artifacts) for artifacts in made]
-        predicted = [known.probabilities > of.spec.threshold for known, of in zip(references, manifests, strict=True)]
-        accuracies, recalls = zip(
-            *((np.mean(of == known.labels), np.mean(of[known.labels == 1]))
-              for of, known in zip(predicted, references, strict=True)), strict=True,
-        )  # fmt: skip
-        accuracy, recall = float(median(accuracies)), float(median(recalls))
-        parities = {
-            file.format: [other.parity for of in manifests for other in of.files if other.format == file.format]
-            for file in manifests[0].files
-            if file.precision == "int8"
-        }
+        accuracies, recalls = zip(*map(keras_metrics, made), strict=True)
+        accuracy, recall = median(accuracies), median(recalls)
         met = accuracy >= task.accuracy and recall >= task.recall
+        parities: dict[str, list[Parity]] = {}
+        for file in (file for artifacts in made for file in load_manifest(artifacts).files):
+            if file.precision == "int8":
+                parities.setdefault(file.format, []).append(file.parity)
         yield (
             name, model, task.seeds, f"{accuracy:.4f}", f"{min(accuracies):.4f} to {max(accuracies):.4f}",
             task.accuracy, f"{recall:.4f}", task.recall or "-", "yes" if met else "no",
-            *(f"{max(parity.drop_pp or 0.0 for parity in of):+.2f} pp, {min(parity.agreement for parity in of):.2%}, "
-              + ", ".join(f"{count} {verdict}" for verdict, count in Counter(parity.verdict for parity in of).items())
-              for of in parities.values()),
+            *map(worst, parities.values()),
         )  # fmt: skip
+
+
+def keras_metrics(artifacts: Path) -> tuple[float, float]:
+    """Accuracy and recall of the Keras model on the test images."""
+    known, threshold = load_reference(artifacts / REFERENCE), load_manifest(artifacts).spec.threshold
+    found, truth = known.probabilities > threshold, known.truth
+    return float(np.mean(found == truth)), float(np.mean(found[truth == 1]))
+
+
+def worst(parities: Sequence[Parity]) -> str:
+    """The largest drop and the least agreement, and how many files have which verdict."""
+    drop, agreement = max(parity.drop_pp or 0.0 for parity in parities), min(parity.agreement for parity in parities)
+    verdicts = Counter(parity.verdict for parity in parities)
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    return f"{drop:+.2f} pp, {agreement:.2%}, {counted}"
 
 
 def page(folder: Path) -> str:

@@ -153,19 +153,13 @@ def whole_process(artifacts: Path, images: np.ndarray, folder: Path) -> Iterator
 
     Both with their imports compiled, as pip leaves them: the first call, which does not count, does it here.
     """
-    image, script = folder / "one.png", folder / "script.py"
+    image, script, oddeven = folder / "one.png", folder / "script.py", Path(sys.executable).with_name("oddeven")
     Image.fromarray(images[0]).save(image)
     script.write_text(HAND_WRITTEN)
     path = artifacts / "mlp" / "mlp.int8.tflite"
     commands = {
         "script by hand": [sys.executable, str(script), str(path), str(image)],
-        "oddeven predict": [
-            str(Path(sys.executable).with_name("oddeven")),
-            "predict",
-            str(image),
-            "--model",
-            str(path),
-        ],
+        "oddeven predict": [str(oddeven), "predict", str(image), "--model", str(path)],
     }
     peaks: dict[str, list[float]] = {name: [] for name in commands}
     calls = {name: lambda n=name: peaks[n].append(_peak_mb(commands[n])) for name in commands}

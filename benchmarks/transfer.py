@@ -113,8 +113,7 @@ def run(name: str, seed: int, modules: Path, work: Path) -> dict[str, Any]:
     oddeven("train", "--data", listing, "--seed", seed, "--split-seed", seed, "--out", folder / "runs")
     trained = time.perf_counter()
     (model,) = (folder / "runs").glob("*/*.keras")
-    formats = [argument for name in FORMATS for argument in ("--format", name)]
-    oddeven("export", model, "--out", folder / "artifacts", *formats)
+    export(model, folder / "artifacts")
     report = json.loads((folder / "artifacts" / "parity.json").read_text())
     result = {
         "model": model.stem,
@@ -138,6 +137,12 @@ def write_listing(folder: Path, rows: Sequence[Row]) -> Path:
     return folder / "images.csv"
 
 
+def export(model: Path, out: Path) -> None:
+    """The model in `FORMATS`."""
+    formats = [argument for name in FORMATS for argument in ("--format", name)]
+    oddeven("export", model, "--out", out, *formats)
+
+
 def oddeven(*arguments: object) -> str:
     """What the command line prints; exit code 1, which is a verdict, is none of an error."""
     command = [sys.executable, "-m", "oddeven.runtime", *map(str, arguments)]
@@ -154,12 +159,10 @@ def costs(side: int, modules: Path, work: Path) -> list[dict[str, Any]]:
     if not done.is_file():
         listing = write_listing(folder, animals_food(modules, 0))
         oddeven("train", "lite0", "--data", listing, "--image-size", side, "--epochs", 1, "--out", folder / "runs")
-        formats = [argument for name in FORMATS for argument in ("--format", name)]
-        oddeven("export", folder / "runs/lite0/lite0.keras", "--out", folder / "artifacts", *formats)
+        export(folder / "runs/lite0/lite0.keras", folder / "artifacts")
         found = []
         for threads in THREADS:
-            measured = json.loads(oddeven("bench", folder / "artifacts/lite0", "--threads", threads, "--json"))
-            found += measured["files"]
+            found += json.loads(oddeven("bench", folder / "artifacts/lite0", "--threads", threads, "--json"))["files"]
         done.write_text(json.dumps(found))
     return list(json.loads(done.read_text()))
 
