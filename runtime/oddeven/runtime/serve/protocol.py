@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -26,6 +27,7 @@ HEADER_LENGTH = "inference-header-content-length"
 IMAGE, PROBABILITY, LABEL, FAMILIARITY = "image", "probability", "label", "familiarity"
 DATATYPES = {PROBABILITY: "FP32", LABEL: "BYTES", FAMILIARITY: "FP32"}
 KNOWN_HEADER_BYTES = 1024
+LENGTH = re.compile("[0-9]{1,10}")  # `int` refuses thousands of digits
 
 
 Images = Pixels | tuple[bytes, ...]
@@ -80,7 +82,7 @@ def parse(body: bytes, header_length: str | None, spec: ModelSpec) -> tuple[Head
     """
     head, tail = body, b""
     if header_length is not None:
-        if not (header_length.isascii() and header_length.isdecimal() and int(header_length) <= len(body)):
+        if not (LENGTH.fullmatch(header_length) and int(header_length) <= len(body)):
             raise DataError(
                 f"{HEADER_LENGTH} is {header_length[:20]!r}; expected at most the body's {len(body)} bytes."
             )
