@@ -38,7 +38,7 @@ class Service:
         cores = os.cpu_count() or 1
         calls = max(1, cores - 1)  # at a time, of ready pixels: the event loop keeps a core busy
         self._threads = ThreadPoolExecutor(cores, "engine")
-        self._batchers: dict[str, Batcher[Prediction]] = {}
+        self._batchers: dict[str, Batcher] = {}
         for name, model in models.items():
             self.metrics.model(name, model.facts)
             infer = partial(self._infer, model)
