@@ -1,4 +1,4 @@
-"""What the runtime adds to its engines, and what the alternatives cost; writes docs/runtime.md.
+"""What the runtime adds to its engines, and what the alternatives cost; fills docs/runtime.md.
 
     python benchmarks/runtime.py [--artifacts FOLDER]
 
@@ -21,11 +21,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from shared import DOCS, MODELS, ROOT, mnist_test, parser, table, versions
+from shared import MODELS, ROOT, fill_page, mnist_test, parser, table, versions
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_name
-from oddeven.runtime.images.parallel import FILES
 
 PACKAGES = ("numpy", "pillow", "ai-edge-litert", "onnxruntime", "openvino", "tensorflow")
 TURNS, CALLS = 40, 100
@@ -136,7 +135,7 @@ def whole(count: int, size: int) -> int:
 HAND_WRITTEN = """
 import sys, numpy as np
 from PIL import Image
-from shared import DOCS, MODELS, ROOT, mnist_test, parser, table, versions
+from shared import MODELS, ROOT, fill_page, mnist_test, parser, table, versions
 from ai_edge_litert.interpreter import Interpreter
 interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
 interpreter.allocate_tensors()
@@ -195,30 +194,22 @@ def folder_of_files(artifacts: Path, images: np.ndarray, folder: Path) -> Iterat
         yield model, f"{times['loop']:.0f}", f"{times['ours']:.0f}", f"{times['loop'] / times['ours']:.2f}"
 
 
-def page(artifacts: Path) -> str:
-    """docs/runtime.md as text."""
+def main() -> None:
+    """Measure, and write the page's tables."""
+    artifacts = parser(__doc__, artifacts=ROOT / "artifacts").parse_args().artifacts
     images, _ = mnist_test()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        tables = [
-            ("One prepared image", "`Classifier.predict` on a 28x28 uint8 array, one thread, microseconds.",
-             ("model", "contender", "p50", "p90", "p99", "of bare p50"), one_image(artifacts, images)),
-            ("10,000 prepared images", "`Classifier.predict_batch` on an array, microseconds per image, against "
-             "the best plain loop over one interpreter.",
-             ("model", "ours", "best loop", "which one", "ratio"), many_images(artifacts, images)),
-            ("One file, whole process", "From the shell and back, with the int8 mlp.",
-             ("contender", "ms", "ratio", "peak MB"), whole_process(artifacts, images, folder)),
-            ("A folder of 10,000 PNG files", f"Decoded in chunks of {FILES} on all cores, microseconds a file.",
-             ("model", "plain loop", "predict_batch", "times as fast"), folder_of_files(artifacts, images, folder)),
-        ]  # fmt: skip
-        parts = [f"## {title}\n\n{text}\n\n{table(head, rows)}\n" for title, text, head, rows in tables]
-    intro = (
-        "# What the runtime costs\n\nMade by `python benchmarks/runtime.py`. The contenders of a table take turns in "
-        f"one run.\n\nMachine: {cpu_name()}. Python {sys.version.split()[0]}, {versions(PACKAGES)}.\n\n"
-    )
-    return intro + "\n".join(parts)
+        one_file = whole_process(artifacts, images, Path(scratch))
+        files = folder_of_files(artifacts, images, Path(scratch))
+        texts = {
+            "machine": f"Machine: {cpu_name()}. Python {sys.version.split()[0]}, {versions(PACKAGES)}.",
+            "image": table(("model", "contender", "p50", "p90", "p99", "of bare p50"), one_image(artifacts, images)),
+            "array": table(("model", "ours", "best loop", "which one", "ratio"), many_images(artifacts, images)),
+            "process": table(("contender", "ms", "ratio", "peak MB"), one_file),
+            "files": table(("model", "plain loop", "predict_batch", "times as fast"), files),
+        }
+    fill_page("runtime.md", texts)
 
 
 if __name__ == "__main__":
-    options = parser(__doc__, artifacts=ROOT / "artifacts", out=DOCS / "runtime.md").parse_args()
-    options.out.write_text(page(options.artifacts))
+    main()

@@ -1,4 +1,4 @@
-"""Write docs/transfer.md: lite0 with the recipe `transfer` on few photographs, and its int8 files.
+"""Fill docs/transfer.md: lite0 with the recipe `transfer` on few photographs, and its int8 files.
 
     npm install emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0 emoji-datasource-apple@16.0.0
     python benchmarks/transfer.py node_modules
@@ -21,14 +21,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from shared import DOCS, ROOT, parser, table
+from shared import ROOT, fill_page, parser, table
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_name
 from oddeven.runtime.images.decode import decode_image
 from oddeven.runtime.parity.metrics import auc
 
-PAGE = DOCS / "transfer.md"
 COLUMNS = ("path", "label", "split", "group", "slice")
 FORMATS = ("tflite-float32", "tflite-int8", "onnx-int8")
 COSTS, SIDES, THREADS = "costs", (96, 160, 224), (1, 2)
@@ -167,13 +166,8 @@ def costs(side: int, modules: Path, work: Path) -> list[dict[str, Any]]:
     return list(json.loads(done.read_text()))
 
 
-def page(results: Mapping[str, Sequence[dict[str, Any]]], measured: Mapping[int, Sequence[dict[str, Any]]]) -> str:
-    """The page as text.
-
-    Args:
-        results: of `run`, by task.
-        measured: of `costs`, by the side of the input.
-    """
+def tasks(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """The machine, and a row for each task; `results` of `run` by task."""
     rows = []
     for name, runs in results.items():
         parities = {kind: [run["files"][kind]["parity"] for run in runs] for kind in FORMATS}
@@ -191,15 +185,13 @@ def page(results: Mapping[str, Sequence[dict[str, Any]]], measured: Mapping[int,
             f"{median(unknown):.3f}" if unknown else "", *(f"{value:.0f}" for value in seconds),
         ))  # fmt: skip
     header = ("task", "seeds", "accuracy", "bar", "int8 TFLite", "int8 ONNX", "unknown", "train s", "export s")
-    makers = "\n".join(f"- `{name}`: {(make.__doc__ or '').strip()}" for name, (make, _) in TASKS.items())
-    tasks, files = table(header, rows), table(COST_HEADER, _cost_rows(measured))
-    return HEAD.format(makers=makers, machine=cpu_name(), tasks=tasks, files=files)
+    machine = f"Machine: {cpu_name()}, shared with other work, so the seconds are only rough."
+    return f"{machine}\n\n{table(header, rows)}"
 
 
-COST_HEADER = ("input", "file", "engine", "MB", *(f"ms, {n} thread{'s' * (n > 1)}" for n in THREADS), "memory MB")
-
-
-def _cost_rows(measured: Mapping[int, Sequence[dict[str, Any]]]) -> list[tuple[str, ...]]:
+def files(measured: Mapping[int, Sequence[dict[str, Any]]]) -> str:
+    """A row for each file and engine; `measured` by `costs`, by the side of the input."""
+    header = ("input", "file", "engine", "MB", *(f"ms, {n} thread{'s' * (n > 1)}" for n in THREADS), "memory MB")
     rows = []
     for side, found in measured.items():
         by_file: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -209,32 +201,7 @@ def _cost_rows(measured: Mapping[int, Sequence[dict[str, Any]]]) -> list[tuple[s
             times = [f"{cost['latency']['best_us'] / 1e3:.1f}" for cost in own]
             memory = f"{max(cost['peak_memory_mb'] for cost in own):.0f}"
             rows.append((f"{side}x{side}", file, engine, f"{own[0]['size_bytes'] / 1e6:.1f}", *times, memory))
-    return rows
-
-
-HEAD = """# Few photographs
-
-Made by `python benchmarks/transfer.py node_modules`: `oddeven train --data` with its default options takes `lite0`, an
-EfficientNet-Lite0 that knows ImageNet, and the recipe `transfer`. The images are colour emoji of 64x64 pixels, of three
-npm packages (`emoji-datasource-*` 16.0.0):
-
-{makers}
-
-Accuracy is the Keras model's on the test images, the median of the seeds. Drop and agreement are the worst. `unknown`
-is the area under the ROC curve of the int8 TFLite file's familiarity, for the test images against emoji of all other
-categories by the same maker. From nothing (`oddeven train deep_cnn`) `people-things` reached 0.918.
-
-Machine: {machine}, shared with other work, so the seconds are only rough.
-
-{tasks}
-
-## What a file costs
-
-`oddeven bench` of `lite0` with inputs of three sizes, on the same machine: milliseconds for one image in the fastest of
-five windows, and the largest resident memory of the process.
-
-{files}
-"""
+    return table(header, rows)
 
 
 def main() -> None:
@@ -257,8 +224,9 @@ def main() -> None:
     }  # fmt: skip
     measured = {side: costs(side, options.modules, options.work) for side in SIDES
                 if (options.work / f"costs-{side}" / "costs.json").is_file()}  # fmt: skip
-    PAGE.write_text(page({name: runs for name, runs in found.items() if runs}, measured))
-    print(PAGE)
+    makers = "\n".join(f"- `{name}`: {(make.__doc__ or '').strip()}" for name, (make, _) in TASKS.items())
+    done = {name: runs for name, runs in found.items() if runs}
+    fill_page("transfer.md", {"makers": makers, "tasks": tasks(done), "files": files(measured)})
 
 
 if __name__ == "__main__":
