@@ -22,17 +22,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from fill_page import fill_page
-from PIL import Image
+from shared import fill_page, jpeg, mnist_test, table
 
 from oddeven.runtime.archive.score import Run, write_rows
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_features, cpu_name
 from oddeven.runtime.files import write
-from oddeven.runtime.table import render
 
-MNIST = Path(__file__).parents[1] / "train" / "data" / "mnist.npz"
-PAGE = Path(__file__).parents[1] / "docs" / "archive.md"
 SHARD = 10_000
 ROUNDS = {1_000: 3, 10_000: 3, 100_000: 3, 1_000_000: 1}  # by the number of images
 HEADER = ("images", "rounds", "predict_batch/s", "score/s", "of predict_batch", "score --cluster/s", "of predict_batch",
@@ -68,13 +64,8 @@ print(peak_memory_mb())
 def write_shards(folder: Path, count: int, size: int = SHARD) -> None:
     """MNIST's test images over and over, as `count` small JPEGs in tar shards of `size`."""
     folder.mkdir()
-    with np.load(MNIST) as file:
-        images = file["x_test"]
-    encoded = []
-    for pixels in images[:count]:
-        content = io.BytesIO()
-        Image.fromarray(pixels).save(content, "JPEG", quality=90)
-        encoded.append(content.getvalue())
+    images, _ = mnist_test()
+    encoded = [jpeg(pixels) for pixels in images[:count]]
     for start in range(0, count, size):
         with tarfile.open(folder / f"{start:09}.tar", "w") as archive:
             for number in range(start, min(count, start + size)):
@@ -127,8 +118,7 @@ def row(count: int, cluster: str) -> tuple[str, ...]:
 
 def on_paper() -> Iterator[tuple[str, ...]]:
     """What 10^8 images cost on 100 machines, from what one image and one block cost here on one core."""
-    with np.load(MNIST) as file:
-        digit = file["x_test"][0]
+    digit = mnist_test()[0][0]
     with tempfile.TemporaryDirectory() as folder, Classifier.load("mlp") as classifier:
         run = Run("mlp", "0" * 64, "")
         rows = (("shards/000000000.tar/000000000.jpg", "odd", 0.99, 0.5, None, run.model_sha256) for _ in range(SHARD))
@@ -136,9 +126,7 @@ def on_paper() -> Iterator[tuple[str, ...]]:
         part = (Path(folder) / "part.parquet").read_bytes()
         write_s = best_of(lambda: write(Path(folder) / "again.parquet", part))
         for name, scale in KINDS:
-            content = io.BytesIO()
-            Image.fromarray(np.kron(digit, np.ones((scale, scale), np.uint8))).save(content, "JPEG", quality=90)
-            image, blocks = content.getvalue(), MANY / SHARD
+            image, blocks = jpeg(np.kron(digit, np.ones((scale, scale), np.uint8))), MANY / SHARD
             image_s = best_of(partial(classifier.predict, image))
             yield (
                 name,
@@ -159,11 +147,11 @@ def best_of(work: Callable[[], object], times: int = 50) -> float:
 
 def main(counts: Sequence[int]) -> None:
     """Measure, and write the page's tables."""
-    paper = render(PAPER, list(on_paper()), markdown=True)
+    paper = table(PAPER, on_paper())
     with one_node() as cluster:
-        rates = render(HEADER, [row(count, cluster) for count in counts], markdown=True)
+        rates = table(HEADER, [row(count, cluster) for count in counts])
     machine = f"{cpu_name()} ({', '.join(cpu_features())})"
-    fill_page(PAGE, {"rates": f"Medians of the rounds on {machine}.\n\n{rates}", "paper": paper})
+    fill_page("archive.md", {"rates": f"Medians of the rounds on {machine}.\n\n{rates}", "paper": paper})
 
 
 if __name__ == "__main__":

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
+from shared import DOCS, table
 
 from oddeven.runtime.cli.main import cli
-from oddeven.runtime.table import render
 
 HEADER = ("option", "value", "default", "what it does")
-PAGE = Path(__file__).parents[1] / "docs" / "command-line.md"
+PAGE = DOCS / "command-line.md"
 HEAD = """# All options
 
 Made by `python benchmarks/command_line.py`. `oddeven COMMAND --help` explains a command and shows its usual options.
@@ -39,8 +38,7 @@ def page() -> str:
     sections = [HEAD]
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
-        table = render(HEADER, list(_rows(command)) if command else [], markdown=True)
-        sections.append(f"## oddeven {name}\n\n{table}\n")
+        sections.append(f"## oddeven {name}\n\n{table(HEADER, _rows(command) if command else [])}\n")
     return "\n".join(sections)
 
 

@@ -5,7 +5,6 @@ python benchmarks/devices.py --artifacts artifacts
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -18,12 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from shared import DOCS, MODELS, ROOT, parser, table
 
 from oddeven.runtime.artifacts.reference import REFERENCE, Reference, load_reference, save_reference
 from oddeven.runtime.device.host_info import cpu_features, cpu_name
-from oddeven.runtime.table import render
 
-ROOT = Path(__file__).parents[1]
 EMULATE = ROOT / "tests" / "device" / "emulate.sh"
 ANSWERS = ROOT / "tests" / "device" / "answers.py"
 Answers = npt.NDArray[np.float32]
@@ -162,23 +160,22 @@ def page(artifacts: Path) -> str:
         f"Made by `python benchmarks/devices.py` with the {folder.name} on: {cpu_name()}. Debian's own userlands of a "
         "Raspberry Pi run under emulation (`tests/device/emulate.sh`), which shows what is predicted, not how fast.",
         "## What runs where",
-        render(("Raspberry Pi OS", "Python", ".tflite", ".onnx"), AVAILABLE, markdown=True),
+        table(("Raspberry Pi OS", "Python", ".tflite", ".onnx"), AVAILABLE),
         "## Disagreements",
         "Changed predictions out of N, and the largest difference in probability: to the same engine on x86-64, to "
         "LiteRT or onnxruntime on x86-64, and to Keras. " + NOTE.replace("\n", " "),
-        render(("file", "engine", "where", "N", "same engine", "first engine", "Keras"),
-               list(compared(answers, keras)), markdown=True),
+        table(("file", "engine", "where", "N", "same engine", "first engine", "Keras"), compared(answers, keras)),
         "## The same predictions on every CPU",
         f"The int8 files of the shipped models against Keras: all test images on this machine ({features}), the first "
         f"{ON_CPU:,} under emulation. Difference: the largest in probability to this machine. A `.tflite` file is made "
         "of integers throughout and gives the same bits everywhere. An `.onnx` file has a last layer in float32, whose "
         "sums are rounded in another order on another CPU.",
-        render(("CPU", "file", "N", "agreement", "drop pp", "difference"),
-               list(on_cpus([artifacts / name for name in ("mlp", "cnn", "deep_cnn")])), markdown=True),
+        table(("CPU", "file", "N", "agreement", "drop pp", "difference"),
+              on_cpus([artifacts / name for name in MODELS])),
         "## What it costs",
         "Installed: NumPy, Pillow, click and the engine, in MB. Import: NumPy and the engine, in seconds. Peak memory: "
         f"in MB, after {FEW:,} or {COUNT:,} answers of every file. An emulated row includes the emulator's own.",
-        render(("where", "engine", "installed MB", "import s", "peak MB"), costs, markdown=True),
+        table(("where", "engine", "installed MB", "import s", "peak MB"), costs),
     ]) + "\n"  # fmt: skip
 
 
@@ -201,8 +198,5 @@ def _against(found: Answers, other: Answers | None) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artifacts", type=Path, default=ROOT / "artifacts")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "devices.md")
-    options = parser.parse_args()
+    options = parser(__doc__, artifacts=ROOT / "artifacts", out=DOCS / "devices.md").parse_args()
     options.out.write_text(page(options.artifacts))

@@ -9,7 +9,7 @@ few minutes on one core.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -17,16 +17,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fill_page import fill_page
+from shared import DOCS, fill_page, mnist_test, table
 
+from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.drift import HEADER, row
 from oddeven.runtime.device.drift import CONFIDENCE, REFERENCE, THRESHOLD, DriftMonitor, Share, step
 from oddeven.runtime.parity.statistics import share_limits
 from oddeven.runtime.table import render
 
-ROOT = Path(__file__).parents[1]
-Pixels = npt.NDArray[np.uint8]
 USUAL = (0.1, 0.5)
 SHIFTS = {0.1: (0.2, 0.3, 0.5, 0.8), 0.5: (0.6, 0.7, 0.8, 1.0)}
 ALIKE = (1, 2, 3, 5, 10)  # images in a row, on average, that are of one kind
@@ -36,6 +35,7 @@ LATE, TRIALS = 10_000, 100
 CLEAN, GRAIN_EVERY, SEEN, SHEET = 3000, 40, 5000, (0, 3400, 3800, 4200, 4999)
 LAST, MIN_CONFIDENCE = 500, 0.9
 SIDE = 48
+Dirt = npt.NDArray[np.float64]  # how much of the light each grain takes, (grains, SIDE, SIDE), as they settle
 
 
 def until_alarm(share: float, usual: float, alike: float, most: int, dice: random.Random) -> int | None:
@@ -82,24 +82,17 @@ def delay_rows() -> Iterator[tuple[str, ...]]:
             yield f"{usual:.0%}", f"{share:.0%}", cuts[4], cuts[8]
 
 
-@dataclass(frozen=True)
-class Lens:
-    """Grains of dirt, in the order in which they settle: how much of the light each takes, (grains, SIDE, SIDE)."""
-
-    grains: npt.NDArray[np.float64]
-
-    def photograph(self, digit: Pixels, number: int, dice: np.random.Generator) -> Pixels:
-        """Image `number`: a digit somewhere in the frame, through the dirt that is there by then."""
-        frame = np.zeros((SIDE, SIDE))
-        top, left = dice.integers(0, SIDE - 28, 2)
-        frame[top : top + 28, left : left + 28] = digit
-        settled = self.grains[: max(0, number - CLEAN) // GRAIN_EVERY]
-        light = np.prod(1 - settled, axis=0)
-        seen: Pixels = np.round(frame * light + 220 * (1 - light)).astype(np.uint8)
-        return seen
+def photograph(digit: Pixels, grains: Dirt, number: int, dice: np.random.Generator) -> Pixels:
+    """Image `number`: a digit somewhere in the frame, through the `grains` that have settled by then."""
+    frame = np.zeros((SIDE, SIDE))
+    top, left = dice.integers(0, SIDE - 28, 2)
+    frame[top : top + 28, left : left + 28] = digit
+    light = np.prod(1 - grains[: max(0, number - CLEAN) // GRAIN_EVERY], axis=0)
+    seen: Pixels = np.round(frame * light + 220 * (1 - light)).astype(np.uint8)
+    return seen
 
 
-def dusty_lens() -> Lens:
+def dusty_lens() -> Dirt:
     """Soft round grains with radii of half a pixel to four pixels, anywhere."""
     dice = np.random.default_rng(0)
     y, x = np.mgrid[:SIDE, :SIDE]
@@ -110,7 +103,7 @@ def dusty_lens() -> Lens:
         dice.uniform(0.2, 0.9, count),
     )
     distance = [np.hypot(y - top, x - left) for top, left in places]
-    return Lens(np.array([o * np.clip(r + 0.5 - d, 0, 1) for d, r, o in zip(distance, radii, opacity, strict=True)]))
+    return np.array([o * np.clip(r + 0.5 - d, 0, 1) for d, r, o in zip(distance, radii, opacity, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -125,17 +118,16 @@ class Day:
 
 def dirt_on_a_lens() -> Day:
     """A camera with the bundled model looks at test digits while its lens grows dirty."""
-    with np.load(ROOT / "train" / "data" / "mnist.npz") as file:
-        digits, truth = file["x_test"], file["y_test"] % 2
-    lens, dice, day = dusty_lens(), np.random.default_rng(1), Day([], {}, [], [])
+    digits, shown = mnist_test()
+    grains, dice, day = dusty_lens(), np.random.default_rng(1), Day([], {}, [], [])
     with Classifier.load(min_confidence=MIN_CONFIDENCE) as classifier:
         monitor = DriftMonitor(classifier.spec, None)
-        frames = [lens.photograph(digits[number], number, dice) for number in range(SEEN)]
+        frames = [photograph(digits[number], grains, number, dice) for number in range(SEEN)]
         for number, prediction in enumerate(classifier.predict_batch(frames)):
             if notes := monitor.add(prediction):
                 day.notes[number] = notes
             day.shares.append(monitor.shares)
-            day.right.append(prediction.label == classifier.spec.labels[truth[number]])
+            day.right.append(prediction.label == classifier.spec.labels[shown[number] % 2])
     day.sheet.extend(frames[number] for number in SHEET)
     return day
 
@@ -155,7 +147,6 @@ def plot(day: Day, path: Path) -> None:
     for place, index in enumerate(shown, 1):
         draw_share(figure.add_subplot(grid[place, :]), [shares[index] for shares in day.shares], place == 1)
     figure.axes[-1].set_xlabel("image")
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
 
@@ -178,18 +169,17 @@ def said(day: Day) -> str:
     parts = {"before the dirt": day.right[:CLEAN], f"at the end (the last {LAST})": day.right[-LAST:]}
     lines = [f"the right label for {np.mean(part):.1%} of the images {when}" for when, part in parts.items()]
     lines += [f"image {number + 1:,}: {note}" for number, notes in day.notes.items() for note in notes]
-    table = render(HEADER, [row(share) for share in day.shares[-1] if share.totals[0]])
-    return "```\n" + "\n".join([*lines, "", table]) + "\n```"
+    summary = render(HEADER, [row(share) for share in day.shares[-1] if share.totals[0]])
+    return "```\n" + "\n".join([*lines, "", summary]) + "\n```"
 
 
 if __name__ == "__main__":
-    page, day = ROOT / "docs" / "drift.md", dirt_on_a_lens()
-    plot(day, ROOT / "docs" / "images" / "drift.png")
-    sections: dict[str, Callable[[], str]] = {
-        "dirt": lambda: said(day),
-        "false alarms": lambda: render(
-            ("usual", "true share", "alike in a row", "images", "alarms", "images an alarm"), list(alarm_rows()), True
-        ),
-        "delay": lambda: render(("usual", "becomes", "median", "90% within"), list(delay_rows()), True),
+    day = dirt_on_a_lens()
+    plot(day, DOCS / "images" / "drift.png")
+    alarms = ("usual", "true share", "alike in a row", "images", "alarms", "images an alarm")
+    tables = {
+        "dirt": said(day),
+        "false alarms": table(alarms, alarm_rows()),
+        "delay": table(("usual", "becomes", "median", "90% within"), delay_rows()),
     }
-    fill_page(page, {name: section() for name, section in sections.items()})
+    fill_page("drift.md", tables)

@@ -8,30 +8,27 @@ About half an hour on two cores. Stopped and started again, it goes on where it 
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from PIL import Image
+from shared import DOCS, MODELS, ROOT, parser, table, versions
 
 from oddeven.runtime.artifacts.manifest import load_manifest
 from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
 from oddeven.runtime.device.host_info import cpu_name
-from oddeven.runtime.table import render
+from oddeven.runtime.parity.compare import Parity
 
-ROOT = Path(__file__).parents[1]
 SOURCE = Path("/usr/share/datasets/fashion-mnist")
 FILES = {"train": "train", "test": "t10k"}
 REST = -1
-MODELS = ("mlp", "cnn", "deep_cnn")
 
 
 @dataclass(frozen=True)
@@ -101,34 +98,39 @@ def rows(name: str, folder: Path) -> Iterator[tuple[object, ...]]:
     task = TASKS[name]
     for model in MODELS:
         made = [folder / name / f"artifacts-{seed}" / model for seed in range(task.seeds)]
-        references = [load_reference(artifacts / REFERENCE) for artifacts in made]
-        manifests = [load_manifest(artifacts) for artifacts in made]
-        predicted = [known.probabilities > of.spec.threshold for known, of in zip(references, manifests, strict=True)]
-        accuracies, recalls = zip(
-            *((np.mean(of == known.labels), np.mean(of[known.labels == 1]))
-              for of, known in zip(predicted, references, strict=True)), strict=True,
-        )  # fmt: skip
-        accuracy, recall = float(median(accuracies)), float(median(recalls))
-        parities = {
-            file.format: [other.parity for of in manifests for other in of.files if other.format == file.format]
-            for file in manifests[0].files
-            if file.precision == "int8"
-        }
+        accuracies, recalls = zip(*map(keras_metrics, made), strict=True)
+        accuracy, recall = median(accuracies), median(recalls)
         met = accuracy >= task.accuracy and recall >= task.recall
+        parities: dict[str, list[Parity]] = {}
+        for file in (file for artifacts in made for file in load_manifest(artifacts).files):
+            if file.precision == "int8":
+                parities.setdefault(file.format, []).append(file.parity)
         yield (
             name, model, task.seeds, f"{accuracy:.4f}", f"{min(accuracies):.4f} to {max(accuracies):.4f}",
             task.accuracy, f"{recall:.4f}", task.recall or "-", "yes" if met else "no",
-            *(f"{max(parity.drop_pp or 0.0 for parity in of):+.2f} pp, {min(parity.agreement for parity in of):.2%}, "
-              + ", ".join(f"{count} {verdict}" for verdict, count in Counter(parity.verdict for parity in of).items())
-              for of in parities.values()),
+            *map(worst, parities.values()),
         )  # fmt: skip
+
+
+def keras_metrics(artifacts: Path) -> tuple[float, float]:
+    """Accuracy and recall of the Keras model on the test images."""
+    known, threshold = load_reference(artifacts / REFERENCE), load_manifest(artifacts).spec.threshold
+    found, truth = known.probabilities > threshold, known.truth
+    return float(np.mean(found == truth)), float(np.mean(found[truth == 1]))
+
+
+def worst(parities: Sequence[Parity]) -> str:
+    """The largest drop and the least agreement, and how many files have which verdict."""
+    drop, agreement = max(parity.drop_pp or 0.0 for parity in parities), min(parity.agreement for parity in parities)
+    verdicts = Counter(parity.verdict for parity in parities)
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    return f"{drop:+.2f} pp, {agreement:.2%}, {counted}"
 
 
 def page(folder: Path) -> str:
     """docs/fashion.md as text."""
     header = ("task", "model", "seeds", "accuracy", "of all seeds", "bar", "recall", "bar ", "met",
               "int8 TFLite: drop, agreement", "int8 ONNX: drop, agreement")  # fmt: skip
-    versions = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
     return f"""# Fashion-MNIST
 
 Made by `python benchmarks/fashion.py` from Debian's package `dataset-fashion-mnist`: photographs of articles from a
@@ -140,17 +142,14 @@ Accuracy and recall are the Keras model's, the median of the seeds. Drop and agr
 with the verdicts of the default parity policy. A PASS is hard to get here: of the 2,000 test images of
 `sneaker-boot` and `shirt-tshirt`, three changed predictions are 0.15 percentage points, over the limit of 0.10.
 
-Machine: {cpu_name()}. {versions}.
+Machine: {cpu_name()}. {versions(("tensorflow", "keras", "numpy"))}.
 
-{render(header, [row for name in TASKS for row in rows(name, folder)], markdown=True)}
+{table(header, [row for name in TASKS for row in rows(name, folder)])}
 """
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "fashion")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "fashion.md")
-    options = parser.parse_args()
+    options = parser(__doc__, folder=ROOT / "build" / "fashion", out=DOCS / "fashion.md").parse_args()
     for wanted, task in TASKS.items():
         for number in range(task.seeds):
             run(wanted, number, options.folder)

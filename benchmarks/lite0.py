@@ -9,7 +9,6 @@ photographs and prints how far apart the two are behind each layer, in float32 a
 
 from __future__ import annotations
 
-import argparse
 import io
 import math
 import pickle
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from shared import ROOT, parser
 
 from oddeven.train import lite0
 
@@ -146,11 +146,10 @@ def differences(weights: Path, torch_python: str, npz: Path) -> Iterator[tuple[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--torch", metavar="PYTHON")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "train" / "data" / "lite0.npz")
-    options = parser.parse_args()
+    arguments = parser(__doc__, out=ROOT / "train" / "data" / "lite0.npz")
+    arguments.add_argument("weights", type=Path)
+    arguments.add_argument("--torch", metavar="PYTHON")
+    options = arguments.parse_args()
     arrays = converted(read(options.weights))
     stored = {name: array.astype(np.float16) if array.ndim == 4 else array for name, array in sorted(arrays.items())}
     np.savez_compressed(options.out, **stored)
@@ -162,11 +161,9 @@ def main() -> None:
         for kind, path in (("float32", exact), ("float16 kernels, as stored", options.out)):
             rows = list(differences(options.weights, options.torch, path))
             print(kind)
-            for layer, side, difference, largest in sorted(rows, key=lambda row: -row[2] / row[3])[:8]:
+            furthest = sorted(rows, key=lambda row: -row[2] / row[3])[:8]
+            for layer, side, difference, largest in (*furthest, *(row for row in rows if row[0] == "pooled")):
                 print(f"  {layer:24} {side:>4}  {difference:.2e} of {largest:.3g}")
-            for layer, side, difference, largest in rows:
-                if layer == "pooled":
-                    print(f"  {layer:24} {side:>4}  {difference:.2e} of {largest:.3g}")
             print(f"  {len(rows)} comparisons, largest difference {max(row[2] for row in rows):.2e}")
 
 

@@ -23,7 +23,7 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from fill_page import fill_page
+from shared import DOCS, ROOT, fill_page, mnist_test, table
 
 from oddeven.export.c.library import c_library
 from oddeven.runtime.arrays import Pixels
@@ -33,13 +33,9 @@ from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.engines.registry import open_engine
 from oddeven.runtime.parity.statistics import share_limits
 from oddeven.runtime.spec import ModelSpec
-from oddeven.runtime.table import render
 
-ROOT = Path(__file__).parents[1]
 FIRMWARE = ROOT / "tests" / "device" / "firmware"
 TINY = ROOT / "tests" / "data" / "tiny.int8.tflite"
-PAGE, PLOT = ROOT / "docs" / "microcontrollers.md", ROOT / "docs" / "images" / "microcontrollers.png"
-MNIST = ROOT / "train" / "data" / "mnist.npz"
 # Name -> compiler flags, QEMU's board. QEMU has no board with an M0+: an M3 runs its instructions, which are a subset.
 CORES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "M0+": (("-mcpu=cortex-m0plus",), "mps2-an385"),
@@ -165,7 +161,7 @@ def on_front(model: Model, models: Iterable[Model]) -> bool:
 
 def latencies(paths: Sequence[Path]) -> list[float]:
     """Microseconds that LiteRT takes for one image here, the best of many turns that the files take in one process."""
-    image = np.load(MNIST)["x_test"][0]
+    image = mnist_test()[0][0]
     with ExitStack() as stack:
         classifiers = [stack.enter_context(Classifier.load(path, "litert")) for path in paths]
         turns: list[list[float]] = [[] for _ in paths]
@@ -180,8 +176,8 @@ def latencies(paths: Sequence[Path]) -> list[float]:
 
 def measured(path: Path, latency_us: float) -> Model:
     """The file `path` on every emulated core."""
-    with np.load(MNIST) as file:
-        images, labels = file["x_test"][..., None], file["y_test"] % 2
+    digits, shown = mnist_test()
+    images, labels = digits[..., None], shown % 2
     with Classifier.load(path, "litert") as classifier:
         right = int(np.sum((classifier.probabilities(images) > classifier.spec.threshold) == labels))
     expected, runs = expected_answers(path, images[:2]), {}
@@ -201,7 +197,7 @@ def cores(models: Mapping[str, Model]) -> str:
         for name, model in models.items()
         for core, run in model.runs.items()
     ]
-    return render(header, rows, markdown=True)
+    return table(header, rows)
 
 
 def boards(models: Mapping[str, Model]) -> str:
@@ -210,7 +206,7 @@ def boards(models: Mapping[str, Model]) -> str:
         (f"{board}, {core}, {mhz} MHz", *(_fits(model.runs[core], mhz, flash, ram) for model in models.values()))
         for board, (core, mhz, flash, ram) in BOARDS.items()
     ]
-    return render(("board", *(f"{name}, ms" for name in models)), rows, markdown=True)
+    return table(("board", *(f"{name}, ms" for name in models)), rows)
 
 
 def _fits(run: Run, mhz: int, flash_kb: int, ram_kb: int) -> str:
@@ -232,7 +228,7 @@ def front(models: Mapping[str, Model]) -> str:
         rows.append((name, f"{model.size_bytes:,}", f"{model.latency_us:.1f}", f"{run.flash:,}", f"{run.ram:,}",
                      f"{run.instructions / 1e6:.2f}", f"{model.accuracy:.4f} ({low:.4f} to {high:.4f})",
                      "yes" if on_front(model, models.values()) else ""))  # fmt: skip
-    return render(header, rows, markdown=True)
+    return table(header, rows)
 
 
 def plot(models: Mapping[str, Model]) -> None:
@@ -257,7 +253,7 @@ def plot(models: Mapping[str, Model]) -> None:
         axes.margins(x=0.25, y=0.14)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("test accuracy, %")
-    figure.savefig(PLOT, dpi=110)
+    figure.savefig(DOCS / "images" / "microcontrollers.png", dpi=110)
 
 
 def main() -> None:
@@ -265,7 +261,7 @@ def main() -> None:
     paths = [Path(name) for name in sys.argv[1:]] or [TINY, *bundled().values()]
     times = latencies(paths)
     models = {path.name.partition(".")[0]: measured(path, us) for path, us in zip(paths, times, strict=True)}
-    fill_page(PAGE, {table.__name__: table(models) for table in (front, cores, boards)})
+    fill_page("microcontrollers.md", {part.__name__: part(models) for part in (front, cores, boards)})
     plot(models)
 
 

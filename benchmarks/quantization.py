@@ -20,7 +20,7 @@ from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
-from fill_page import fill_page
+from shared import MODELS, ROOT, fill_page, table
 
 from oddeven.export import sigmoid, tflite
 from oddeven.export.calibration import DEFAULT_SIZE, draw_calibration
@@ -35,14 +35,11 @@ from oddeven.runtime.engines.saturation import overflows
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.parity.compare import Parity
 from oddeven.runtime.parity.policy import Policy
-from oddeven.runtime.table import render, shown
+from oddeven.runtime.table import shown
 from oddeven.runtime.verify.evaluate import measure
 from oddeven.train.data.dataset import Dataset, Split
 from oddeven.train.data.registry import load_dataset
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "quantization.md"
-MODELS = ("mlp", "cnn", "deep_cnn")
 ELSEWHERE = 2000  # test images under emulation
 BATCH = 100  # that of tests/device/plain.py, since the ranges of a dynamic file follow the batch
 HASWELL = ("qemu-x86_64-static", "-cpu", "Haswell")  # a CPU with AVX2 and without VNNI
@@ -92,31 +89,19 @@ def variants(data: Dataset, hardest: npt.NDArray[np.float32]) -> Iterator[list[V
 KINDS = {"calibrate_method": "CalibrationMethod", "activation_type": "QuantType", "weight_type": "QuantType"}
 
 
-def _onnx(**changes: object) -> AbstractContextManager[object]:
-    """`quantize_static` with some arguments changed."""
+def _onnx(function: str = "quantize_static", **changes: object) -> AbstractContextManager[object]:
+    """That function of onnxruntime's with some arguments changed."""
     from onnxruntime import quantization
 
     for name, kinds in KINDS.items():
         if name in changes:
             changes[name] = getattr(quantization, kinds)[str(changes[name])]
-    original = quantization.quantize_static
+    original = getattr(quantization, function)
 
     def changed(*positional: object, **named: object) -> None:
         original(*positional, **{**named, **changes})
 
-    return mock.patch.object(quantization, "quantize_static", changed)
-
-
-def _dynamic(**changes: object) -> AbstractContextManager[object]:
-    """`quantize_dynamic` with some arguments changed."""
-    from onnxruntime import quantization
-
-    original = quantization.quantize_dynamic
-
-    def changed(*positional: object, **named: object) -> None:
-        original(*positional, **{**named, **changes})
-
-    return mock.patch.object(quantization, "quantize_dynamic", changed)
+    return mock.patch.object(quantization, function, changed)
 
 
 # How 8 bits can be multiplied: the first is the default.
@@ -129,7 +114,7 @@ PORTABLE = (
     Variant("onnx-int8", "full range, U8U8", patch=partial(_onnx, weight_type="QUInt8", extra_options={})),
     Variant("onnx-int8", "7-bit weights", patch=partial(_onnx, reduce_range=True, extra_options={})),
     Variant("onnx-dynamic", "full range, U8U8"),
-    Variant("onnx-dynamic", "7-bit weights", patch=partial(_dynamic, reduce_range=True)),
+    Variant("onnx-dynamic", "7-bit weights", patch=partial(_onnx, "quantize_dynamic", reduce_range=True)),
 )
 
 
@@ -264,15 +249,15 @@ def cpus(rows: list[tuple[object, ...]]) -> str:
     count = f"the first {ELSEWHERE:,}" if emulator else "all"
     here = f"{cpu_name()} ({', '.join(cpu_features())})"
     made = f"A plain session predicts {count} test images on {where}, oddeven on {here}."
-    return f"{made}\n\n{render(CPU_HEADER, rows, markdown=True)}"
+    return f"{made}\n\n{table(CPU_HEADER, rows)}"
 
 
 def main() -> None:
     """Measure, and write the page's tables."""
     task = load_dataset("mnist")
     elsewhere_too = cpus([row for name in MODELS for row in elsewhere(name, task)])
-    tables = (f"## {name}\n\n{render(HEADER, list(measured(name, task)), markdown=True)}" for name in MODELS)
-    fill_page(PAGE, {"cpus": elsewhere_too, "variants": "\n\n".join(tables)})
+    tables = (f"## {name}\n\n{table(HEADER, measured(name, task))}" for name in MODELS)
+    fill_page("quantization.md", {"cpus": elsewhere_too, "variants": "\n\n".join(tables)})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ copies them and exports the bundled ones.
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import statistics
@@ -18,18 +17,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-from fill_page import fill_page
+from shared import DOCS, MODELS, ROOT, fill_page, parser, table, versions
 
 from oddeven.runtime.device.host_info import cpu_name
-from oddeven.runtime.table import render
 from oddeven.train import plots
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "results.md"
-MODELS = ("mlp", "cnn", "deep_cnn")
 SEEDS = {"classic": (0,), "fast": (0, 1, 2), "best": (0,)}
 TAUGHT_SEEDS = (0, 1, 2)
 PUBLISHED = {"mlp": (0.9866, 0.0545), "cnn": (0.9882, 0.0331), "deep_cnn": (0.9962, 0.0125)}
@@ -90,9 +84,9 @@ def recipes_text(results: list[Run]) -> str:
     return "\n\n".join(
         [
             machine(),
-            render(header, list(_rows(results)), markdown=True),
+            table(header, _rows(results)),
             "All three models together, for one seed:",
-            render(totals, list(_totals(results)), markdown=True),
+            table(totals, _totals(results)),
         ]
     )
 
@@ -109,13 +103,13 @@ def teacher_text(results: list[Run]) -> str:
             (model, group[0].epochs, len(group), f"{mean:.4f}", _spread(group), f"{bar:.4f}", met, f"{loss:.4f}")
         )
     header = ("model", "epochs", "seeds", "test accuracy", "spread", "bar", "", "test loss")
-    return f"{machine()}\n\n{render(header, rows, markdown=True)}"
+    return f"{machine()}\n\n{table(header, rows)}"
 
 
 def machine() -> str:
     """The CPU and the versions that train."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
-    return f"Machine: {cpu_name()}. Python {platform.python_version()}, {versions}."
+    packages = versions(("tensorflow", "keras", "numpy"))
+    return f"Machine: {cpu_name()}. Python {platform.python_version()}, {packages}."
 
 
 def _spread(group: list[Run]) -> str:
@@ -168,24 +162,23 @@ def draw_curves(folder: Path) -> None:
     for recipe in SEEDS:
         records = {name: folder / recipe / "seed0" / name / "history.json" for name in MODELS}
         histories = {name: json.loads(path.read_text())["history"] for name, path in records.items()}
-        plots.comparison(histories, PAGE.parent / "images" / f"curves-{recipe}.png")
+        plots.comparison(histories, DOCS / "images" / f"curves-{recipe}.png")
 
 
 def main() -> None:
     """Fill the page; with a teacher, after each model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "recipes")
-    parser.add_argument("--teacher", metavar="MODEL.keras", help="train `best` with it, instead of all recipes")
-    options = parser.parse_args()
+    arguments = parser(__doc__, folder=ROOT / "build" / "recipes")
+    arguments.add_argument("--teacher", metavar="MODEL.keras", help="train `best` with it, instead of all recipes")
+    options = arguments.parse_args()
     if not options.teacher:
-        fill_page(PAGE, {"recipes": recipes_text(list(runs(options.folder)))})
+        fill_page("results.md", {"recipes": recipes_text(list(runs(options.folder)))})
         draw_curves(options.folder)
         return
     taught: list[Run] = []
     for model in MODELS:
         for seed in TAUGHT_SEEDS:
             taught.append(train("best", model, seed, options.folder / "taught", "--teacher", options.teacher))
-            fill_page(PAGE, {"teacher": teacher_text(taught)})
+            fill_page("results.md", {"teacher": teacher_text(taught)})
 
 
 if __name__ == "__main__":

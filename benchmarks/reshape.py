@@ -12,26 +12,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from fill_page import fill_page
+from shared import MODELS, ROOT, fill_page, table
 
 from oddeven.export import conversion, tflite
 from oddeven.export.calibration import DEFAULT_SIZE, draw_calibration
 from oddeven.export.keras_model import load_keras_model
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.images.preprocess import to_float
-from oddeven.runtime.table import render
 from oddeven.train.data.dataset import Dataset
 from oddeven.train.data.registry import load_dataset
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "quantization.md"
-MODELS = ("mlp", "cnn", "deep_cnn")
 BATCHES = (1, 7, 1000)
 TURNS, CALLS = 600, 10
 
@@ -93,8 +88,7 @@ def take_turns(interpreters: Sequence[Any], data: Dataset) -> np.ndarray:
 def main() -> None:
     """Measure, and write the table."""
     header = ("model", "bytes, computed", "bytes, constant", "us, computed", "us, constant", "ratio")
-    table = render(header, list(rows(load_dataset("mnist", ROOT / "train" / "data" / "mnist.npz"))), markdown=True)
-    fill_page(PAGE, {"reshape": table})
+    fill_page("quantization.md", {"reshape": table(header, rows(load_dataset("mnist")))})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the runtime adds to its engines, and what the alternatives cost; writes docs/runtime.md.
+"""What the runtime adds to its engines, and what the alternatives cost; fills docs/runtime.md.
 
     python benchmarks/runtime.py [--artifacts FOLDER]
 
@@ -9,7 +9,6 @@ train/models/*.keras`.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -17,21 +16,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from shared import MODELS, ROOT, fill_page, mnist_test, parser, table, versions
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_name
-from oddeven.runtime.images.parallel import FILES
-from oddeven.runtime.table import render
-from oddeven.train.data.registry import load_dataset
 
-ROOT = Path(__file__).parents[1]
-MODELS = ("mlp", "cnn", "deep_cnn")
 PACKAGES = ("numpy", "pillow", "ai-edge-litert", "onnxruntime", "openvino", "tensorflow")
 TURNS, CALLS = 40, 100
 BATCHES = (1, 8, 32, 64, 128, 256, 512, 1024)
@@ -141,6 +135,7 @@ def whole(count: int, size: int) -> int:
 HAND_WRITTEN = """
 import sys, numpy as np
 from PIL import Image
+from shared import MODELS, ROOT, fill_page, mnist_test, parser, table, versions
 from ai_edge_litert.interpreter import Interpreter
 interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
 interpreter.allocate_tensors()
@@ -157,19 +152,13 @@ def whole_process(artifacts: Path, images: np.ndarray, folder: Path) -> Iterator
 
     Both with their imports compiled, as pip leaves them: the first call, which does not count, does it here.
     """
-    image, script = folder / "one.png", folder / "script.py"
+    image, script, oddeven = folder / "one.png", folder / "script.py", Path(sys.executable).with_name("oddeven")
     Image.fromarray(images[0]).save(image)
     script.write_text(HAND_WRITTEN)
     path = artifacts / "mlp" / "mlp.int8.tflite"
     commands = {
         "script by hand": [sys.executable, str(script), str(path), str(image)],
-        "oddeven predict": [
-            str(Path(sys.executable).with_name("oddeven")),
-            "predict",
-            str(image),
-            "--model",
-            str(path),
-        ],
+        "oddeven predict": [str(oddeven), "predict", str(image), "--model", str(path)],
     }
     peaks: dict[str, list[float]] = {name: [] for name in commands}
     calls = {name: lambda n=name: peaks[n].append(_peak_mb(commands[n])) for name in commands}
@@ -205,43 +194,22 @@ def folder_of_files(artifacts: Path, images: np.ndarray, folder: Path) -> Iterat
         yield model, f"{times['loop']:.0f}", f"{times['ours']:.0f}", f"{times['loop'] / times['ours']:.2f}"
 
 
-def page(artifacts: Path) -> str:
-    """docs/runtime.md as text."""
-    images = load_dataset("mnist").test.images[..., 0]
+def main() -> None:
+    """Measure, and write the page's tables."""
+    artifacts = parser(__doc__, artifacts=ROOT / "artifacts").parse_args().artifacts
+    images, _ = mnist_test()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        tables = [
-            ("One prepared image", "`Classifier.predict` on a 28x28 uint8 array, one thread, microseconds.",
-             ("model", "contender", "p50", "p90", "p99", "of bare p50"), one_image(artifacts, images)),
-            ("10,000 prepared images", "`Classifier.predict_batch` on an array, microseconds per image, against "
-             "the best plain loop over one interpreter.",
-             ("model", "ours", "best loop", "which one", "ratio"), many_images(artifacts, images)),
-            ("One file, whole process", "From the shell and back, with the int8 mlp.",
-             ("contender", "ms", "ratio", "peak MB"), whole_process(artifacts, images, folder)),
-            ("A folder of 10,000 PNG files", f"Decoded in chunks of {FILES} on all cores, microseconds a file.",
-             ("model", "plain loop", "predict_batch", "times as fast"), folder_of_files(artifacts, images, folder)),
-        ]  # fmt: skip
-        parts = [
-            f"## {title}\n\n{text}\n\n{render(head, list(rows), markdown=True)}\n" for title, text, head, rows in tables
-        ]
-    intro = (
-        "# What the runtime costs\n\nMade by `python benchmarks/runtime.py`. The contenders of a table take turns in "
-        f"one run.\n\nMachine: {cpu_name()}. Python {sys.version.split()[0]}, {', '.join(_versions())}.\n\n"
-    )
-    return intro + "\n".join(parts)
-
-
-def _versions() -> Iterator[str]:
-    for name in PACKAGES:
-        try:
-            yield f"{name} {version(name)}"
-        except PackageNotFoundError:
-            continue
+        one_file = whole_process(artifacts, images, Path(scratch))
+        files = folder_of_files(artifacts, images, Path(scratch))
+        texts = {
+            "machine": f"Machine: {cpu_name()}. Python {sys.version.split()[0]}, {versions(PACKAGES)}.",
+            "image": table(("model", "contender", "p50", "p90", "p99", "of bare p50"), one_image(artifacts, images)),
+            "array": table(("model", "ours", "best loop", "which one", "ratio"), many_images(artifacts, images)),
+            "process": table(("contender", "ms", "ratio", "peak MB"), one_file),
+            "files": table(("model", "plain loop", "predict_batch", "times as fast"), files),
+        }
+    fill_page("runtime.md", texts)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artifacts", type=Path, default=ROOT / "artifacts")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "runtime.md")
-    options = parser.parse_args()
-    options.out.write_text(page(options.artifacts))
+    main()

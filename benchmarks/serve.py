@@ -9,7 +9,6 @@ lowest and the highest.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import statistics
@@ -17,20 +16,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
 import numpy as np
-from fill_page import fill_page
-from PIL import Image
+from shared import fill_page, jpeg, mnist_test, table
 
 from oddeven.runtime.device.host_info import cpu_name
-from oddeven.runtime.table import render
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "serve.md"
+PORTS = {"oddeven": 8471, "plain": 8472}  # of the two servers
 CONNECTIONS = (1, 8, 64)
 ROUNDS = {"28x28 pixels": (21, 1), "1 MP JPEG": (7, 3)}  # how many, and the seconds of each
 SOAK = 100_000
@@ -66,8 +62,10 @@ UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
 @contextmanager
-def started(command: list[str], port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A server that listens, until the body ends."""
+def started(server: str, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One of the servers, a Python module with `arguments`, which listens until the body ends."""
+    port = PORTS[server]
+    command = [sys.executable, "-m", *arguments, "--port", str(port)]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(200):
@@ -83,8 +81,9 @@ def started(command: list[str], port: int, folder: Path) -> Iterator[subprocess.
         process.wait()
 
 
-def wrk(url: str, script: Path, connections: int, seconds: int) -> tuple[float, float, float]:
+def wrk(server: str, path: str, script: Path, connections: int, seconds: int) -> tuple[float, float, float]:
     """Requests a second, and the median and 99th percentile of latency in milliseconds; no response may be an error."""
+    url = f"http://127.0.0.1:{PORTS[server]}{path}"
     done = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script), "--latency", url],
         capture_output=True, text=True, check=True,
@@ -104,16 +103,14 @@ def memory_mb(process: subprocess.Popen[bytes]) -> float:
 
 def bodies(folder: Path) -> dict[str, dict[str, tuple[str, Path]]]:
     """For each kind of image and each server, the path to ask and the wrk script that asks it."""
-    with np.load(ROOT / "train" / "data" / "mnist.npz") as mnist:
-        digit = mnist["x_test"][0]
+    digit = mnist_test()[0][0]
     tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28, 1], "parameters": {"binary_data_size": 784}}
     outputs = [{"name": "probability"}]
     head = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
     noise = np.random.default_rng(0).normal(0, 6, (1000, 1000))
     photo = np.clip(np.kron(255 - digit, np.ones((36, 36)))[:1000, :1000] * 0.7 + 50 + noise, 0, 255).astype(np.uint8)
-    jpeg = io.BytesIO()
-    Image.fromarray(photo).convert("RGB").save(jpeg, "JPEG", quality=85)
-    print(f"JPEG: {len(jpeg.getvalue()):,} bytes", file=sys.stderr)
+    photograph = jpeg(np.repeat(photo[..., np.newaxis], 3, axis=-1), quality=85)
+    print(f"JPEG: {len(photograph):,} bytes", file=sys.stderr)
 
     def script(name: str, body: bytes, header: str = "") -> Path:
         (folder / f"{name}.bin").write_bytes(body)
@@ -122,7 +119,7 @@ def bodies(folder: Path) -> dict[str, dict[str, tuple[str, Path]]]:
         return path
 
     length = f'wrk.headers["Inference-Header-Content-Length"] = "{len(head)}"'
-    file = script("file", jpeg.getvalue())
+    file = script("file", photograph)
     return {
         "28x28 pixels": {
             "oddeven": ("/v2/models/cnn/infer", script("infer", head + digit.tobytes(), length)),
@@ -132,43 +129,44 @@ def bodies(folder: Path) -> dict[str, dict[str, tuple[str, Path]]]:
     }
 
 
+def compared(kind: str, asked: Mapping[str, tuple[str, Path]], connections: int) -> Iterator[tuple[object, ...]]:
+    """A row for each server; the two take turns."""
+    rounds, seconds = ROUNDS[kind]
+    found = [{server: wrk(server, *asked[server], connections, seconds) for server in PORTS} for _ in range(rounds)]
+    ratios = sorted(turn["oddeven"][0] / turn["plain"][0] for turn in found)
+    ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    for server in PORTS:
+        rate, p50, p99 = map(statistics.median, zip(*(turn[server] for turn in found), strict=True))
+        told = ratio if server == "oddeven" else ""
+        yield kind, connections, server, f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}", told
+
+
+def soaked(process: subprocess.Popen[bytes], path: str, script: Path) -> str:
+    """The memory of our server while it answers many more requests."""
+    seen, requests = [memory_mb(process)], 0.0
+    while requests < SOAK:
+        requests += wrk("oddeven", path, script, 64, 5)[0] * 5
+        seen.append(memory_mb(process))
+    return f"{min(seen):.1f} to {max(seen):.1f} MB over {requests:,.0f} more requests at 64 connections"
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "plain.py").write_text(PLAIN)
         kinds = bodies(folder)
-        commands = {
-            "oddeven": [sys.executable, "-m", "oddeven.runtime", "serve", "cnn", "--port", "8471", *sys.argv[1:]],
-            "plain": [sys.executable, "-m", "uvicorn", "plain:app", "--port", "8472", "--no-access-log",
-                      "--log-level", "warning"],
-        }  # fmt: skip
-        ports = {"oddeven": 8471, "plain": 8472}
-        with started(commands["oddeven"], 8471, folder) as ours, started(commands["plain"], 8472, folder):
-            rows = []
-            for kind, asked in kinds.items():
-                rounds, seconds = ROUNDS[kind]
-                for connections in CONNECTIONS:
-                    found: dict[str, list[tuple[float, float, float]]] = {server: [] for server in ports}
-                    for _ in range(rounds):
-                        for server, port in ports.items():
-                            path, script = asked[server]
-                            found[server].append(wrk(f"http://127.0.0.1:{port}{path}", script, connections, seconds))
-                    rates = zip(*([round_[0] for round_ in found[server]] for server in ports), strict=True)
-                    ratios = sorted(ours_ / plain for ours_, plain in rates)
-                    ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-                    for server, columns in found.items():
-                        rate, p50, p99 = map(statistics.median, zip(*columns, strict=True))
-                        rows.append((kind, connections, server, f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}",
-                                     ratio if server == "oddeven" else ""))  # fmt: skip
-            path, script = kinds["28x28 pixels"]["oddeven"]
-            url, seen = f"http://127.0.0.1:8471{path}", [memory_mb(ours)]
-            requests = 0.0
-            while requests < SOAK:
-                requests += wrk(url, script, 64, 5)[0] * 5
-                seen.append(memory_mb(ours))
-    table = render(("images", "connections", "server", "requests/s", "p50 ms", "p99 ms", "ratio"), rows, markdown=True)
-    memory = f"{min(seen):.1f} to {max(seen):.1f} MB over {requests:,.0f} more requests at 64 connections"
-    fill_page(PAGE, {"cost": f"On {cpu_name()}, which wrk shares.\n\n{table}\n\nThe server's memory: {memory}."})
+        quiet = ("--no-access-log", "--log-level", "warning")
+        with (
+            started("oddeven", folder, "oddeven.runtime", "serve", "cnn", *sys.argv[1:]) as ours,
+            started("plain", folder, "uvicorn", "plain:app", *quiet),
+        ):
+            rows = [
+                row for kind, asked in kinds.items() for count in CONNECTIONS for row in compared(kind, asked, count)
+            ]
+            memory = soaked(ours, *kinds["28x28 pixels"]["oddeven"])
+    rates = table(("images", "connections", "server", "requests/s", "p50 ms", "p99 ms", "ratio"), rows)
+    cost = f"On {cpu_name()}, which wrk shares.\n\n{rates}\n\nThe server's memory: {memory}."
+    fill_page("serve.md", {"cost": cost})
 
 
 if __name__ == "__main__":

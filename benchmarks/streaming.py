@@ -9,17 +9,17 @@ back when it needs them.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
 import time
+from argparse import SUPPRESS
 from pathlib import Path
 
 import numpy as np
+from shared import parser, table
 
 from oddeven.runtime.spec import InputSpec
-from oddeven.runtime.table import render
 from oddeven.train.data.augment import PHOTO
 from oddeven.train.data.dataset import Split
 from oddeven.train.data.input_pipeline import training_batches
@@ -62,14 +62,14 @@ def main(count: int) -> None:
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 rows.append((kept, augmentation, *done.stdout.split()))
     print(f"{count:,} images of {SPEC.height}x{SPEC.width} RGB, {count * np.prod(SPEC.shape) / 1e6:,.0f} MB\n")
-    print(render(("kept in", "augment", "images/s", "cores busy", "memory MB"), rows, markdown=True))
+    print(table(("kept in", "augment", "images/s", "cores busy", "memory MB"), rows))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=40_000)
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--count", type=int, default=40_000)
+    arguments.add_argument("--measure", nargs=3, help=SUPPRESS)
+    options = arguments.parse_args()
     if options.measure:
         print(measure(Path(options.measure[0]), *options.measure[1:]))
     else:

@@ -1,4 +1,4 @@
-"""Write docs/transfer.md: lite0 with the recipe `transfer` on few photographs, and its int8 files.
+"""Fill docs/transfer.md: lite0 with the recipe `transfer` on few photographs, and its int8 files.
 
     npm install emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0 emoji-datasource-apple@16.0.0
     python benchmarks/transfer.py node_modules
@@ -9,7 +9,6 @@ done again; `--task NAME --seeds N` does a part.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import random
@@ -22,15 +21,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from shared import ROOT, fill_page, parser, table
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_name
 from oddeven.runtime.images.decode import decode_image
 from oddeven.runtime.parity.metrics import auc
-from oddeven.runtime.table import render
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "transfer.md"
 COLUMNS = ("path", "label", "split", "group", "slice")
 FORMATS = ("tflite-float32", "tflite-int8", "onnx-int8")
 COSTS, SIDES, THREADS = "costs", (96, 160, 224), (1, 2)
@@ -115,8 +112,7 @@ def run(name: str, seed: int, modules: Path, work: Path) -> dict[str, Any]:
     oddeven("train", "--data", listing, "--seed", seed, "--split-seed", seed, "--out", folder / "runs")
     trained = time.perf_counter()
     (model,) = (folder / "runs").glob("*/*.keras")
-    formats = [argument for name in FORMATS for argument in ("--format", name)]
-    oddeven("export", model, "--out", folder / "artifacts", *formats)
+    export(model, folder / "artifacts")
     report = json.loads((folder / "artifacts" / "parity.json").read_text())
     result = {
         "model": model.stem,
@@ -140,6 +136,12 @@ def write_listing(folder: Path, rows: Sequence[Row]) -> Path:
     return folder / "images.csv"
 
 
+def export(model: Path, out: Path) -> None:
+    """The model in `FORMATS`."""
+    formats = [argument for name in FORMATS for argument in ("--format", name)]
+    oddeven("export", model, "--out", out, *formats)
+
+
 def oddeven(*arguments: object) -> str:
     """What the command line prints; exit code 1, which is a verdict, is none of an error."""
     command = [sys.executable, "-m", "oddeven.runtime", *map(str, arguments)]
@@ -156,23 +158,16 @@ def costs(side: int, modules: Path, work: Path) -> list[dict[str, Any]]:
     if not done.is_file():
         listing = write_listing(folder, animals_food(modules, 0))
         oddeven("train", "lite0", "--data", listing, "--image-size", side, "--epochs", 1, "--out", folder / "runs")
-        formats = [argument for name in FORMATS for argument in ("--format", name)]
-        oddeven("export", folder / "runs/lite0/lite0.keras", "--out", folder / "artifacts", *formats)
+        export(folder / "runs/lite0/lite0.keras", folder / "artifacts")
         found = []
         for threads in THREADS:
-            measured = json.loads(oddeven("bench", folder / "artifacts/lite0", "--threads", threads, "--json"))
-            found += measured["files"]
+            found += json.loads(oddeven("bench", folder / "artifacts/lite0", "--threads", threads, "--json"))["files"]
         done.write_text(json.dumps(found))
     return list(json.loads(done.read_text()))
 
 
-def page(results: Mapping[str, Sequence[dict[str, Any]]], measured: Mapping[int, Sequence[dict[str, Any]]]) -> str:
-    """The page as text.
-
-    Args:
-        results: of `run`, by task.
-        measured: of `costs`, by the side of the input.
-    """
+def tasks(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """The machine, and a row for each task; `results` of `run` by task."""
     rows = []
     for name, runs in results.items():
         parities = {kind: [run["files"][kind]["parity"] for run in runs] for kind in FORMATS}
@@ -190,15 +185,13 @@ def page(results: Mapping[str, Sequence[dict[str, Any]]], measured: Mapping[int,
             f"{median(unknown):.3f}" if unknown else "", *(f"{value:.0f}" for value in seconds),
         ))  # fmt: skip
     header = ("task", "seeds", "accuracy", "bar", "int8 TFLite", "int8 ONNX", "unknown", "train s", "export s")
-    makers = "\n".join(f"- `{name}`: {(make.__doc__ or '').strip()}" for name, (make, _) in TASKS.items())
-    tasks, files = render(header, rows, markdown=True), render(COST_HEADER, _cost_rows(measured), markdown=True)
-    return HEAD.format(makers=makers, machine=cpu_name(), tasks=tasks, files=files)
+    machine = f"Machine: {cpu_name()}, shared with other work, so the seconds are only rough."
+    return f"{machine}\n\n{table(header, rows)}"
 
 
-COST_HEADER = ("input", "file", "engine", "MB", *(f"ms, {n} thread{'s' * (n > 1)}" for n in THREADS), "memory MB")
-
-
-def _cost_rows(measured: Mapping[int, Sequence[dict[str, Any]]]) -> list[tuple[str, ...]]:
+def files(measured: Mapping[int, Sequence[dict[str, Any]]]) -> str:
+    """A row for each file and engine; `measured` by `costs`, by the side of the input."""
+    header = ("input", "file", "engine", "MB", *(f"ms, {n} thread{'s' * (n > 1)}" for n in THREADS), "memory MB")
     rows = []
     for side, found in measured.items():
         by_file: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -208,41 +201,15 @@ def _cost_rows(measured: Mapping[int, Sequence[dict[str, Any]]]) -> list[tuple[s
             times = [f"{cost['latency']['best_us'] / 1e3:.1f}" for cost in own]
             memory = f"{max(cost['peak_memory_mb'] for cost in own):.0f}"
             rows.append((f"{side}x{side}", file, engine, f"{own[0]['size_bytes'] / 1e6:.1f}", *times, memory))
-    return rows
-
-
-HEAD = """# Few photographs
-
-Made by `python benchmarks/transfer.py node_modules`: `oddeven train --data` with its default options takes `lite0`, an
-EfficientNet-Lite0 that knows ImageNet, and the recipe `transfer`. The images are colour emoji of 64x64 pixels, of three
-npm packages (`emoji-datasource-*` 16.0.0):
-
-{makers}
-
-Accuracy is the Keras model's on the test images, the median of the seeds. Drop and agreement are the worst. `unknown`
-is the area under the ROC curve of the int8 TFLite file's familiarity, for the test images against emoji of all other
-categories by the same maker. From nothing (`oddeven train deep_cnn`) `people-things` reached 0.918.
-
-Machine: {machine}, shared with other work, so the seconds are only rough.
-
-{tasks}
-
-## What a file costs
-
-`oddeven bench` of `lite0` with inputs of three sizes, on the same machine: milliseconds for one image in the fastest of
-five windows, and the largest resident memory of the process.
-
-{files}
-"""
+    return table(header, rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", type=Path)
-    parser.add_argument("--task", choices=[*TASKS, COSTS], action="append")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "transfer")
-    options = parser.parse_args()
+    arguments = parser(__doc__, work=ROOT / "build" / "transfer")
+    arguments.add_argument("modules", type=Path)
+    arguments.add_argument("--task", choices=[*TASKS, COSTS], action="append")
+    arguments.add_argument("--seeds", type=int, default=3)
+    options = arguments.parse_args()
     for name in options.task or (*TASKS, COSTS):
         if name == COSTS:
             for side in SIDES:
@@ -257,8 +224,9 @@ def main() -> None:
     }  # fmt: skip
     measured = {side: costs(side, options.modules, options.work) for side in SIDES
                 if (options.work / f"costs-{side}" / "costs.json").is_file()}  # fmt: skip
-    PAGE.write_text(page({name: runs for name, runs in found.items() if runs}, measured))
-    print(PAGE)
+    makers = "\n".join(f"- `{name}`: {(make.__doc__ or '').strip()}" for name, (make, _) in TASKS.items())
+    done = {name: runs for name, runs in found.items() if runs}
+    fill_page("transfer.md", {"makers": makers, "tasks": tasks(done), "files": files(measured)})
 
 
 if __name__ == "__main__":

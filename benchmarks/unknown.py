@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import tempfile
@@ -21,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fill_page import fill_page
 from PIL import Image, ImageDraw, ImageFont
+from shared import DOCS, MODELS, ROOT, fill_page, parser, table
 
 from oddeven.export.calibration import draw_calibration
 from oddeven.export.conversion import Conversion, without_familiarity
@@ -35,13 +34,9 @@ from oddeven.runtime.device.latency import measure
 from oddeven.runtime.errors import BlankError
 from oddeven.runtime.images.preprocess import prepare, to_float
 from oddeven.runtime.parity.metrics import auc, calibration_error
-from oddeven.runtime.table import render
 from oddeven.train.data.dataset import Dataset
 from oddeven.train.data.registry import load_dataset
 
-ROOT = Path(__file__).parents[1]
-PAGE, IMAGES = ROOT / "docs" / "unknown.md", ROOT / "docs" / "images"
-MODELS = ("mlp", "cnn", "deep_cnn")
 LETTERS = "acdefhjkmnprtuvwxy"  # those left out are digits in disguise
 FONTS = ("breip", "dkg", "femkeklaver", "Klee", "Kristi", "Rufscript", "Humor", "Dancing", "Kaushan")
 PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "hubble", "ihc",
@@ -161,11 +156,10 @@ def cost(model: str, data: Dataset, folder: Path) -> tuple[str, ...]:
 def curves(scores: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """ROC curves of each model: the share of unknown images refused against the share of test images refused."""
     import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(scores), figsize=(12, 4.2), sharey=True, layout="constrained")
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    axes = figure.subplots(1, len(scores), sharey=True)
     for axis, (model, own) in zip(axes, scores.items(), strict=True):
         for number, name in enumerate(list(own)[1:]):
             limits = np.quantile(own["test"], np.linspace(0, 1, 1001))
@@ -176,7 +170,6 @@ def curves(scores: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     axes[0].set_ylabel("unknown images refused")
     axes[-1].legend(fontsize=7, loc="lower right")
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def gallery(sets: Mapping[str, Pixels], known: Mapping[str, Any], least: float, path: Path) -> None:
@@ -201,10 +194,8 @@ def gallery(sets: Mapping[str, Pixels], known: Mapping[str, Any], least: float, 
 
 def main() -> None:
     """Measure, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, default=Path("/"))
-    data, root = load_dataset("mnist"), parser.parse_args().root
-    sets = unknown_sets(data, root)
+    data = load_dataset("mnist")
+    sets = unknown_sets(data, parser(__doc__, root=Path("/")).parse_args().root)
     scores, calibrated = {}, []
     for model in MODELS:
         with Classifier.load(model) as classifier:
@@ -221,14 +212,14 @@ def main() -> None:
         costs = [cost(model, data, Path(folder)) for model in MODELS]
     header = ("model", "bytes without", "with", "ratio", "µs without", "with", "ratio")
     tables = {
-        "refused": render(("images", "count", *MODELS), rows, markdown=True),
-        "cost": render(header, costs, markdown=True),
-        "calibration": render(("int8 file", "calibration error"), calibrated, markdown=True),
+        "refused": table(("images", "count", *MODELS), rows),
+        "cost": table(header, costs),
+        "calibration": table(("int8 file", "calibration error"), calibrated),
         "machine": f"Measured on {cpu_name()}.",
     }
-    fill_page(PAGE, tables)
-    curves(scores, IMAGES / "unknown-roc.png")
-    gallery(sets, scores["deep_cnn"], least, IMAGES / "unknown-gallery.png")
+    fill_page("unknown.md", tables)
+    curves(scores, DOCS / "images" / "unknown-roc.png")
+    gallery(sets, scores["deep_cnn"], least, DOCS / "images" / "unknown-gallery.png")
     print(json.dumps({name: content.splitlines() for name, content in tables.items()}, indent=1))
 
 

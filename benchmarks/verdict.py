@@ -17,15 +17,13 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from fill_page import fill_page
+from shared import DOCS, fill_page, table
 
 from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS
 from oddeven.runtime.parity.policy import Policy
 from oddeven.runtime.parity.statistics import drop_interval, share_limits
 from oddeven.runtime.parity.verdict import Counts, judge
-from oddeven.runtime.table import render
 
-ROOT = Path(__file__).parents[1]
 SIZES = (100, 300, 1000, 3000, 10_000)
 DROPS = (0.0, 0.0005, 0.001, 0.003, 0.01)
 CHANGED = (0.0, 0.0005, 0.002, 0.005, 0.01, 0.02)
@@ -127,7 +125,6 @@ def plot(path: Path) -> None:
     axes.set_yticks(range(len(SHOWN)), [f"{lost} of {count:,} changed" for count, lost in SHOWN])
     axes.set_xticks([0.001, 0.01, 0.1, 1, 10], ["0.001", "0.01", "0.1", "1", "10"])
     axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
 
@@ -136,11 +133,11 @@ def tables() -> dict[str, str]:
     header = ("true drop pp", "changed", *(f"{count:,} images" for count in SIZES))
     covered = [(name, *(f"{misses(limits, count):.1%}" for count in SIZES)) for name, limits in METHODS.items()]
     return {
-        "rates": render(header, list(rate_rows()), markdown=True),
-        "misses": render(("interval", *(f"{count:,} images" for count in SIZES)), covered, markdown=True),
+        "rates": table(header, rate_rows()),
+        "misses": table(("interval", *(f"{count:,} images" for count in SIZES)), covered),
     }
 
 
 if __name__ == "__main__":
-    fill_page(ROOT / "docs" / "ci.md", tables())
-    plot(ROOT / "docs" / "images" / "verdict.png")
+    fill_page("ci.md", tables())
+    plot(DOCS / "images" / "verdict.png")

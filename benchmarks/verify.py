@@ -7,20 +7,18 @@ The artifacts come from `oddeven export train/models/*.keras`. The target is 20 
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from shared import ROOT, parser
 
 from oddeven.runtime.device.host_info import cpu_name
 
 TURNS = 3
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artifacts", type=Path, default=Path(__file__).parents[1] / "artifacts")
-    options = parser.parse_args()
+    options = parser(__doc__, artifacts=ROOT / "artifacts").parse_args()
     command = [sys.executable, "-m", "oddeven.runtime", "verify", str(options.artifacts)]
     seconds = []
     for _ in range(TURNS):

@@ -88,7 +88,11 @@ def as_memory(place, named):
     return f"memory://{place.name}"
 
 
-KINDS = (as_folder, as_tar, as_parquet, as_huggingface, as_memory)
+def as_cached(place, named):
+    return f"filecache::{as_memory(place, named)}"
+
+
+KINDS = (as_folder, as_tar, as_parquet, as_huggingface, as_memory, as_cached)
 
 
 def answers(out):

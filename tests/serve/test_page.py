@@ -118,6 +118,28 @@ def test_this_devices_camera_is_classified_live(server, chromium):
         expect(page.locator("#kept")).to_contain_text("1 even")
 
 
+SLOW_CAMERA = """() => {
+    const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    window.asked = new Promise((asked) => {
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+            window.stream = await real(wanted);
+            await new Promise((allow) => { window.allow = allow; asked(); });
+            return window.stream;
+        };
+    });
+}"""
+
+
+def test_a_camera_that_is_allowed_too_late_is_switched_off(server, chromium):
+    with browsing(chromium, server.url, FAKE_CAMERA, permissions=["camera"]) as page:
+        page.evaluate(SLOW_CAMERA)
+        page.click("#tab-camera")
+        page.evaluate("window.asked")
+        page.click("#tab-draw")
+        page.evaluate("window.allow()")
+        assert page.evaluate("window.stream.getTracks().map((track) => track.readyState)") == ["ended"]
+
+
 def test_the_servers_camera_is_shown_with_its_predictions(chromium, video):
     path = video([0] * 3 + [2] * 3, each=10)
     with serving("cnn", "--camera", path) as server, browsing(chromium, server.url, refused=1) as page:

@@ -78,7 +78,7 @@ def test_only_our_own_names_and_pages_are_answered(server):
         assert server.ask("GET", "/v2", host=host)[0] == 200, host
     for host in ("rebound.example", "localhost.example", "", "a b", "[", "127.0.0.1.example"):
         assert server.ask("GET", "/v2", host=host)[0] == 421, host
-    for origin in ("http://evil.example", "null", "http://localhost:1"):
+    for origin in ("http://evil.example", "null", "http://localhost:1", "http://["):
         status, headers, _ = server.ask("POST", "/predict", b"x", origin=origin)
         assert status == 403, origin
         assert "access-control-allow-origin" not in headers

@@ -57,6 +57,13 @@ class Block:
     paths: Sequence[str]
     row_group: int | None = None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether its files are read by their paths."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        return isinstance(self.system, LocalFileSystem)
+
     def items(self) -> Items:
         """Each image with its key. Where the block breaks off, a DataError takes the place of what is missing."""
         if self.row_group is not None:
@@ -108,7 +115,7 @@ def part_name(block: Block) -> str:
 
 
 def _files(block: Block) -> Items:
-    if block.system.protocol == "file" or "file" in block.system.protocol:
+    if block.is_local:
         yield from ((path, Path(path)) for path in block.paths)
         return
     for start in range(0, len(block.paths), FETCHED):

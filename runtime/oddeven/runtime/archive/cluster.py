@@ -99,7 +99,7 @@ def score_on_cluster(
 
 def _part(block: Block, name: str, model: bytes, options: Mapping[str, Any], run: Run) -> tuple[bytes, int]:
     """The Parquet file of the block's predictions, and their number; runs on a node."""
-    if "file" in block.system.protocol and not Path(block.paths[0]).exists():
+    if block.is_local and not Path(block.paths[0]).exists():
         raise DataError(
             f"{block.paths[0]} is not there on {socket.gethostname()}; name the archive by a URL, or by a folder that "
             "every node of the cluster has."

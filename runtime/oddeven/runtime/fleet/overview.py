@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,6 @@ from oddeven.runtime.fleet.broker import Broker, new_client
 from oddeven.runtime.page import render_page
 
 TEMPLATE = Path(__file__).parent / "templates" / "fleet.html"
-HEADER = (
-    "device",
-    "host",
-    "state",
-    "last seen",
-    "model",
-    "release",
-    "engine",
-    "labels",
-    "drift",
-    "latency ms",
-    "°C",
-    "self-test",
-)
 CONNECT_S = 10.0
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -40,6 +26,24 @@ class Device:
     name: str
     available: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Title -> what stands below it, of a device and the time now.
+COLUMNS: Mapping[str, Callable[[Device, float], str]] = {
+    "device": lambda device, _: _text(device.name),
+    "host": lambda device, _: _text(device.about.get("host")),
+    "state": lambda device, _: "online" if device.available else "offline",
+    "last seen": lambda device, now: _age(device.about.get("time"), now),
+    "model": lambda device, _: _model(device.about),
+    "release": lambda device, _: _text(device.about.get("release")),
+    "engine": lambda device, _: _text(device.about.get("engine")),
+    "labels": lambda device, _: _shares(device.about.get("labels")),
+    "drift": lambda device, _: _drift(device.about.get("drift")),
+    "latency ms": lambda device, _: _text(device.about.get("latency_ms")),
+    "°C": lambda device, _: _text(device.about.get("temperature_c")),
+    "self-test": lambda device, _: _text(device.about.get("selftest")),
+}
+HEADER = tuple(COLUMNS)
 
 
 def listen(broker: Broker, seconds: float) -> list[Device]:
@@ -84,16 +88,7 @@ def listen(broker: Broker, seconds: float) -> list[Device]:
 
 def rows(devices: list[Device], now: float) -> list[tuple[str, ...]]:
     """A row of `HEADER` for each device."""
-    return [
-        (
-            _text(device.name), _text(device.about.get("host")), "online" if device.available else "offline",
-            _age(device.about.get("time"), now), _model(device.about), _text(device.about.get("release")),
-            _text(device.about.get("engine")), _shares(device.about.get("labels")),
-            _drift(device.about.get("drift")), _text(device.about.get("latency_ms")),
-            _text(device.about.get("temperature_c")), _text(device.about.get("selftest")),
-        )
-        for device in devices
-    ]  # fmt: skip
+    return [tuple(cell(device, now) for cell in COLUMNS.values()) for device in devices]
 
 
 def to_html(devices: list[Device], topic: str, now: float) -> str:

@@ -149,9 +149,9 @@ class Api:
         with self._service.budget.reserve(scope):
             body = await self._read(receive)
             length = headers.get(HEADER_LENGTH)
-            parsed = protocol.parse(body, None if length is None else length.decode("latin-1"), spec)
-            predictions = await self._service.infer(model, parsed)
-        content, described = protocol.response(model.name, parsed, predictions, spec)
+            asked, images = protocol.parse(body, None if length is None else length.decode("latin-1"), spec)
+            predictions = await self._service.infer(model, images)
+        content, described = protocol.response(model.name, asked, predictions, spec)
         return Response(content, headers=described)
 
     def _model(self, name: str | None) -> ServedModel:
@@ -199,13 +199,11 @@ def create_app(
         service.close()
 
     async def on_error(_: Request | None, error: Exception) -> Response:
-        kind, status = type(error).__name__, 500
-        headers, message = None, str(error)
         if isinstance(error, HTTPException):
-            status, message, headers = error.status_code, error.detail, error.headers
-            kind = str(status)
+            kind, status, message, headers = str(error.status_code), error.status_code, error.detail, error.headers
         else:
             status = next((code for ours, code in STATUS.items() if isinstance(error, ours)), 500)
+            kind, message, headers = type(error).__name__, str(error), None
         service.metrics.error(kind)
         return JSONResponse({"error": message}, status, headers)
 

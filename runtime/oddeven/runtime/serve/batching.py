@@ -6,21 +6,21 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import islice
-from typing import Generic, TypeVar
 
 import numpy as np
 
 from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.prediction import Prediction
 from oddeven.runtime.serve.event_loop import InEventLoop
 
 MOST_IMAGES = 64
 INLINE_US = 2000.0  # handing a call to a thread costs about 100 us, and the event loop can spare this
 
-Result = TypeVar("Result")
-Waiting = tuple[Pixels, "asyncio.Future[list[Result]]"]
+Infer = Callable[[Pixels], list[Prediction]]
+Waiting = tuple[Pixels, "asyncio.Future[list[Prediction]]"]
 
 
-class Batcher(InEventLoop, Generic[Result]):
+class Batcher(InEventLoop):
     """Answers the requests for one model.
 
     While requests come one at a time, each has a call of its own. Those that come in the same turn of the event loop,
@@ -30,8 +30,8 @@ class Batcher(InEventLoop, Generic[Result]):
 
     def __init__(
         self,
-        infer: Callable[[Pixels], list[Result]],
-        in_thread: Callable[[Callable[[Pixels], list[Result]], Pixels], Awaitable[list[Result]]],
+        infer: Infer,
+        in_thread: Callable[[Infer, Pixels], Awaitable[list[Prediction]]],
         image_us: float,
         threads: int,
         wait_s: float = 0.0,
@@ -39,27 +39,27 @@ class Batcher(InEventLoop, Generic[Result]):
         """Take calls of `infer`.
 
         Args:
-            infer: from ready pixels, uint8 (N, H, W, C), to a result an image.
+            infer: from ready pixels, uint8 (N, H, W, C), to a prediction an image.
             in_thread: calls it outside the event loop.
             image_us: what it takes for an image.
             threads: how many calls may run at a time.
             wait_s: how long a request may wait for others, also where no call runs.
         """
         self._infer, self._in_thread, self._image_us, self._wait_s = infer, in_thread, image_us, wait_s
-        self._waiting: deque[Waiting[Result]] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._images_waiting = 0
         self._free, self._answered_this_turn = threads, False
         self._timer: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def results(self, pixels: Pixels) -> list[Result]:
+    async def results(self, pixels: Pixels) -> list[Prediction]:
         """What `infer` gives for `pixels`."""
         loop = self._loop
         if self._may_answer_at_once(pixels):
             self._answered_this_turn = True
             loop.call_soon(self._end_turn)
             return self._infer(pixels)
-        future: asyncio.Future[list[Result]] = loop.create_future()
+        future: asyncio.Future[list[Prediction]] = loop.create_future()
         self._waiting.append((pixels, future))
         self._images_waiting += len(pixels)
         if self._free and self._images_waiting >= MOST_IMAGES:
@@ -79,7 +79,7 @@ class Batcher(InEventLoop, Generic[Result]):
         if self._timer:
             self._timer.cancel()
         self._timer = None
-        batch: list[Waiting[Result]] = []
+        batch: list[Waiting] = []
         count = 0
         while self._waiting and (not batch or count + len(self._waiting[0][0]) <= MOST_IMAGES):
             batch.append(self._waiting.popleft())
@@ -95,7 +95,7 @@ class Batcher(InEventLoop, Generic[Result]):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, batch: list[Waiting[Result]]) -> None:
+    async def _answer(self, batch: list[Waiting]) -> None:
         done = asyncio.ensure_future(self._in_thread(self._infer, _joined(batch)))
         await asyncio.wait([done])
         self._deliver(batch, done.result)
@@ -104,7 +104,7 @@ class Batcher(InEventLoop, Generic[Result]):
             self._start()
 
     @staticmethod
-    def _deliver(batch: list[Waiting[Result]], infer: Callable[[], list[Result]]) -> None:
+    def _deliver(batch: list[Waiting], infer: Callable[[], list[Prediction]]) -> None:
         """Give each request what `infer` returns for its images, or the error that it raises."""
         try:
             results = iter(infer())
@@ -119,5 +119,5 @@ class Batcher(InEventLoop, Generic[Result]):
                 future.set_result(part)
 
 
-def _joined(batch: list[Waiting[Result]]) -> Pixels:
+def _joined(batch: list[Waiting]) -> Pixels:
     return np.concatenate([pixels for pixels, _ in batch])

@@ -39,7 +39,7 @@ class SharedCamera:
         self._thread = ThreadPoolExecutor(1, "camera")  # it is opened, read and closed by one thread
         self._open: ExitStack | None = None
         self._frames: Iterator[Pixels] = iter(())
-        self._next: asyncio.Task[Shot] | None = None
+        self._next: asyncio.Future[Shot] | None = None
         self._idle: asyncio.TimerHandle | None = None
 
     async def shot(self) -> Shot:
@@ -54,15 +54,12 @@ class SharedCamera:
             self._idle.cancel()
         self._idle = loop.call_later(IDLE_SECONDS, self.close)
         if self._next is None or self._next.done():
-            self._next = loop.create_task(self._in_thread())
+            self._next = loop.run_in_executor(self._thread, self._take)
         return await asyncio.shield(self._next)
 
     def close(self) -> None:
         """Close the camera; the next viewer opens it again."""
         self._thread.submit(self._release)
-
-    async def _in_thread(self) -> Shot:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._take)
 
     def _take(self) -> Shot:
         if self._open is None:

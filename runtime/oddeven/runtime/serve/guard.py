@@ -52,7 +52,7 @@ class Guard:
         if not _is_ours(host, self.names):
             return _refuse(421, f"This server is not called {host[:100]!r}; start it with --allow-host to let it be.")
         origin = _text(headers, b"origin")
-        if b"origin" in headers and urlsplit(origin).netloc.lower() != host.lower():
+        if b"origin" in headers and origin.partition("://")[2].lower() != host.lower():
             return _refuse(403, f"A page of {origin[:100]!r} may not use this server.")
         if not self.token or scope["path"].startswith(OPEN_TO_ALL) or self._is_right(_carried(headers)):
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -26,13 +27,18 @@ HEADER_LENGTH = "inference-header-content-length"
 IMAGE, PROBABILITY, LABEL, FAMILIARITY = "image", "probability", "label", "familiarity"
 DATATYPES = {PROBABILITY: "FP32", LABEL: "BYTES", FAMILIARITY: "FP32"}
 KNOWN_HEADER_BYTES = 1024
+LENGTH = re.compile("[0-9]{1,10}")  # `int` refuses thousands of digits
+
+
+Images = Pixels | tuple[bytes, ...]
 
 
 class Header(NamedTuple):
     """The JSON of a request.
 
     Attributes:
-        id, binary: as of `InferenceRequest`.
+        id: the client's own, to be returned; "" for none.
+        binary: for each wanted output, by name, whether it is to be sent as bytes behind the JSON.
         tensor: the input.
         datatype: the input's; anything, as the client sent it.
         shape: the input's.
@@ -49,22 +55,6 @@ class Header(NamedTuple):
     size: int
 
 
-class InferenceRequest(NamedTuple):
-    """What a client asks for.
-
-    Attributes:
-        id: the client's own, to be returned; "" for none.
-        pixels: uint8 (N, *input.shape), ready for the model; None where files are given.
-        files: image files, to be decoded and prepared.
-        binary: for each wanted output, by name, whether it is to be sent as bytes behind the JSON.
-    """
-
-    id: str
-    pixels: Pixels | None
-    files: tuple[bytes, ...]
-    binary: Mapping[str, bool]
-
-
 def model_metadata(name: str, spec: ModelSpec) -> dict[str, Any]:
     """The response to a model metadata request. An image may also be given as a file: BYTES [-1]."""
     return {
@@ -77,30 +67,32 @@ def model_metadata(name: str, spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def parse(body: bytes, header_length: str | None, spec: ModelSpec) -> InferenceRequest:
+def parse(body: bytes, header_length: str | None, spec: ModelSpec) -> tuple[Header, Images]:
     """An inference request for a model.
 
     Args:
         header_length: of the JSON at the head of `body`, where bytes of tensors follow; None where it is all JSON.
+
+    Returns:
+        What it says, and its images: pixels, uint8 (N, *input.shape), ready for the model, or image files, to be
+        decoded and prepared.
 
     Raises:
         DataError: it is malformed, or not for such a model.
     """
     head, tail = body, b""
     if header_length is not None:
-        if not (header_length.isascii() and header_length.isdecimal() and int(header_length) <= len(body)):
+        if not (LENGTH.fullmatch(header_length) and int(header_length) <= len(body)):
             raise DataError(
                 f"{HEADER_LENGTH} is {header_length[:20]!r}; expected at most the body's {len(body)} bytes."
             )
         head, tail = body[: int(header_length)], body[int(header_length) :]
     header = (_known_header if tail and len(head) <= KNOWN_HEADER_BYTES else _header)(head, _outputs(spec))
-    if header.datatype == "BYTES":
-        return InferenceRequest(header.id, None, _files(header, tail), header.binary)
-    return InferenceRequest(header.id, _pixels(header, tail, spec.input), (), header.binary)
+    return header, _files(header, tail) if header.datatype == "BYTES" else _pixels(header, tail, spec.input)
 
 
 def response(
-    name: str, request: InferenceRequest, predictions: Sequence[Prediction], spec: ModelSpec
+    name: str, request: Header, predictions: Sequence[Prediction], spec: ModelSpec
 ) -> tuple[bytes, dict[str, str]]:
     """The response's body and headers."""
     outputs, tail = [], b""

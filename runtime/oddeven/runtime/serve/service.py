@@ -20,7 +20,7 @@ from oddeven.runtime.prediction import Prediction, as_fields, blank_prediction
 from oddeven.runtime.serve.batching import Batcher
 from oddeven.runtime.serve.limits import Budget
 from oddeven.runtime.serve.metrics import Metrics
-from oddeven.runtime.serve.protocol import InferenceRequest
+from oddeven.runtime.serve.protocol import Images
 from oddeven.runtime.serve.served_model import ServedModel
 
 Result = TypeVar("Result")
@@ -38,7 +38,7 @@ class Service:
         cores = os.cpu_count() or 1
         calls = max(1, cores - 1)  # at a time, of ready pixels: the event loop keeps a core busy
         self._threads = ThreadPoolExecutor(cores, "engine")
-        self._batchers: dict[str, Batcher[Prediction]] = {}
+        self._batchers: dict[str, Batcher] = {}
         for name, model in models.items():
             self.metrics.model(name, model.facts)
             infer = partial(self._infer, model)
@@ -62,15 +62,15 @@ class Service:
         """
         return await self.in_thread(self._predict, model, image, name, show_input)
 
-    async def infer(self, model: ServedModel, request: InferenceRequest) -> list[Prediction]:
-        """The prediction for each image.
+    async def infer(self, model: ServedModel, images: Images) -> list[Prediction]:
+        """The prediction for each of `images`, which are as `protocol.parse` gives them.
 
         Raises:
             DataError: an image cannot be read, or there is nothing on it.
         """
-        if request.pixels is None:
-            return await self.in_thread(self._files, model, request.files)
-        return await self._batchers[model.name].results(request.pixels)
+        if isinstance(images, tuple):
+            return await self.in_thread(self._files, model, images)
+        return await self._batchers[model.name].results(images)
 
     def close(self) -> None:
         """Wait for what runs, and free the models."""
