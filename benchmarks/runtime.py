@@ -135,7 +135,6 @@ def whole(count: int, size: int) -> int:
 HAND_WRITTEN = """
 import sys, numpy as np
 from PIL import Image
-from shared import MODELS, ROOT, fill_page, mnist_test, parser, table, versions
 from ai_edge_litert.interpreter import Interpreter
 interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
 interpreter.allocate_tensors()
