@@ -8,7 +8,10 @@ import shlex
 from pathlib import Path
 
 import click
+from PIL import Image
 
+from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
+from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
 from oddeven.runtime.errors import DataError, ModelError, UsageError
 from oddeven.runtime.files import replacing, writable_folder
 from oddeven.runtime.table import render, shown
@@ -93,11 +96,6 @@ def _shipped() -> list[Path]:
 
 def _draw_samples(artifacts: Path, folder: Path) -> None:
     """Write the first test images as PNG files, named by their true label."""
-    from PIL import Image
-
-    from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
-    from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
-
     first = find_artifacts([artifacts])[0]
     labels = load_manifest(first).spec.labels
     known = load_reference(first / REFERENCE)
@@ -110,8 +108,6 @@ def _draw_samples(artifacts: Path, folder: Path) -> None:
 
 def _smallest(artifacts: Path) -> Path:
     """The file a device would be given first: the smallest one of the most accurate model."""
-    from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
-
     folders = find_artifacts([artifacts])
     manifests = {folder: load_manifest(folder) for folder in folders}
     best = max(manifests, key=lambda folder: manifests[folder].files[0].parity.reference_accuracy or 0.0)
@@ -120,8 +116,6 @@ def _smallest(artifacts: Path) -> Path:
 
 def _summarise(artifacts: Path) -> None:
     """The table that the whole run ends in."""
-    from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
-
     rows = []
     for folder in find_artifacts([artifacts]):
         manifest = load_manifest(folder)

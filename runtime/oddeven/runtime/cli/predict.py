@@ -10,23 +10,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from PIL import Image
 
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.options import model_options, open_classifier
 from oddeven.runtime.errors import DataError
+from oddeven.runtime.files import replacing
+from oddeven.runtime.images.decode import ImageLike
+from oddeven.runtime.images.preview import draw_pixels
 from oddeven.runtime.images.sources import expand_paths, paths_in_list
-from oddeven.runtime.prediction import as_fields, as_row, header, writable
+from oddeven.runtime.prediction import Prediction, as_fields, as_row, header, writable
 from oddeven.runtime.table import render, shown
 
-if TYPE_CHECKING:  # NumPy takes longer to import than --help may
-    from oddeven.runtime.classifier import Classifier
-    from oddeven.runtime.images.decode import ImageLike
-    from oddeven.runtime.prediction import Prediction
-
-Sources = Iterable[tuple[str, "ImageLike"]]
-Predictions = Iterator[tuple[str, "Prediction"]]
+Sources = Iterable[tuple[str, ImageLike]]
+Predictions = Iterator[tuple[str, Prediction]]
 SILENT_SECONDS = 1.0
 
 
@@ -90,11 +89,6 @@ def _predictions(classifier: Classifier, sources: Sources, bad: list[str]) -> Pr
 
 def _show_inputs(classifier: Classifier, sources: Sources, show: bool, folder: Path | None) -> Sources:
     """The same sources; what the model sees of each is drawn, and saved as `folder/<number>-<name>.png`."""
-    from PIL import Image
-
-    from oddeven.runtime.files import replacing
-    from oddeven.runtime.images.preview import draw_pixels
-
     for number, (name, image) in enumerate(sources):
         yield name, image
         try:

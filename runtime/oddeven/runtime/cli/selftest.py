@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +13,7 @@ from oddeven.runtime.cli.options import tell_of_path
 from oddeven.runtime.engines.registry import AUTO, ENGINES, automatic
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.table import render
-
-if TYPE_CHECKING:
-    from oddeven.runtime.verify.golden import Outcome
+from oddeven.runtime.verify.golden import Outcome, check_golden
 
 HEADER = ("file", "engine", "off by", "allowed", "result")
 
@@ -31,8 +28,6 @@ def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_
 
     Exit code 1 unless every file does, on every engine that can load it; 4 where none can.
     """
-    from oddeven.runtime.verify.golden import check_golden
-
     outcomes = [
         check_golden(path, name)
         for path in ([path for model in models for path in _files(model)] or bundled().values())

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import click
 
+from oddeven.runtime.files import alone_in
+from oddeven.runtime.update.trial import Installation, update
+
 
 def _running() -> Path:
     """The folder that the running oddeven was installed into: its environment is PREFIX/versions/NAME/venv."""
@@ -27,9 +30,6 @@ def command(source: str, service: str, watch: float, allow_downgrade: bool, pref
     must pass its self-test before it becomes the current one, and again after the service was restarted. If it does
     not, the one before is made the current one again. Exit code 7 if an update was refused or undone.
     """
-    from oddeven.runtime.files import alone_in
-    from oddeven.runtime.update.trial import Installation, update
-
     here = Installation(
         (prefix or _running()).absolute(), service, 60.0 * watch, max_mb * 1_000_000, allow_downgrade,
         lambda line: click.echo(f"oddeven: {line}", err=True),
