@@ -12,13 +12,13 @@ from itertools import chain
 from pathlib import Path
 
 import click
-from PIL import Image
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.options import model_options, open_classifier
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.files import replacing
+from oddeven.runtime.files import write
 from oddeven.runtime.images.decode import ImageLike
+from oddeven.runtime.images.encode import to_png
 from oddeven.runtime.images.preview import draw_pixels
 from oddeven.runtime.images.sources import expand_paths, paths_in_list
 from oddeven.runtime.prediction import Prediction, as_fields, as_row, header, writable
@@ -98,8 +98,7 @@ def _show_inputs(classifier: Classifier, sources: Sources, show: bool, folder: P
         if show:
             click.echo(f"{writable(name)}\n{draw_pixels(pixels)}", err=True)
         if folder:
-            with replacing(folder / f"{number:04}-{Path(name).stem}.png") as partial:
-                Image.fromarray(pixels.squeeze()).save(partial)
+            write(folder / f"{number:04}-{Path(name).stem}.png", to_png(pixels))
 
 
 def _counted(predictions: Predictions) -> Predictions:
