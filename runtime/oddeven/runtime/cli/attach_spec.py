@@ -19,7 +19,7 @@ from oddeven.runtime.images.image_folder import load_image_folder
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance, model_name
 from oddeven.runtime.value_range import RANGES, balanced_sample, find_range, two_labels
 
-PLAIN = ("0..1", "-1..1", "0..255")  # names in `RANGES`; a finished file cannot be changed for the others
+PLAIN = [name for name, row in RANGES.items() if row.plain]  # a finished file cannot be changed for the others
 
 
 @click.command()
