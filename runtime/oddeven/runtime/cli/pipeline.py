@@ -60,7 +60,7 @@ def command(
         models = sorted(runs.glob("*/[!.]*.keras"))
     _run("export", *map(str, models), "--out", str(artifacts), *dataset, *limits)
     gate = _run("verify", str(artifacts), *limits)
-    manifests = {folder: load_manifest(folder) for folder in find_artifacts([artifacts])}
+    manifests = {folder: load_manifest(folder) for folder in find_artifacts(artifacts)}
     _draw_samples(manifests, samples)
     predicted = _run("predict", str(samples), "--model", str(_smallest(manifests)))
     _summarise(manifests.values())
