@@ -6,7 +6,6 @@ import csv
 import json
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -71,15 +70,7 @@ def command(
 
 def _predictions(classifier: Classifier, sources: Sources, bad: list[str]) -> Predictions:
     """The predictions; an image that cannot be read is named on stderr and added to `bad`."""
-    names: deque[str] = deque()
-
-    def images() -> Iterator[ImageLike]:
-        for name, image in sources:
-            names.append(name)
-            yield image
-
-    for outcome in classifier.predict_batch(images(), errors="return"):
-        name = names.popleft()
+    for name, outcome in classifier.predict_named(sources):
         if isinstance(outcome, DataError):
             bad.append(name)
             click.echo(f"oddeven: {writable(name)}: {writable(str(outcome))}", err=True)
