@@ -143,7 +143,7 @@ def command(
     with progress(len(targets)) as begins:
         report = evaluate_all(targets, policy, rule, before, begins)
     strict = os.environ.get("CI") == "true" if strict is None else strict
-    if outputs.get(STDOUT) is None:
+    if STDOUT not in outputs:
         click.echo(render(HEADER, [_row(file) for file in report.files]))
     _say(report, strict)
     references = [target.reference for target in targets if isinstance(target, Target)]
@@ -216,10 +216,14 @@ def _write(report: Report, references: Iterable[Reference], outputs: Mapping[Pat
         "html": lambda: to_html(report, {reference.data_sha256: reference for reference in references}),
     }
     for path, form in outputs.items():
-        if path == STDOUT:
-            click.echo(makers[form](), nl=False)
-        else:
-            write(path, makers[form]())
+        _give(path, makers[form]())
+
+
+def _give(path: Path, text: str) -> None:
+    if path == STDOUT:
+        click.echo(text, nl=False)
+    else:
+        write(path, text)
 
 
 def _update(baseline: Path, report: Report, code: int) -> None:
@@ -238,9 +242,8 @@ def _merge(paths: tuple[Path, ...], outputs: Mapping[Path, str]) -> None:
     stems = [path.stem for path in paths]
     names = stems if len(set(stems)) == len(stems) else map(str, paths)
     matrices = merge_reports({name: _read_report(path) for name, path in zip(names, paths, strict=True)})
-    for path, form in outputs.items():
-        write(path, makers[form](matrices))
-    click.echo(matrices_to_markdown(matrices), nl=False)
+    for path, form in {STDOUT: "markdown", **outputs}.items():
+        _give(path, makers[form](matrices))
 
 
 def _plan(policy: Policy) -> str:
