@@ -45,13 +45,14 @@ TOP = {
     "page",
     "prediction",
     "process",
+    "project",
     "schema",
     "spec",
     "table",
     "value_range",
 }
 # What training may take: plain data, and the functions that decode and prepare images as the device does.
-FOR_TRAINING = TOP - {"prediction", "value_range"} | {"engines.metadata", "images", "parity.thresholds"}
+FOR_TRAINING = TOP - {"prediction", "project", "value_range"} | {"engines.metadata", "images", "parity.thresholds"}
 HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "rich", "scipy", "sklearn", "jinja2")
 
 

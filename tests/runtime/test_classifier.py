@@ -84,6 +84,8 @@ def test_a_bad_picture_raises_or_stands_in_its_place(classifier, raw, tmp_path):
     good, bad, also_good = classifier.predict_batch(pictures, errors="return")
     assert (good.label, also_good.label) == ("odd", "even")
     assert isinstance(bad, DataError)
+    named = classifier.predict_named(zip("abc", pictures, strict=True))
+    assert [name for name, outcome in named if isinstance(outcome, DataError)] == ["b"]
     with pytest.raises(DataError, match=r"absent\.png"):
         list(classifier.predict_batch(pictures))
 

@@ -47,6 +47,8 @@ def test_a_named_policy_yields_to_a_file_of_its_name(tmp_path, monkeypatch):
     [
         ("", "has no table"),
         ("[tool.oddeven.parity", "Cannot read the policy"),
+        ("[tool]\noddeven = 1\n", "oddeven is 1; expected a table"),
+        ("[tool.oddeven]\nparity = 1\n", "has no table"),
         ("[tool.oddeven.parity]\nmax_drop = 1\n", "no setting 'max_drop'; known are max_drop_pp"),
         ("[tool.oddeven.parity]\nmax_drop_pp = 'much'\n", "must be a number, got 'much'"),
         ("[tool.oddeven.parity]\nmax_drop_pp = true\n", "must be a number, got True"),

@@ -45,6 +45,8 @@ def test_a_project_without_the_table_changes_nothing(project):
         ("[tool.oddeven.infos]\njson = true\n", "[tool.oddeven] has no table 'infos'; known are train, export"),
         ("[tool.oddeven]\njson = true\n", "[tool.oddeven] has no table 'json'"),
         ("[tool.oddeven.info\n", "Cannot read pyproject.toml"),
+        ("[tool]\noddeven = 1\n", "pyproject.toml: oddeven is 1; expected a table, [tool.oddeven]."),
+        ("tool = 'oddeven'\n", "pyproject.toml: tool is 'oddeven'"),
         ("[tool.oddeven.info]\njson = 'perhaps'\n", "'perhaps' is not a valid boolean"),
     ],
 )

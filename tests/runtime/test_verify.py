@@ -428,6 +428,8 @@ def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
     same.parent.mkdir()
     shutil.copy(paths[0], same)
     both = run("verify", "--merge", paths[0], same).stdout
+    assert run("verify", "--merge", paths[0], same, "--markdown", "-").stdout == both
+    assert not Path("-").exists()
     assert f"1: {paths[0]}, litert" in both
     assert f"3: {same}, litert" in both
 

@@ -17,7 +17,7 @@ from oddeven.runtime.errors import ModelError, UsageError, choose
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.process import quiet
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance, model_name
-from oddeven.runtime.value_range import RANGES, ValueRange, balanced_sample, find_range, usable
+from oddeven.runtime.value_range import RANGES, ValueRange, balanced_sample, find_range
 from oddeven.train.data.dataset import Dataset, ImageSource
 from oddeven.train.data.image_folder import load_image_set
 
@@ -90,7 +90,7 @@ def describe(
     dataset = load_image_set(ImageSource(str(data.resolve()), seen, labels[1]))
     choose("label", labels[0], dataset.labels)
     images, truth = balanced_sample(dataset.train.images, dataset.train.labels)
-    names = usable(seen, only_plain=False)
+    names = [name for name, row in RANGES.items() if row.plain or channels == 3]
     if range_name:
         choose("value range for such images", range_name, names)
 

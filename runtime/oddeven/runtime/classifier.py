@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from oddeven.runtime.spec import ModelSpec
 
 CHUNK_BYTES = 256 * 28 * 28  # above it a larger batch is no faster on any engine
 ON_ERROR = ("raise", "return")
+Name = TypeVar("Name")
 
 
 class Classifier:
@@ -165,6 +167,18 @@ class Classifier:
         if isinstance(images, (str, bytes)) or not many:
             raise UsageError(f"predict_batch takes many images, got one {type(images).__name__}; give a list.")
         return self._predict_chunks(images, errors == "raise")
+
+    def predict_named(self, images: Iterable[tuple[Name, ImageLike]]) -> Iterator[tuple[Name, Prediction | DataError]]:
+        """The predictions of `predict_batch` for images that come with names, each with its image's name."""
+        names: deque[Name] = deque()
+
+        def unnamed() -> Iterator[ImageLike]:
+            for name, image in images:
+                names.append(name)
+                yield image
+
+        for outcome in self.predict_batch(unnamed(), errors="return"):
+            yield names.popleft(), outcome
 
     def probabilities(self, pixels: Pixels) -> Probabilities:
         """Probability of label 1, float32 (N,), for pixels that are ready: uint8 (N, *spec.input.shape)."""

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from oddeven.runtime.arrays import Labels, Pixels, Probabilities
 from oddeven.runtime.errors import ModelError, UsageError
-from oddeven.runtime.spec import InputSpec
 
 MOST = 50  # images of a label to try a range on
 SURE = 1.645  # standard errors; one-sided 95 %
@@ -72,11 +71,6 @@ def two_labels(given: str) -> tuple[str, str]:
     if len(names) != 2 or not all(names) or names[0] == names[1]:
         raise UsageError(f"--labels {given} is not two labels; give those of 0 and 1, such as good,defective.")
     return names[0], names[1]
-
-
-def usable(spec: InputSpec, only_plain: bool) -> list[str]:
-    """The names of the ranges that a model of such images can expect."""
-    return [name for name, row in RANGES.items() if row.plain or (spec.channels == 3 and not only_plain)]
 
 
 def balanced_sample(images: Pixels, labels: Labels) -> tuple[Pixels, Labels]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
-from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +15,6 @@ from oddeven.runtime.archive.blocks import Block, part_name
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import DataError, UsageError
 from oddeven.runtime.files import replacing, write
-from oddeven.runtime.images.decode import ImageLike
 from oddeven.runtime.images.parallel import FILES
 from oddeven.runtime.prediction import Prediction, writable
 from oddeven.runtime.schema import from_json, to_json
@@ -86,18 +84,10 @@ def score(classifier: Classifier, blocks: Sequence[Block], folder: Path, run: Ru
     Raises:
         OutputError: the folder cannot be written.
     """
-    waiting: deque[tuple[Block, str]] = deque()
-
-    def images() -> Iterator[ImageLike]:
-        for block in blocks:
-            for key, image in block.items():
-                waiting.append((block, key))
-                yield image
-
-    scored = ((*waiting.popleft(), outcome) for outcome in classifier.predict_batch(images(), errors="return"))
-    for block, rows in groupby(scored, key=itemgetter(0)):
+    images = (((block, key), image) for block in blocks for key, image in block.items())
+    for block, scored in groupby(classifier.predict_named(images), key=lambda named: named[0][0]):
         with replacing(folder / part_name(block)) as partial:
-            count = write_rows(partial, (_row(key, outcome, run) for _, key, outcome in rows))
+            count = write_rows(partial, (_row(key, outcome, run) for (_, key), outcome in scored))
         done(count)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -84,20 +83,17 @@ class Manifest:
     schema_version: int = 1
 
 
-def find_artifacts(paths: Iterable[Path]) -> list[Path]:
-    """The artifact folders at or directly below `paths`.
+def find_artifacts(path: Path) -> list[Path]:
+    """The artifact folders at or directly below `path`.
 
     Raises:
-        ModelError: a path holds none.
+        ModelError: there is none.
     """
-    found: list[Path] = []
-    for path in paths:
-        here = [path] if (path / MANIFEST).is_file() else sorted(child.parent for child in path.glob(f"*/{MANIFEST}"))
-        if not here:
-            raise ModelError(
-                f"{path} holds no {MANIFEST}; make artifacts with: oddeven export MODEL.keras --out {path}"
-            )
-        found += here
+    if (path / MANIFEST).is_file():
+        return [path]
+    found = sorted(manifest.parent for manifest in path.glob(f"*/{MANIFEST}"))
+    if not found:
+        raise ModelError(f"{path} holds no {MANIFEST}; make artifacts with: oddeven export MODEL.keras --out {path}")
     return found
 
 

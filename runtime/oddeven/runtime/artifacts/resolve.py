@@ -97,7 +97,7 @@ def _in_folder(folder: Path) -> list[Candidate]:
     from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
 
     try:
-        homes = find_artifacts([folder])
+        homes = find_artifacts(folder)
     except ModelError:
         suffixes = tuple(row.suffix for row in ENGINES.values() if not row.by_name)
         loose = [path for path in sorted(folder.rglob("*")) if path.name.endswith(suffixes) and os.path.isfile(path)]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import numpy as np
 
+from oddeven.runtime.engines.contract import Engine
+from oddeven.runtime.engines.metadata import attach_to_onnx, attach_to_tflite, read_model
+from oddeven.runtime.engines.quantization import encoder
+from oddeven.runtime.engines.registry import check_familiarity, open_engine
 from oddeven.runtime.errors import DataError, ModelError, UsageError
+from oddeven.runtime.files import write
+from oddeven.runtime.images.image_folder import load_image_folder
+from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance, model_name
+from oddeven.runtime.value_range import RANGES, balanced_sample, find_range, two_labels
 
-if TYPE_CHECKING:
-    from oddeven.runtime.spec import ModelSpec
-
-PLAIN = ("0..1", "-1..1", "0..255")  # names in `RANGES`; a finished file cannot be changed for the others
+PLAIN = [name for name, row in RANGES.items() if row.plain]  # a finished file cannot be changed for the others
 
 
 @click.command()
@@ -41,11 +48,6 @@ def command(
 
     After that predict, verify, bundle and the other commands take it like any file that oddeven exported.
     """
-    from oddeven.runtime.engines.metadata import attach_to_onnx, attach_to_tflite, read_model
-    from oddeven.runtime.engines.registry import check_familiarity, open_engine
-    from oddeven.runtime.files import write
-    from oddeven.runtime.value_range import two_labels
-
     if range_name is None and data is None:
         raise UsageError("Say which values the model expects with --range, or give labelled images with --data.")
     if out and out.suffix != model.suffix:
@@ -66,12 +68,9 @@ def command(
 
 
 def _describe(
-    path: Path, engine: Any, labels: tuple[str, str], range_name: str, fit: str, threshold: float
+    path: Path, engine: Engine, labels: tuple[str, str], range_name: str, fit: str, threshold: float
 ) -> ModelSpec:
     """The spec of an open file."""
-    from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance, model_name
-    from oddeven.runtime.value_range import RANGES
-
     _, height, width, channels = engine.input.shape
     if channels not in {1, 3} or min(height, width) < 1:
         raise ModelError(
@@ -87,16 +86,8 @@ def _describe(
         raise UsageError(f"Not possible: {error}") from error
 
 
-def _fitting(path: Path, engine: Any, spec: ModelSpec, data: Path, range_name: str | None) -> ModelSpec:
+def _fitting(path: Path, engine: Engine, spec: ModelSpec, data: Path, range_name: str | None) -> ModelSpec:
     """`spec` with the value range under which the file predicts the images in `data`."""
-    from dataclasses import replace
-
-    import numpy as np
-
-    from oddeven.runtime.engines.quantization import encoder
-    from oddeven.runtime.images.image_folder import load_image_folder
-    from oddeven.runtime.value_range import RANGES, balanced_sample, find_range
-
     folder = load_image_folder(data, spec, max_bad=0)
     if folder.labels is None:
         raise DataError(f"{data} has no subfolders {' and '.join(spec.labels)}; give labelled images.")

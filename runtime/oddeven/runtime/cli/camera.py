@@ -8,17 +8,20 @@ import time
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
 from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
+from oddeven.runtime.device.capture import Frame, classify_frames, default_source, open_source
+from oddeven.runtime.device.drift import DriftMonitor, summary_path
+from oddeven.runtime.device.gpio import open_pins
+from oddeven.runtime.device.journal import Journal
+from oddeven.runtime.errors import DataError
+from oddeven.runtime.images.preview import draw_pixels
 from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN, as_fields
-
-if TYPE_CHECKING:  # NumPy takes longer to import than --help may
-    from oddeven.runtime.arrays import Pixels
-    from oddeven.runtime.device.capture import Frame
 
 STAGES = ("capture_ms", "prepare_ms", "infer_ms")
 
@@ -76,13 +79,6 @@ def command(
 
     A pin of --on-label follows the steady label. Exit code 0 at the end of a video, 5 when the camera is lost.
     """
-    from oddeven.runtime.device.capture import classify_frames, default_source, open_source
-    from oddeven.runtime.device.drift import DriftMonitor, summary_path
-    from oddeven.runtime.device.gpio import open_pins
-    from oddeven.runtime.device.journal import Journal
-    from oddeven.runtime.errors import DataError
-    from oddeven.runtime.images.preview import draw_pixels
-
     exit_on_sigterm()
     source = source or default_source()
     live = sys.stdout.isatty() and not (headless or as_json)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from oddeven.runtime.device.drift import Share
+from oddeven.runtime.device.drift import MEAN_IMAGES, REFERENCE, Share, read_summary, summary_path
+from oddeven.runtime.files import write
+from oddeven.runtime.page import render_page
+from oddeven.runtime.table import render
 
 TEMPLATE = Path(__file__).parents[1] / "device" / "templates" / "drift.html"
 HEADER = ("share of images", "usual", "recent", "all", "over time", "")
@@ -26,11 +27,6 @@ def command(journal: Path, html: Path | None, as_json: bool) -> None:
 
     oddeven watch and oddeven camera keep the summary that this reads beside their journal.
     """
-    from oddeven.runtime.device.drift import MEAN_IMAGES, REFERENCE, read_summary, summary_path
-    from oddeven.runtime.files import write
-    from oddeven.runtime.page import render_page
-    from oddeven.runtime.table import render
-
     summary = read_summary(summary_path(journal))
     shares = [share for share in summary.shares if share.totals[0]]
     if html:

@@ -10,6 +10,10 @@ from pathlib import Path
 import click
 
 from oddeven.runtime.cli.mqtt_options import secret_options
+from oddeven.runtime.files import write
+from oddeven.runtime.fleet.broker import parse_broker
+from oddeven.runtime.fleet.overview import HEADER, listen, rows, to_html
+from oddeven.runtime.table import render
 
 
 @click.command()
@@ -27,11 +31,6 @@ def command(
     mqtt_ca: Path | None,
 ) -> None:
     """Show the devices that send to a broker with --mqtt: which model each runs, what it predicts and how it is."""
-    from oddeven.runtime.files import write
-    from oddeven.runtime.fleet.broker import parse_broker
-    from oddeven.runtime.fleet.overview import HEADER, listen, rows, to_html
-    from oddeven.runtime.table import render
-
     broker = parse_broker(mqtt, mqtt_password_file, mqtt_ca)
     devices = listen(broker, seconds)
     if html:

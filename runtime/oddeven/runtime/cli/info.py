@@ -11,7 +11,9 @@ from pathlib import Path
 
 import click
 
+from oddeven.runtime.artifacts.resolve import bundled, locate
 from oddeven.runtime.cli.options import tell_of_path
+from oddeven.runtime.device.host_info import cpu_features
 from oddeven.runtime.engines.registry import ENGINES, installed, open_engine
 from oddeven.runtime.errors import OddEvenError
 from oddeven.runtime.files import sha256
@@ -28,9 +30,6 @@ def command(model: str | None, as_json: bool) -> None:
 
 def _about_here() -> dict[str, object]:
     """Versions, engines, and the bundled models."""
-    from oddeven.runtime.artifacts.resolve import bundled
-    from oddeven.runtime.device.host_info import cpu_features
-
     engines = {name: "installed" if installed(name) else row.install for name, row in ENGINES.items()}
     return {
         "oddeven": _version(),
@@ -51,12 +50,10 @@ def _version() -> str:
 
 def _about_model(model: str) -> dict[str, object]:
     """The file, its tensors and its spec."""
-    from oddeven.runtime.artifacts.resolve import locate
+    from oddeven.runtime.engines.tflite_metadata import read_metadata
 
     tell_of_path(model)
     path = locate(model)
-    from oddeven.runtime.engines.tflite_metadata import read_metadata
-
     engine = open_engine(path)
     content = path.read_bytes()
     facts: dict[str, object] = {

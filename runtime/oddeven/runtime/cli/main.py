@@ -13,13 +13,13 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, cast
 
 import click
 
 from oddeven.runtime.errors import OddEvenError, OutputError, UsageError
 from oddeven.runtime.process import take
+from oddeven.runtime.project import PROJECT, read_tables
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("oddeven.train.train_command", "Train Keras models by a recipe."),
@@ -44,7 +44,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "attach-spec": ("oddeven.runtime.cli.attach_spec", "Tell a model file from elsewhere what its labels are."),
     "info": ("oddeven.runtime.cli.info", "Show what a model file holds, or what is installed here."),
 }
-PROJECT = Path("pyproject.toml")
 PARITY = "parity"  # a table that `oddeven.runtime.parity.policy` reads
 MORE = (
     "docs/command-line.md lists more options. Each option is a key of [tool.oddeven.{}] in ./pyproject.toml too, which "
@@ -127,21 +126,17 @@ def project_defaults(name: str, command: click.Command) -> dict[str, Any]:
 
 def _project_tables() -> dict[str, Any]:
     """The tables below `[tool.oddeven]` of ./pyproject.toml, by name."""
-    if not PROJECT.is_file() or b"oddeven" not in (content := PROJECT.read_bytes()):
+    if not PROJECT.is_file() or b"oddeven" not in PROJECT.read_bytes():
         return {}
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
-        tables = tomllib.loads(content.decode()).get("tool", {}).get("oddeven", {})
-    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError
+        tables = read_tables(PROJECT)
+    except ValueError as error:
         raise UsageError(f"Cannot read {PROJECT}: {error}.") from error
     known = (*COMMANDS, PARITY)
     for name, table in tables.items():
         if name not in known or not isinstance(table, dict):
             raise UsageError(f"{PROJECT}: [tool.oddeven] has no table {name!r}; known are {', '.join(known)}.")
-    return cast("dict[str, Any]", tables)
+    return tables
 
 
 def main() -> None:

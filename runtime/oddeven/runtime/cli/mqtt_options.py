@@ -10,17 +10,24 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import numpy as np
 
+from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.artifacts.resolve import locate
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.options import option_group
-
-if TYPE_CHECKING:  # NumPy takes longer to import than --help may
-    from oddeven.runtime.arrays import Pixels
-    from oddeven.runtime.classifier import Classifier
-    from oddeven.runtime.device.drift import DriftMonitor
-    from oddeven.runtime.fleet.outbox import Command, Outbox
+from oddeven.runtime.device.drift import DriftMonitor
+from oddeven.runtime.device.host_info import host_info
+from oddeven.runtime.errors import OddEvenError
+from oddeven.runtime.files import sha256
+from oddeven.runtime.fleet.broker import parse_broker
+from oddeven.runtime.fleet.outbox import Command, Outbox
+from oddeven.runtime.images.encode import to_png
+from oddeven.runtime.update.channel import device_id
+from oddeven.runtime.verify.golden import check_golden
 
 RUNS = 5  # of which the fastest is the latency
 THRESHOLD = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -77,18 +84,6 @@ def open_outbox(
     """
     if not options["mqtt"] or journal is None:
         return nullcontext()
-    import numpy as np
-
-    from oddeven.runtime.artifacts.resolve import locate
-    from oddeven.runtime.device.host_info import host_info
-    from oddeven.runtime.errors import OddEvenError
-    from oddeven.runtime.files import sha256
-    from oddeven.runtime.fleet.broker import parse_broker
-    from oddeven.runtime.fleet.outbox import Outbox
-    from oddeven.runtime.images.encode import to_png
-    from oddeven.runtime.update.channel import device_id
-    from oddeven.runtime.verify.golden import check_golden
-
     path = locate(model)
     release = Path(sys.prefix).parent / "RELEASE"  # of a bundle
     fixed = {

@@ -7,14 +7,13 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from oddeven.runtime.artifacts.resolve import bundled, locate
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.registry import AUTO, ENGINES
-
-if TYPE_CHECKING:  # NumPy takes longer to import than --help may
-    from oddeven.runtime.classifier import Classifier
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 ENVIRONMENT = "ODDEVEN_MODEL"
@@ -70,9 +69,6 @@ model_options = option_group(
 
 def open_classifier(model: str | None, options: dict[str, Any]) -> Classifier:
     """Open `model` with the values of `model_options`; for a folder, say on stderr which file is used."""
-    from oddeven.runtime.artifacts.resolve import locate
-    from oddeven.runtime.classifier import Classifier
-
     tell_of_path(model)
     path = locate(model)
     if model and os.path.isdir(model):
@@ -82,8 +78,6 @@ def open_classifier(model: str | None, options: dict[str, Any]) -> Classifier:
 
 def tell_of_path(model: str | None) -> None:
     """Say on stderr that `model` is a path here, where a bundled model has the same name."""
-    from oddeven.runtime.artifacts.resolve import bundled
-
     if model in bundled() and os.path.exists(model):
         click.echo(f"oddeven: {model} is {Path(model).absolute()} here, not the bundled model.", err=True)
 

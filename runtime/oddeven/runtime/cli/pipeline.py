@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
 
-from oddeven.runtime.errors import DataError, ModelError, UsageError
-from oddeven.runtime.files import replacing, writable_folder
+from oddeven.runtime.artifacts.manifest import Manifest, find_artifacts, load_manifest
+from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
+from oddeven.runtime.errors import ModelError, UsageError
+from oddeven.runtime.files import writable_folder, write
+from oddeven.runtime.images.encode import to_png
 from oddeven.runtime.table import render, shown
 
 SAMPLES = 6
@@ -56,9 +60,10 @@ def command(
         models = sorted(runs.glob("*/[!.]*.keras"))
     _run("export", *map(str, models), "--out", str(artifacts), *dataset, *limits)
     gate = _run("verify", str(artifacts), *limits)
-    _draw_samples(artifacts, samples)
-    predicted = _run("predict", str(samples), "--model", str(_smallest(artifacts)))
-    _summarise(artifacts)
+    manifests = {folder: load_manifest(folder) for folder in find_artifacts(artifacts)}
+    _draw_samples(manifests, samples)
+    predicted = _run("predict", str(samples), "--model", str(_smallest(manifests)))
+    _summarise(manifests.values())
     made = {"models": runs, "artifacts": artifacts, "samples": samples}
     for what, folder in made.items():
         if folder.exists():
@@ -91,40 +96,25 @@ def _shipped() -> list[Path]:
     )
 
 
-def _draw_samples(artifacts: Path, folder: Path) -> None:
-    """Write the first test images as PNG files, named by their true label."""
-    from PIL import Image
-
-    from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
-    from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
-
-    first = find_artifacts([artifacts])[0]
-    labels = load_manifest(first).spec.labels
-    known = load_reference(first / REFERENCE)
-    if not len(known.images):
-        raise DataError(f"{first / REFERENCE} holds no images.")
+def _draw_samples(manifests: Mapping[Path, Manifest], samples: Path) -> None:
+    """Write the first test images of the first model as PNG files, named by their true label."""
+    folder, manifest = next(iter(manifests.items()))
+    known = load_reference(folder / REFERENCE)
     for number, (image, label) in enumerate(zip(known.images[:SAMPLES], known.truth[:SAMPLES], strict=True)):
-        with replacing(folder / f"{number}-{NOT_OF_A_NAME.sub('_', labels[label])}.png") as partial:
-            Image.fromarray(image.squeeze()).save(partial)
+        name = NOT_OF_A_NAME.sub("_", manifest.spec.labels[label])
+        write(samples / f"{number}-{name}.png", to_png(image))
 
 
-def _smallest(artifacts: Path) -> Path:
+def _smallest(manifests: Mapping[Path, Manifest]) -> Path:
     """The file a device would be given first: the smallest one of the most accurate model."""
-    from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
-
-    folders = find_artifacts([artifacts])
-    manifests = {folder: load_manifest(folder) for folder in folders}
     best = max(manifests, key=lambda folder: manifests[folder].files[0].parity.reference_accuracy or 0.0)
     return best / min(manifests[best].files, key=lambda record: record.size_bytes).file
 
 
-def _summarise(artifacts: Path) -> None:
+def _summarise(manifests: Iterable[Manifest]) -> None:
     """The table that the whole run ends in."""
-    from oddeven.runtime.artifacts.manifest import find_artifacts, load_manifest
-
     rows = []
-    for folder in find_artifacts([artifacts]):
-        manifest = load_manifest(folder)
+    for manifest in manifests:
         for record in manifest.files:
             parity = record.parity
             rows.append((

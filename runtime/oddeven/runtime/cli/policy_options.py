@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from oddeven.runtime.cli.options import option_group
-from oddeven.runtime.parity.policy import BUILT_IN, PROJECT, TABLE
+from oddeven.runtime.parity.policy import BUILT_IN, TABLE
+from oddeven.runtime.project import PROJECT
 
 # What `load_policy` takes.
 policy_options = option_group(

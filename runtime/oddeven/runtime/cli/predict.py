@@ -6,27 +6,25 @@ import csv
 import json
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.options import model_options, open_classifier
 from oddeven.runtime.errors import DataError
+from oddeven.runtime.files import write
+from oddeven.runtime.images.decode import ImageLike
+from oddeven.runtime.images.encode import to_png
+from oddeven.runtime.images.preview import draw_pixels
 from oddeven.runtime.images.sources import expand_paths, paths_in_list
-from oddeven.runtime.prediction import as_fields, as_row, header, writable
+from oddeven.runtime.prediction import Prediction, as_fields, as_row, header, writable
 from oddeven.runtime.table import render, shown
 
-if TYPE_CHECKING:  # NumPy takes longer to import than --help may
-    from oddeven.runtime.classifier import Classifier
-    from oddeven.runtime.images.decode import ImageLike
-    from oddeven.runtime.prediction import Prediction
-
-Sources = Iterable[tuple[str, "ImageLike"]]
-Predictions = Iterator[tuple[str, "Prediction"]]
+Sources = Iterable[tuple[str, ImageLike]]
+Predictions = Iterator[tuple[str, Prediction]]
 SILENT_SECONDS = 1.0
 
 
@@ -72,15 +70,7 @@ def command(
 
 def _predictions(classifier: Classifier, sources: Sources, bad: list[str]) -> Predictions:
     """The predictions; an image that cannot be read is named on stderr and added to `bad`."""
-    names: deque[str] = deque()
-
-    def images() -> Iterator[ImageLike]:
-        for name, image in sources:
-            names.append(name)
-            yield image
-
-    for outcome in classifier.predict_batch(images(), errors="return"):
-        name = names.popleft()
+    for name, outcome in classifier.predict_named(sources):
         if isinstance(outcome, DataError):
             bad.append(name)
             click.echo(f"oddeven: {writable(name)}: {writable(str(outcome))}", err=True)
@@ -90,11 +80,6 @@ def _predictions(classifier: Classifier, sources: Sources, bad: list[str]) -> Pr
 
 def _show_inputs(classifier: Classifier, sources: Sources, show: bool, folder: Path | None) -> Sources:
     """The same sources; what the model sees of each is drawn, and saved as `folder/<number>-<name>.png`."""
-    from PIL import Image
-
-    from oddeven.runtime.files import replacing
-    from oddeven.runtime.images.preview import draw_pixels
-
     for number, (name, image) in enumerate(sources):
         yield name, image
         try:
@@ -104,8 +89,7 @@ def _show_inputs(classifier: Classifier, sources: Sources, show: bool, folder: P
         if show:
             click.echo(f"{writable(name)}\n{draw_pixels(pixels)}", err=True)
         if folder:
-            with replacing(folder / f"{number:04}-{Path(name).stem}.png") as partial:
-                Image.fromarray(pixels.squeeze()).save(partial)
+            write(folder / f"{number:04}-{Path(name).stem}.png", to_png(pixels))
 
 
 def _counted(predictions: Predictions) -> Predictions:

@@ -13,7 +13,14 @@ from typing import Any
 
 import click
 
+from oddeven.runtime.archive.blocks import blocks_of
+from oddeven.runtime.archive.cluster import connected, score_on_cluster
+from oddeven.runtime.archive.report import to_html, to_text
+from oddeven.runtime.archive.score import Run, check_run, missing, score, summarise
+from oddeven.runtime.artifacts.resolve import locate
 from oddeven.runtime.cli.options import model_options, open_classifier
+from oddeven.runtime.errors import DataError
+from oddeven.runtime.files import alone_in, sha256, writable_folder, write
 
 
 @click.command()
@@ -36,14 +43,6 @@ def command(
     URL that fsspec opens, such as s3://. An image that cannot be read becomes a row with the reason; the exit code is
     then 5.
     """
-    from oddeven.runtime.archive.blocks import blocks_of
-    from oddeven.runtime.archive.cluster import connected, score_on_cluster
-    from oddeven.runtime.archive.report import to_html, to_text
-    from oddeven.runtime.archive.score import Run, check_run, missing, score, summarise
-    from oddeven.runtime.artifacts.resolve import locate
-    from oddeven.runtime.errors import DataError
-    from oddeven.runtime.files import alone_in, sha256, writable_folder, write
-
     settings = json.dumps({name: value for name, value in sorted(options.items()) if name not in ("engine", "threads")})
     connection = nullcontext() if cluster is None else connected(cluster)
     with open_classifier(model, options) as classifier, alone_in(writable_folder(out)), connection:

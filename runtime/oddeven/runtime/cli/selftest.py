@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +13,7 @@ from oddeven.runtime.cli.options import tell_of_path
 from oddeven.runtime.engines.registry import AUTO, ENGINES, automatic
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.table import render
-
-if TYPE_CHECKING:
-    from oddeven.runtime.verify.golden import Outcome
+from oddeven.runtime.verify.golden import Outcome, check_golden
 
 HEADER = ("file", "engine", "off by", "allowed", "result")
 
@@ -31,13 +28,11 @@ def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_
 
     Exit code 1 unless every file does, on every engine that can load it; 4 where none can.
     """
-    from oddeven.runtime.verify.golden import check_golden
-
-    outcomes = [
-        check_golden(path, name)
-        for path in ([path for model in models for path in _files(model)] or bundled().values())
-        for name in ([engine] if engine != AUTO else _engines(path))
-    ]
+    outcomes = []
+    for path in [path for model in models for path in _files(model)] or bundled().values():
+        # Where no engine is installed, `AUTO` raises an error that says so.
+        for name in automatic(path) or [AUTO] if engine == AUTO else [engine]:
+            outcomes.append(check_golden(path, name))
     if as_json:
         for outcome in outcomes:
             click.echo(json.dumps(dataclasses.asdict(outcome) | {"passed": outcome.passed}))
@@ -65,8 +60,3 @@ def _files(model: str) -> list[Path]:
     if not found:
         raise ModelError(f"{model} holds no model file that an engine installed here reads.")
     return found
-
-
-def _engines(path: Path) -> list[str]:
-    """The installed engines that read `path`; where there is none, `AUTO`, which raises an error that says so."""
-    return automatic(path) or [AUTO]

@@ -8,6 +8,8 @@ import click
 
 from oddeven.runtime.cli.options import ENVIRONMENT, exit_on_sigterm, tell_of_path
 from oddeven.runtime.engines.registry import AUTO, ENGINES
+from oddeven.runtime.errors import extra, needing
+from oddeven.runtime.serve.served_model import open_models
 
 
 @click.command()
@@ -37,8 +39,6 @@ def command(
 
     The API is POST /predict with an image file, the Open Inference Protocol under /v2, and /metrics for Prometheus.
     """
-    from oddeven.runtime.errors import extra, needing
-
     with needing("Serving", extra("serve")):
         from oddeven.runtime.serve.app import create_app
         from oddeven.runtime.serve.camera import SharedCamera
@@ -46,8 +46,6 @@ def command(
         from oddeven.runtime.serve.guard import checked_token, own_names
         from oddeven.runtime.serve.server import listen, run, url
         from oddeven.runtime.serve.service import Service
-
-    from oddeven.runtime.serve.served_model import open_models
 
     exit_on_sigterm()
     for model in models:

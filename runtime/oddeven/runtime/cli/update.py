@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import click
 
-
-def _running() -> Path:
-    """The folder that the running oddeven was installed into: its environment is PREFIX/versions/NAME/venv."""
-    return Path(sys.prefix).parents[2]
+from oddeven.runtime.files import alone_in
+from oddeven.runtime.update.trial import Installation, update
 
 
 @click.command()
@@ -27,11 +26,9 @@ def command(source: str, service: str, watch: float, allow_downgrade: bool, pref
     must pass its self-test before it becomes the current one, and again after the service was restarted. If it does
     not, the one before is made the current one again. Exit code 7 if an update was refused or undone.
     """
-    from oddeven.runtime.files import alone_in
-    from oddeven.runtime.update.trial import Installation, update
-
+    prefix = prefix or Path(os.path.abspath(f"{sys.prefix}/../../.."))  # what runs is in PREFIX/versions/NAME/venv
     here = Installation(
-        (prefix or _running()).absolute(), service, 60.0 * watch, max_mb * 1_000_000, allow_downgrade,
+        prefix.absolute(), service, 60.0 * watch, max_mb * 1_000_000, allow_downgrade,
         lambda line: click.echo(f"oddeven: {line}", err=True),
     )  # fmt: skip
     with alone_in(here.prefix):

@@ -5,22 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.cli.policy_options import policy_options
 from oddeven.runtime.cli.progress import progress
 from oddeven.runtime.engines.registry import ENGINES
 from oddeven.runtime.errors import DataError, ModelError, OutputError, UsageError
 from oddeven.runtime.files import writable_folder, write
+from oddeven.runtime.page import check_templates
+from oddeven.runtime.parity import sample_size
 from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS
 from oddeven.runtime.parity.policy import Policy, load_policy
+from oddeven.runtime.parity.thresholds import threshold_rule
+from oddeven.runtime.schema import from_json, to_json
 from oddeven.runtime.table import render, shown
-
-if TYPE_CHECKING:
-    from oddeven.runtime.artifacts.reference import Reference
-    from oddeven.runtime.verify.report import FileReport, Report
+from oddeven.runtime.verify.evaluate import evaluate_all
+from oddeven.runtime.verify.merge import matrices_to_markdown, merge_reports
+from oddeven.runtime.verify.render import github
+from oddeven.runtime.verify.render.html import matrices_to_html, to_html
+from oddeven.runtime.verify.render.junit import to_junit
+from oddeven.runtime.verify.render.markdown import to_markdown
+from oddeven.runtime.verify.report import FileReport, Report
+from oddeven.runtime.verify.targets import Target, VerifyOptions, find_targets
 
 HEADER = ("file", "engine", "bytes", "reference", "accuracy", "drop pp", "interval", "agreement",
           "lost", "won", "change at most", "verdict")  # fmt: skip
@@ -121,17 +130,12 @@ def command(
     if update_baseline and not baseline:
         raise UsageError("--update-baseline needs --baseline FILE to write to.")
     _check_outputs(outputs, [baseline] if baseline and update_baseline else [])
-    from oddeven.runtime.parity.thresholds import threshold_rule
-
     rule = threshold_rule(cost, max_fpr)
     if (threshold_from is None) != (rule is None):
         raise UsageError("--threshold-from float goes with --cost fp=COST,fn=COST or with --max-fpr SHARE.")
     if merge:
         _merge(artifacts, outputs)
         return
-    from oddeven.runtime.verify.evaluate import evaluate_all
-    from oddeven.runtime.verify.targets import Target, VerifyOptions, find_targets
-
     before = _read_report(baseline) if baseline and not update_baseline else None
     targets = find_targets(artifacts, VerifyOptions(engines, reference, data, max_bad, rule), _note)
     if not targets:
@@ -139,7 +143,7 @@ def command(
     with progress(len(targets)) as begins:
         report = evaluate_all(targets, policy, rule, before, begins)
     strict = os.environ.get("CI") == "true" if strict is None else strict
-    if outputs.get(STDOUT) is None:
+    if STDOUT not in outputs:
         click.echo(render(HEADER, [_row(file) for file in report.files]))
     _say(report, strict)
     references = [target.reference for target in targets if isinstance(target, Target)]
@@ -158,8 +162,6 @@ def _form(path: Path) -> str:
 
 def _check_outputs(outputs: Mapping[Path, str], more: Iterable[Path]) -> None:
     """Find out before the work whether every report can be made and written after it."""
-    from oddeven.runtime.page import check_templates
-
     if "html" in outputs.values():
         check_templates()
     for path in (*outputs, *more):
@@ -171,8 +173,6 @@ def _check_outputs(outputs: Mapping[Path, str], more: Iterable[Path]) -> None:
 
 def _say(report: Report, strict: bool) -> None:
     """What does not pass and what is to be noted, on stderr, and in a GitHub step to GitHub as well."""
-    from oddeven.runtime.verify.render import github
-
     for broken in report.broken:
         click.secho(f"{broken.file}: {broken.reason}", fg="red", err=True)
     for file in report.files:
@@ -209,11 +209,6 @@ def _exit_code(report: Report, strict: bool) -> int:
 
 
 def _write(report: Report, references: Iterable[Reference], outputs: Mapping[Path, str], strict: bool) -> None:
-    from oddeven.runtime.schema import to_json
-    from oddeven.runtime.verify.render.html import to_html
-    from oddeven.runtime.verify.render.junit import to_junit
-    from oddeven.runtime.verify.render.markdown import to_markdown
-
     makers = {
         "json": lambda: to_json(report),
         "junit": lambda: to_junit(report, strict),
@@ -221,15 +216,17 @@ def _write(report: Report, references: Iterable[Reference], outputs: Mapping[Pat
         "html": lambda: to_html(report, {reference.data_sha256: reference for reference in references}),
     }
     for path, form in outputs.items():
-        if path == STDOUT:
-            click.echo(makers[form](), nl=False)
-        else:
-            write(path, makers[form]())
+        _give(path, makers[form]())
+
+
+def _give(path: Path, text: str) -> None:
+    if path == STDOUT:
+        click.echo(text, nl=False)
+    else:
+        write(path, text)
 
 
 def _update(baseline: Path, report: Report, code: int) -> None:
-    from oddeven.runtime.schema import to_json
-
     if code:
         _note(f"{baseline} is left as it was, for this run does not pass.")
     else:
@@ -239,24 +236,18 @@ def _update(baseline: Path, report: Report, code: int) -> None:
 
 def _merge(paths: tuple[Path, ...], outputs: Mapping[Path, str]) -> None:
     """Print the matrix of several reports, and write it to `outputs`."""
-    from oddeven.runtime.verify.merge import matrices_to_markdown, merge_reports
-    from oddeven.runtime.verify.render.html import matrices_to_html
-
     makers = {"markdown": matrices_to_markdown, "html": matrices_to_html}
     if unfit := set(outputs.values()) - set(makers):
         raise UsageError(f"--merge writes Markdown and HTML, not {min(unfit)}.")
     stems = [path.stem for path in paths]
     names = stems if len(set(stems)) == len(stems) else map(str, paths)
     matrices = merge_reports({name: _read_report(path) for name, path in zip(names, paths, strict=True)})
-    for path, form in outputs.items():
-        write(path, makers[form](matrices))
-    click.echo(matrices_to_markdown(matrices), nl=False)
+    for path, form in {STDOUT: "markdown", **outputs}.items():
+        _give(path, makers[form](matrices))
 
 
 def _plan(policy: Policy) -> str:
-    from oddeven.runtime.parity.sample_size import plan
-
-    header, rows = plan(policy)
+    header, rows = sample_size.plan(policy)
     note = (
         "The number of images on which a file passes with a probability of 80% or 90%, on accuracy and agreement\n"
         "together, if it changes that share of its predictions, half of them for the worse. A dash: over 100,000.\n"
@@ -266,9 +257,6 @@ def _plan(policy: Policy) -> str:
 
 
 def _read_report(path: Path) -> Report:
-    from oddeven.runtime.schema import from_json
-    from oddeven.runtime.verify.report import Report
-
     try:
         return from_json(Report, path.read_bytes(), str(path))
     except OSError as error:

@@ -10,6 +10,10 @@ import click
 
 from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
 from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
+from oddeven.runtime.device.drift import DriftMonitor, summary_path
+from oddeven.runtime.device.gpio import open_pins
+from oddeven.runtime.device.journal import Journal
+from oddeven.runtime.device.watcher import UNREADABLE, watch_folder
 from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN, as_fields
 
 
@@ -49,11 +53,6 @@ def command(
     The predictions survive a kill at any point: none is lost and none is repeated. An image that stays unreadable for
     half a minute is recorded as such.
     """
-    from oddeven.runtime.device.drift import DriftMonitor, summary_path
-    from oddeven.runtime.device.gpio import open_pins
-    from oddeven.runtime.device.journal import Journal
-    from oddeven.runtime.device.watcher import UNREADABLE, watch_folder
-
     exit_on_sigterm()
     mqtt = {name: options.pop(name) for name in list(options) if name.startswith("mqtt")}
     with open_classifier(model, options) as classifier:

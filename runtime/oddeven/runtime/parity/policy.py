@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from oddeven.runtime.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from oddeven.runtime.project import PROJECT, read_tables
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,6 @@ BUILT_IN: Mapping[str, Policy] = {
     "default": Policy(),
     "small": Policy(max_drop_pp=2.0, max_upper_pp=5.0, min_agreement=0.95),
 }
-PROJECT = Path("pyproject.toml")
 
 
 def load_policy(policy_file: Path | None, **given: float | None) -> Policy:
@@ -122,13 +116,12 @@ def load_policy(policy_file: Path | None, **given: float | None) -> Policy:
 def _read(path: Path, required: bool) -> dict[str, Any]:
     """The settings in the table of the TOML file `path`."""
     try:
-        content = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = read_tables(path).get("parity")
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"Cannot read the policy in {path}: {error}. Give a TOML file or one of {', '.join(BUILT_IN)}."
         ) from error
-    table = content.get("tool", {}).get("oddeven", {}).get("parity")
-    if table is None:
+    if not isinstance(table, dict):
         if required:
             raise UsageError(f"{path} has no table {TABLE}.")
         return {}
