@@ -18,9 +18,10 @@ import numpy as np
 
 from oddeven.runtime.arrays import Array
 from oddeven.runtime.engines.contract import COMPILER, Engine, PackageEngine
-from oddeven.runtime.engines.metadata import UNREADABLE, ModelFile
+from oddeven.runtime.engines.metadata import ModelFile
 from oddeven.runtime.engines.quantization import TensorInfo, pixel_input
 from oddeven.runtime.errors import ModelError
+from oddeven.runtime.files import DAMAGED
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
 
@@ -66,7 +67,7 @@ def open_model(model: ModelFile, threads: int) -> Engine:
         try:
             with zipfile.ZipFile(io.BytesIO(model.content)) as archive:
                 archive.extractall(folder)
-        except UNREADABLE as error:
+        except DAMAGED as error:
             raise ModelError(f"{model.path} is damaged ({error}); export it again.") from error
         source, built = Path(folder, name, "src", f"{name}.c"), Path(folder, "library.so")
         done = subprocess.run([COMPILER, *FLAGS, "-o", built, source], capture_output=True, text=True, check=False)
