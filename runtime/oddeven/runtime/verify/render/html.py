@@ -17,6 +17,7 @@ from oddeven.runtime.parity.compare import Change
 from oddeven.runtime.parity.known import KnownParity
 from oddeven.runtime.parity.statistics import share_limits
 from oddeven.runtime.table import shown
+from oddeven.runtime.verify.baseline import unpack
 from oddeven.runtime.verify.merge import NOTE, TITLE, Matrix
 from oddeven.runtime.verify.recommendation import advice, by_model, front, recommend
 from oddeven.runtime.verify.render.markdown import HEADER, facts, summary
@@ -34,9 +35,10 @@ KNOWN = ("format", "engine", "unknown", "unknown to the reference", "changed", "
 
 
 class ChangedBy(NamedTuple):
-    """A changed prediction, and the format of the file that changed it."""
+    """A changed prediction, the format of the file that changed it, and the label that this file predicts."""
 
     format: str
+    label: int
     change: Change
 
 
@@ -139,8 +141,10 @@ def _changed(files: Sequence[FileReport]) -> list[list[ChangedBy]]:
     """The changes of every changed image, the image nearest to the threshold first."""
     images: dict[int, list[ChangedBy]] = {}
     for file in files:
+        predicted = unpack(file.answers, file)
         for change in file.parity.changes:
-            images.setdefault(change.position, []).append(ChangedBy(file.format, change))
+            label = int(predicted[change.position])
+            images.setdefault(change.position, []).append(ChangedBy(file.format, label, change))
     changes = [found.change for group in images.values() for found in group]
     # A report holds no threshold, but every change straddles it: one half, unless that is not between them all.
     low = max((min(change.reference, change.answer) for change in changes), default=0.0)
