@@ -86,6 +86,7 @@ class Policy:
 
 TABLE = "[tool.oddeven.parity]"
 SETTINGS: Mapping[str, type] = {limit.name: type(limit.default) for limit in fields(Policy) if limit.name != "ties"}
+WANTED: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number"}
 # `small` is for tens or hundreds of images: it passes from 59 on without a change for the worse, from 93 with one.
 BUILT_IN: Mapping[str, Policy] = {
     "default": Policy(),
@@ -133,8 +134,8 @@ def _read(path: Path, required: bool) -> dict[str, Any]:
     for key, value in table.items():
         if key not in SETTINGS:
             raise UsageError(f"{path}: {TABLE} has no setting {key!r}; known are {', '.join(SETTINGS)}.")
-        switch = SETTINGS[key] is bool
-        if isinstance(value, bool) != switch or not isinstance(value, int | float):
-            wanted = "true or false" if switch else "a number"
-            raise UsageError(f"{path}: {key} in {TABLE} must be {wanted}, got {value!r}.")
+        kind = SETTINGS[key]
+        fits = isinstance(value, int | float) and isinstance(value, bool) == (kind is bool)
+        if not fits or (kind is int and value % 1 != 0):
+            raise UsageError(f"{path}: {key} in {TABLE} must be {WANTED[kind]}, got {value!r}.")
     return {key: SETTINGS[key](value) for key, value in table.items()}
