@@ -74,7 +74,8 @@ def read_model(path: Path) -> ModelFile:
     except OSError as error:
         raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error
     if path.suffix == ".onnx":
-        text, model, digest = b"", content[: -len(SEAL) - DIGITS], _onnx_digest(content)
+        model, seal, digits = content.rpartition(SEAL)
+        text, digest = b"", digits if seal and len(digits) == DIGITS else None
     else:
         entry = KERAS_ENTRY if path.suffix == ".keras" else TFLITE_ENTRY
         text, model, digest = _read_archive(path, content, entry)
@@ -139,12 +140,6 @@ def seal_onnx(model: bytes) -> bytes:
 def attach_to_keras(path: Path, spec: ModelSpec) -> None:
     """Put `spec` into the `.keras` archive at `path`, which nobody reads yet."""
     path.write_bytes(_append(path.read_bytes(), {KERAS_ENTRY: to_json(spec)}))
-
-
-def _onnx_digest(content: bytes) -> bytes | None:
-    """The digest at the end of a sealed `.onnx` file."""
-    seal = content[-len(SEAL) - DIGITS :]
-    return seal[len(SEAL) :] if seal.startswith(SEAL) else None
 
 
 def _read_archive(path: Path, content: bytes, entry: str) -> tuple[bytes, bytes, bytes | None]:
