@@ -31,6 +31,8 @@ def labels(done):
 def test_globs_lists_and_stdin(run, folder):
     paths = [str(folder / "below" / f"{number}.png") for number in range(4)]
     assert labels(run("predict", str(folder / "**" / "[01].png"), "--json")) == ["odd", "even"]
+    assert labels(run("predict", str(folder / "*"), "--json")) == ["odd", "even", "odd", "even"]
+    assert labels(run("predict", str(folder / "**"), "--json")) == ["odd", "even", "odd", "even"]
     (folder / "list.txt").write_text("\n".join(paths) + "\n\n")
     assert labels(run("predict", "--files-from", folder / "list.txt", "--json")) == ["odd", "even", "odd", "even"]
     assert labels(run("predict", "--files-from", "-", "--json", input="\n".join(paths[:2]))) == ["odd", "even"]
