@@ -69,7 +69,7 @@ class Engine(ABC):
 
 
 class PackageEngine(Engine):
-    """An engine around a model that its package has opened: an interpreter, a session, or what else it is called."""
+    """An engine around what its package makes of a model file: an interpreter, a session, a classifier."""
 
     def __init__(self, opened: Any, model: ModelFile) -> None:
         self._opened, self._path, self.spec = opened, model.path, model.spec
@@ -85,10 +85,10 @@ class PackageEngine(Engine):
 
     @abstractmethod
     def _compute(self, opened: Any, batch: Array) -> tuple[Array, ...]:
-        """As `invoke`, by what the package has opened; its errors pass."""
+        """As `invoke`, by what the package has made; its errors may pass."""
 
     def close(self) -> None:
-        """Forget what the package has opened, which frees it."""
+        """Forget what the package has made, which frees it."""
         self._opened = None
 
 

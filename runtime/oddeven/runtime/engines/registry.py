@@ -1,7 +1,7 @@
 """The table of engines, which execute model files.
 
 To add one, write a module with `open_model(model, threads) -> Engine`, which imports its package, and add a row.
-What the package prints and raises meanwhile is seen to here.
+What the package prints and raises while it opens a file is handled here.
 """
 
 from __future__ import annotations
