@@ -57,7 +57,7 @@ def test_int8_tflite_takes_the_pixel_as_it_is_and_is_integer_throughout(exported
     assert (engine.input.dtype, engine.input.zero_point, engine.output.dtype) == ("uint8", 0, "uint8")
     # Half a step over all 256 pixel values is the most that rounding could hide.
     assert abs(engine.input.scale * 255 - 1) < 0.5 / 255
-    kinds = {np.dtype(tensor["dtype"]).name for tensor in engine._interpreter.get_tensor_details()}
+    kinds = {np.dtype(tensor["dtype"]).name for tensor in engine._opened.get_tensor_details()}
     assert kinds <= {"uint8", "int8", "int32"}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import pty
 import subprocess
 import sys
 
@@ -29,6 +31,8 @@ def labels(done):
 def test_globs_lists_and_stdin(run, folder):
     paths = [str(folder / "below" / f"{number}.png") for number in range(4)]
     assert labels(run("predict", str(folder / "**" / "[01].png"), "--json")) == ["odd", "even"]
+    assert labels(run("predict", str(folder / "*"), "--json")) == ["odd", "even", "odd", "even"]
+    assert labels(run("predict", str(folder / "**"), "--json")) == ["odd", "even", "odd", "even"]
     (folder / "list.txt").write_text("\n".join(paths) + "\n\n")
     assert labels(run("predict", "--files-from", folder / "list.txt", "--json")) == ["odd", "even", "odd", "even"]
     assert labels(run("predict", "--files-from", "-", "--json", input="\n".join(paths[:2]))) == ["odd", "even"]
@@ -60,6 +64,19 @@ def test_what_the_model_sees_is_shown_and_saved(run, folder, raw):
     assert len(done.stderr.splitlines()) > 14
     (saved,) = (folder / "seen").iterdir()
     np.testing.assert_array_equal(np.asarray(Image.open(saved)), raw["x_test"][0])
+
+
+@pytest.mark.parametrize("terminal", ["stdout", "stderr"])
+def test_tones_are_drawn_only_where_stderr_is_a_terminal(folder, terminal):
+    inside, outside = pty.openpty()
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, terminal: outside}
+    command = [sys.executable, "-m", "oddeven.runtime", "predict", folder / "below" / "0.png", "--show"]
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "", "PYTHONIOENCODING": "utf8"}
+    done = subprocess.run(command, **streams, check=True, env=environment)
+    os.close(outside)
+    drawn = done.stderr if terminal == "stdout" else os.read(inside, 1 << 16)
+    os.close(inside)
+    assert (b"\x1b[38;2;" in drawn, b"@@" in drawn) == (terminal == "stderr", terminal == "stdout")
 
 
 def test_threshold_preprocess_and_inversion(run, folder):

@@ -47,7 +47,7 @@ def reported(reference):
             "labels": ("even", "odd"),
             "engine": "litert",
             "data_sha256": "0",
-            "answers": "",
+            "answers": packed(answers > 0.5),
             **more,
         }
         return FileReport(
@@ -56,6 +56,10 @@ def reported(reference):
         )  # fmt: skip
 
     return make
+
+
+def packed(predictions):
+    return base64.b64encode(np.packbits(predictions).tobytes()).decode()
 
 
 def shaded(reference):
@@ -287,6 +291,16 @@ def test_every_changed_picture_is_there_once_with_its_own_pixels(reported, refer
     )
 
 
+def test_a_changed_picture_is_shown_with_the_labels_that_each_threshold_gives(reported, reference):
+    p, answers = reference.probabilities.copy(), reference.probabilities.copy()
+    p[5], answers[5] = 0.6, 0.65
+    parity = compare(p, answers, reference.labels, reference.slices, 0.7, "int8", Policy(), reference_threshold=0.5)
+    file = replace(reported(), parity=parity, answers=packed(answers > 0.7))
+    page = Page(to_html(report(file), {"0": reference}))
+    assert "image 5 reference 0.6000 → odd" in page.text
+    assert "tflite-int8 0.6500 → even" in page.text
+
+
 def test_colour_pictures_are_shown_in_colour(reported, reference):
     colour = replace(reference, images=np.stack([reference.images[..., 0]] * 3, axis=-1))
     colour.images[5, ..., 0] //= 2
@@ -300,8 +314,9 @@ def test_a_report_on_unlabelled_pictures_leaves_out_what_rests_on_labels(referen
     folders = np.where(np.arange(COUNT) < 100, "kitchen", "unsorted")
     parity = compare(reference.probabilities, answers, None, folders, 0.5, "int8", Policy())
     file = FileReport(
-        "cnn", ("even", "odd"), "cnn.int8.tflite", "tflite-int8", "int8", "litert", 9, 1.0, "0", "", parity
-    )
+        "cnn", ("even", "odd"), "cnn.int8.tflite", "tflite-int8", "int8", "litert", 9, 1.0, "0", packed(answers > 0.5),
+        parity,
+    )  # fmt: skip
     unlabelled = replace(reference, labels=None)
     page = Page(to_html(report(file), {"0": unlabelled}))
     # The upper limit of 2 in 10,000 is 0.0629%.

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+import struct
 import tempfile
 import time
 import zipfile
@@ -23,10 +24,10 @@ from oddeven.runtime.errors import OutputError, UsageError
 PARTIAL = re.compile(r"\.partial-[0-9a-f]{16}-.*", re.DOTALL)
 LONGEST = 50  # characters of a name that fit into 255 bytes beside the rest
 STALE_S = 24 * 3600.0  # no write takes as long as that without touching its file
-# What zipfile, zlib and NumPy raise for a damaged `.npz`: RuntimeError where an entry seems to be encrypted, or packed
-# by an unknown method, the last two for sizes that no file has.
+# What zipfile, zlib and NumPy raise for a damaged archive, such as a `.npz`: RuntimeError where an entry seems to be
+# encrypted, or packed by an unknown method, the last two for sizes that no file has.
 DAMAGED = (OSError, EOFError, KeyError, ValueError, TypeError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error,
-           RuntimeError, OverflowError, MemoryError)  # fmt: skip
+           struct.error, RuntimeError, OverflowError, MemoryError)  # fmt: skip
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 

@@ -13,8 +13,8 @@ from oddeven.runtime.arrays import Array
 from oddeven.runtime.engines.contract import Engine
 
 WARM_UP = 20
-ROUNDS = 200
 WINDOWS = 5
+BRIEF_S = 0.02
 SLOWER = 1.1  # a window this much slower than the fastest one had company on the machine, or a hot CPU
 SHARES = np.linspace(0, 100, 1001)
 
@@ -69,10 +69,5 @@ def _window(call: Callable[[], object], seconds: float) -> npt.NDArray[np.float6
 
 
 def median_us(engine: Engine, image: Array) -> float:
-    """Median microseconds of one `engine.run` on `image`, (1, H, W, C) in the input's dtype, from a few calls."""
-    times_ns = np.empty(ROUNDS)
-    for turn in range(-WARM_UP, ROUNDS):
-        start = time.perf_counter_ns()
-        engine.run(image)
-        times_ns[turn] = time.perf_counter_ns() - start  # the warm-up is overwritten
-    return float(np.median(times_ns)) / 1000.0
+    """Median microseconds of one `engine.run` on `image`, (1, H, W, C) in the input's dtype, measured briefly."""
+    return measure(lambda: engine.run(image), BRIEF_S).p50_us

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from oddeven.runtime.arrays import Array
-from oddeven.runtime.engines.contract import COMPILER, Engine, closed
-from oddeven.runtime.engines.metadata import UNREADABLE, ModelFile
+from oddeven.runtime.engines.contract import COMPILER, Engine, PackageEngine
+from oddeven.runtime.engines.metadata import ModelFile
 from oddeven.runtime.engines.quantization import TensorInfo, pixel_input
 from oddeven.runtime.errors import ModelError
+from oddeven.runtime.files import DAMAGED
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
 
@@ -28,29 +29,24 @@ SECOND_OUTPUT = "second_output.json"  # in the archive: its tensor, where the mo
 FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC")
 
 
-class CompiledEngine(Engine):
-    """One loaded library, which computes one image at a time."""
+class CompiledEngine(PackageEngine):
+    """One loaded library, which computes one image at a time; the process keeps it mapped when the engine is closed."""
 
     name, package = "c", COMPILER
 
-    def __init__(self, functions: tuple[Any, Any], spec: ModelSpec, familiarity: TensorInfo | None) -> None:
-        self._functions: tuple[Any, Any] | None = functions
-        self.spec, self.familiarity = spec, familiarity
+    def __init__(
+        self, functions: tuple[Any, Any], model: ModelFile, spec: ModelSpec, familiarity: TensorInfo | None
+    ) -> None:
+        super().__init__(functions, model)
+        self.familiarity = familiarity
         self.input = pixel_input("image", (-1, *spec.input.shape), spec.input)
         self.output = TensorInfo("probability", (-1, 1), "uint8", 1 / 256)
 
-    def invoke(self, batch: Array) -> tuple[Array, ...]:
-        """The outputs, (N, 1), for `batch`, uint8 (N, H, W, C)."""
-        if self._functions is None:
-            raise closed()
-        probability, raw_familiarity = self._functions
+    def _compute(self, functions: tuple[Any, Any], batch: Array) -> tuple[Array, ...]:
+        probability, raw_familiarity = functions
         images = map(np.ascontiguousarray, batch)
         q_outputs = np.array([(probability(image.ctypes.data), raw_familiarity()) for image in images], np.uint8)
         return tuple(q_outputs.reshape(-1, 2, 1).swapaxes(0, 1)[: 1 + (self.familiarity is not None)])
-
-    def close(self) -> None:
-        """Forget the library; the process keeps it mapped."""
-        self._functions = None
 
 
 def identifier(name: str) -> str:
@@ -71,7 +67,7 @@ def open_model(model: ModelFile, threads: int) -> Engine:
         try:
             with zipfile.ZipFile(io.BytesIO(model.content)) as archive:
                 archive.extractall(folder)
-        except UNREADABLE as error:
+        except DAMAGED as error:
             raise ModelError(f"{model.path} is damaged ({error}); export it again.") from error
         source, built = Path(folder, name, "src", f"{name}.c"), Path(folder, "library.so")
         done = subprocess.run([COMPILER, *FLAGS, "-o", built, source], capture_output=True, text=True, check=False)
@@ -82,4 +78,4 @@ def open_model(model: ModelFile, threads: int) -> Engine:
     probability, raw_familiarity = (library[f"{name}_{what}"] for what in ("probability", "raw_familiarity"))
     probability.argtypes, probability.restype = [ctypes.c_void_p], ctypes.c_uint8
     raw_familiarity.argtypes, raw_familiarity.restype = [], ctypes.c_uint8
-    return CompiledEngine((probability, raw_familiarity), model.spec, familiarity)
+    return CompiledEngine((probability, raw_familiarity), model, model.spec, familiarity)

@@ -7,11 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.arrays import Array
+from oddeven.runtime.engines.metadata import ModelFile
 from oddeven.runtime.engines.quantization import TensorInfo, decode
 from oddeven.runtime.errors import ModelError, UsageError
 from oddeven.runtime.spec import ModelSpec
@@ -64,6 +66,30 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free the model; the engine cannot run any more."""
+
+
+class PackageEngine(Engine):
+    """An engine around what its package makes of a model file: an interpreter, a session, a classifier."""
+
+    def __init__(self, opened: Any, model: ModelFile) -> None:
+        self._opened, self._path, self.spec = opened, model.path, model.spec
+
+    def invoke(self, batch: Array) -> tuple[Array, ...]:
+        """The output tensors; whatever the package raises is a ModelError."""
+        if self._opened is None:
+            raise closed()
+        try:
+            return self._compute(self._opened, batch)
+        except Exception as error:
+            raise failed(self._path, self.package, "run", error) from error
+
+    @abstractmethod
+    def _compute(self, opened: Any, batch: Array) -> tuple[Array, ...]:
+        """As `invoke`, by what the package has made; its errors may pass."""
+
+    def close(self) -> None:
+        """Forget what the package has made, which frees it."""
+        self._opened = None
 
 
 def outputs(found: Sequence[TensorInfo]) -> tuple[TensorInfo, TensorInfo | None]:

@@ -8,16 +8,14 @@ file has its own metadata; the digest is its last property, so that it covers ev
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from oddeven.runtime.errors import ModelError
+from oddeven.runtime.files import DAMAGED, sha256
 from oddeven.runtime.schema import from_json, to_json
 from oddeven.runtime.spec import ModelSpec
 
@@ -31,9 +29,6 @@ SEAL = b"\x72\x52\x0a\x0eoddeven.sha256\x12\x40"
 DIGITS = 64
 MOST_BYTES = 1 << 20  # of an entry: specs have a thousand or two, and an archive may promise any number
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# What `zipfile` raises on archives that are damaged, encrypted or packed in a way it does not know.
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError,
-              struct.error)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,11 +74,12 @@ def read_model(path: Path) -> ModelFile:
     except OSError as error:
         raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error
     if path.suffix == ".onnx":
-        text, model, digest = b"", content[: -len(SEAL) - DIGITS], _onnx_digest(content)
+        model, seal, digits = content.rpartition(SEAL)
+        text, digest = b"", digits if seal and len(digits) == DIGITS else None
     else:
         entry = KERAS_ENTRY if path.suffix == ".keras" else TFLITE_ENTRY
         text, model, digest = _read_archive(path, content, entry)
-    if digest is not None and _sha256(model) != digest:
+    if digest is not None and sha256(model).encode() != digest:
         raise _damaged(path)
     spec = from_json(ModelSpec, text, f"{path}: {entry}") if text else None
     return ModelFile(path, content, spec, digest is not None)
@@ -103,7 +99,7 @@ def attach_to_tflite(model: bytes, spec: ModelSpec) -> bytes:
     named = {LABELS_ENTRY: spec.labels} | {labels_entry(locale): names for locale, names in spec.display_names.items()}
     labels = {entry: "\n".join(names) + "\n" for entry, names in named.items()}
     return _append(
-        model, {TFLITE_ENTRY: to_json(spec, indent=None), **labels, DIGEST_ENTRY: _sha256(_without_archive(model))}
+        model, {TFLITE_ENTRY: to_json(spec, indent=None), **labels, DIGEST_ENTRY: sha256(_without_archive(model))}
     )
 
 
@@ -117,7 +113,7 @@ def _without_archive(model: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             return model[: min((info.header_offset for info in archive.infolist()), default=len(model))]
-    except UNREADABLE:
+    except DAMAGED:
         return model
 
 
@@ -138,22 +134,12 @@ def _field(number: int, content: bytes) -> bytes:
 
 def seal_onnx(model: bytes) -> bytes:
     """The serialised `onnx.ModelProto` with its digest as one more metadata property."""
-    return model + SEAL + _sha256(model)
+    return model + SEAL + sha256(model).encode()
 
 
 def attach_to_keras(path: Path, spec: ModelSpec) -> None:
     """Put `spec` into the `.keras` archive at `path`, which nobody reads yet."""
     path.write_bytes(_append(path.read_bytes(), {KERAS_ENTRY: to_json(spec)}))
-
-
-def _sha256(model: bytes) -> bytes:
-    return hashlib.sha256(model).hexdigest().encode()
-
-
-def _onnx_digest(content: bytes) -> bytes | None:
-    """The digest at the end of a sealed `.onnx` file."""
-    seal = content[-len(SEAL) - DIGITS :]
-    return seal[len(SEAL) :] if seal.startswith(SEAL) else None
 
 
 def _read_archive(path: Path, content: bytes, entry: str) -> tuple[bytes, bytes, bytes | None]:
@@ -162,7 +148,7 @@ def _read_archive(path: Path, content: bytes, entry: str) -> tuple[bytes, bytes,
         archive = zipfile.ZipFile(io.BytesIO(content))
     except zipfile.BadZipFile:
         return b"", content, None
-    except UNREADABLE as error:
+    except DAMAGED as error:
         raise _damaged(path) from error
     with archive:
         names = archive.namelist()
@@ -172,7 +158,7 @@ def _read_archive(path: Path, content: bytes, entry: str) -> tuple[bytes, bytes,
         try:
             text = _unpack(archive, found[0])
             digest = _unpack(archive, DIGEST_ENTRY) if DIGEST_ENTRY in names else None
-        except UNREADABLE as error:
+        except DAMAGED as error:
             raise _damaged(path) from error
         start = min(info.header_offset for info in archive.infolist())
     return text, content[:start], digest

@@ -7,12 +7,10 @@ from typing import Any
 import onnxruntime
 
 from oddeven.runtime.arrays import Array
-from oddeven.runtime.engines.contract import Engine, closed, failed, outputs
+from oddeven.runtime.engines.contract import Engine, PackageEngine, outputs
 from oddeven.runtime.engines.metadata import ONNX_KEY, ModelFile
 from oddeven.runtime.engines.quantization import TensorInfo
 from oddeven.runtime.engines.saturation import overflows
-from oddeven.runtime.errors import ModelError
-from oddeven.runtime.process import quiet
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import ModelSpec
 
@@ -23,13 +21,13 @@ EXACT = ("session.x64quantprecision", "1")
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 
 
-class OnnxEngine(Engine):
+class OnnxEngine(PackageEngine):
     """One inference session; its inputs and outputs are real values even where the inside is quantized."""
 
     name = package = "onnxruntime"
 
     def __init__(self, session: Any, model: ModelFile) -> None:
-        self._session, self._path = session, model.path
+        super().__init__(session, model)
         (source,), sinks = session.get_inputs(), session.get_outputs()
         self.input = _info(source)
         self.output, self.familiarity = outputs([_info(sink) for sink in sinks])
@@ -41,25 +39,15 @@ class OnnxEngine(Engine):
         named = {"producer_name": told.producer_name, "doc_string": told.description, "model_version": told.version}
         self.metadata = {**named, **standard}
 
-    def invoke(self, batch: Array) -> tuple[Array, ...]:
-        """The output tensors, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
-        if self._session is None:
-            raise closed()
-        try:
-            return tuple(self._session.run(self._names, {self.input.name: batch}))
-        except Exception as error:
-            raise failed(self._path, self.package, "run", error) from error
-
-    def close(self) -> None:
-        """Free the session."""
-        self._session = None
+    def _compute(self, session: Any, batch: Array) -> tuple[Array, ...]:
+        return tuple(session.run(self._names, {self.input.name: batch}))
 
 
 def open_model(model: ModelFile, threads: int) -> Engine:
     """Open an `.onnx` file.
 
     Raises:
-        ModelError: the file is damaged, or has several inputs or outputs.
+        ModelError: the file is damaged.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -67,16 +55,9 @@ def open_model(model: ModelFile, threads: int) -> Engine:
     options.add_session_config_entry(WEIGHTS_FOLDER, str(model.path.absolute().parent))
     if overflows(model.path, model.content):
         options.add_session_config_entry(*EXACT)
-    try:
-        with quiet():  # Debian's 32-bit build complains about itself
-            # The fallback would print to stdout, and try the same once more.
-            provider = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
-            session = onnxruntime.InferenceSession(model.content, options, **provider)
-        return OnnxEngine(session, model)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise failed(model.path, OnnxEngine.package, "load", error) from error
+    # The fallback would print to stdout, and try the same once more.
+    provider = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
+    return OnnxEngine(onnxruntime.InferenceSession(model.content, options, **provider), model)
 
 
 def _info(node: Any) -> TensorInfo:

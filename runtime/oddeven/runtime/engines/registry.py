@@ -1,6 +1,7 @@
 """The table of engines, which execute model files.
 
 To add one, write a module with `open_model(model, threads) -> Engine`, which imports its package, and add a row.
+What the package prints and raises while it opens a file is handled here.
 """
 
 from __future__ import annotations
@@ -10,18 +11,17 @@ import importlib.util
 import math
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
-from oddeven.runtime.engines.contract import COMPILER, Engine, package_version
+from oddeven.runtime.engines.contract import COMPILER, Engine, failed, package_version
 from oddeven.runtime.engines.metadata import ModelFile, read_model
 from oddeven.runtime.engines.two_scores import TwoScores
-from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError, choose, needing
-from oddeven.runtime.process import try_first
+from oddeven.runtime.errors import MissingPackageError, ModelError, OddEvenError, UsageError, choose, needing
+from oddeven.runtime.process import quiet, try_first
 from oddeven.runtime.spec import ModelSpec
 
 
@@ -147,9 +147,9 @@ def open_read(model: ModelFile, name: str, threads: int) -> Engine:
     row = ENGINES[name]
     with needing(f"The engine {name}", row.install):
         open_model = importlib.import_module(row.module).open_model
-        if not model.sealed:
-            try_first(lambda: _run_blank(open_model(model, threads)), model.path)
-        engine = cast(Engine, open_model(model, threads))
+    if not model.sealed:
+        try_first(lambda: _run_blank(_open(open_model, model, threads, row.package)), model.path)
+    engine = _open(open_model, model, threads, row.package)
     if engine.output.shape[1:] == (2,) and engine.spec:
         engine = TwoScores(engine, engine.spec)
     taken, given = engine.input.shape, engine.output.shape
@@ -170,6 +170,17 @@ def open_read(model: ModelFile, name: str, threads: int) -> Engine:
     if engine.spec and engine.spec.input.shape != taken[1:]:
         raise ModelError(f"{model.path}: its spec says {engine.spec.input.shape} images, its tensors {taken[1:]}.")
     return engine
+
+
+def _open(open_model: Callable[[ModelFile, int], Engine], model: ModelFile, threads: int, package: str) -> Engine:
+    """The engine that `open_model` gives; what `package` prints is held back, and what it raises is a ModelError."""
+    try:
+        with quiet():
+            return open_model(model, threads)
+    except OddEvenError:
+        raise
+    except Exception as error:
+        raise failed(model.path, package, "load", error) from error
 
 
 def check_familiarity(path: Path, engine: Engine, spec: ModelSpec) -> None:

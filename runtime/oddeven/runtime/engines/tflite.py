@@ -7,22 +7,21 @@ from typing import Any
 import numpy as np
 
 from oddeven.runtime.arrays import Array
-from oddeven.runtime.engines.contract import Engine, closed, failed, outputs
+from oddeven.runtime.engines.contract import PackageEngine, failed, outputs
 from oddeven.runtime.engines.metadata import ModelFile
 from oddeven.runtime.engines.quantization import TensorInfo
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.process import quiet
 
 IDENTIFIER = b"TFL3"  # tflite-runtime does not check it
 SURE = ("int8", "float32")  # precisions that every version can load
 
 
-class TFLiteEngine(Engine):
+class TFLiteEngine(PackageEngine):
     """One allocated interpreter. It is resized when the batch size changes, so keep batches of one size."""
 
     def __init__(self, name: str, package: str, interpreter: Any, model: ModelFile) -> None:
-        self.name, self.package, self.spec = name, package, model.spec
-        self._path, self._interpreter = model.path, interpreter
+        super().__init__(interpreter, model)
+        self.name, self.package = name, package
         (source,), sinks = interpreter.get_input_details(), interpreter.get_output_details()
         # The signature's names are what the exporter chose; the tensors' own are the converter's.
         names: dict[str, list[str]] = next(iter(interpreter.get_signature_list().values()), {})
@@ -33,46 +32,33 @@ class TFLiteEngine(Engine):
         self._source, self._sinks = source["index"], [sink["index"] for sink in sinks]
         self._batch_size = int(source["shape"][0])
 
-    def invoke(self, batch: Array) -> tuple[Array, ...]:
-        """The output tensors, (N, 1), for `batch`, (N, H, W, C) in the input's dtype."""
-        interpreter = self._interpreter
-        if interpreter is None:
-            raise closed()
-        try:
-            if len(batch) != self._batch_size:
-                interpreter.resize_tensor_input(self._source, batch.shape)
-                interpreter.allocate_tensors()
-                self._batch_size = len(batch)
-            interpreter.set_tensor(self._source, batch)
-            interpreter.invoke()
-            q_outputs = tuple(map(interpreter.get_tensor, self._sinks))
-        except Exception as error:
-            raise failed(self._path, self.package, "run", error) from error
-        return q_outputs
-
-    def close(self) -> None:
-        """Free the interpreter."""
-        self._interpreter = None
+    def _compute(self, interpreter: Any, batch: Array) -> tuple[Array, ...]:
+        if len(batch) != self._batch_size:
+            interpreter.resize_tensor_input(self._source, batch.shape)
+            interpreter.allocate_tensors()
+            self._batch_size = len(batch)
+        interpreter.set_tensor(self._source, batch)
+        interpreter.invoke()
+        return tuple(map(interpreter.get_tensor, self._sinks))
 
 
 def open_interpreter(name: str, package: str, interpreter_class: Any, model: ModelFile, threads: int) -> TFLiteEngine:
     """Open `model` with either package's `Interpreter`.
 
     Raises:
-        ModelError: the file is damaged, holds an operator the package does not know, or has several inputs or outputs.
+        ModelError: the file is no TFLite model, or of a precision that the package does not know.
     """
     if model.content[4:8] != IDENTIFIER:
         raise ModelError(f"{model.path} is not a TFLite model: bytes 4 to 8 are {model.content[4:8]!r}, not TFL3.")
     try:
-        with quiet():
-            interpreter = interpreter_class(model_content=model.content, num_threads=threads)
-            interpreter.allocate_tensors()
-        return TFLiteEngine(name, package, interpreter, model)
+        interpreter = interpreter_class(model_content=model.content, num_threads=threads)
+        interpreter.allocate_tensors()
     except Exception as error:
+        if model.spec is None or model.spec.precision in SURE:
+            raise
         refused = failed(model.path, package, "load", error)
-        if model.spec and model.spec.precision not in SURE:
-            refused = ModelError(f"{refused} Take the {' or '.join(SURE)} file of this model.")
-        raise refused from error
+        raise ModelError(f"{refused} Take the {' or '.join(SURE)} file of this model.") from error
+    return TFLiteEngine(name, package, interpreter, model)
 
 
 def _info(details: Any, names: list[str] | None) -> TensorInfo:

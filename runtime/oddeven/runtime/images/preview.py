@@ -16,24 +16,21 @@ COLUMNS = 80
 RESET = "\x1b[0m"
 
 
-def draw_pixels(pixels: Pixels, colour: bool | None = None) -> str:
-    """`pixels`, uint8 (height, width, 1 or 3), as lines of text, reduced where it is wider than a terminal.
+def draw_pixels(pixels: Pixels) -> str:
+    """`pixels`, uint8 (height, width, 1 or 3), as lines of text for stderr, reduced where wider than a terminal.
 
-    Args:
-        colour: with it a character shows two pixels, one above the other, in their own tones; without it every pixel
-            is two ASCII characters, denser for lighter pixels. None means colour where stdout is a terminal that can
-            show it and NO_COLOR is not set (no-color.org).
+    Where stderr is a terminal that can show it and NO_COLOR is not set (no-color.org), a character shows two pixels,
+    one above the other, in their own tones. Elsewhere every pixel is two ASCII characters, denser for lighter pixels.
     """
-    if colour is None:
-        colour = not os.environ.get("NO_COLOR") and _can_show_blocks()
-    image = to_image(pixels)
+    image, colour = to_image(pixels), _can_show_blocks()
     image = image.reduce(-(-image.width // (COLUMNS if colour else COLUMNS // 2)))
     return _blocks(np.asarray(image.convert("RGB"))) if colour else _ascii(np.asarray(image.convert("L")))
 
 
 def _can_show_blocks() -> bool:
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    return sys.stdout.isatty() and encoding == "utf8" and os.environ.get("TERM") != "dumb"
+    encoding = (sys.stderr.encoding or "").lower().replace("-", "")
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stderr.isatty() and encoding == "utf8" and not plain
 
 
 def _blocks(rgb: Pixels) -> str:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from glob import glob, has_magic
+from itertools import chain
 from pathlib import Path
 
 from oddeven.runtime.errors import DataError
@@ -32,8 +33,9 @@ def expand_paths(paths: Iterable[str]) -> Iterator[tuple[str, Path | bytes | Dat
     """The images meant by `paths`, each with the name to report it under.
 
     A folder stands for the images at any depth below it, by name; `-` for the bytes of one image on stdin; a path that
-    does not exist and has `*`, `?` or `[` in it for what it matches. Where a path stands for no image, or a folder
-    below it cannot be read, the error takes the image's place, so that the others are still processed.
+    does not exist and has `*`, `?` or `[` in it for the files and folders that it matches, each image once. Where a
+    path stands for no image, or a folder below it cannot be read, the error takes the image's place, so that the others
+    are still processed.
     """
     for path in paths:
         found: Iterable[Path | DataError]
@@ -44,7 +46,8 @@ def expand_paths(paths: Iterable[str]) -> Iterator[tuple[str, Path | bytes | Dat
         if os.path.isdir(path):
             found, none = walk(Path(path)), f"The folder {path} holds no image ({', '.join(SUFFIXES)})."
         elif has_magic(path) and not os.path.exists(path):
-            found, none = map(Path, sorted(glob(path, recursive=True))), f"Nothing matches {path}."
+            matches = map(walk, map(Path, sorted(glob(path, recursive=True))))
+            found, none = dict.fromkeys(chain.from_iterable(matches)), f"No image matches {path}."
         else:
             found, none = [Path(path)], ""
         image = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
+WORST_FIRST = (FAIL, INCONCLUSIVE, PASS)
 
 
 @dataclass(frozen=True)
@@ -37,5 +38,5 @@ def verdict_on(name: str, passed: bool, reason: str, advice: str = "") -> Check:
 
 def worst(checks: Iterable[Check]) -> Check:
     """The first check with the worst verdict. An empty list is INCONCLUSIVE, for nothing was proven."""
-    found = list(checks) or [Check("nothing", INCONCLUSIVE, "Nothing was checked.")]
-    return min(found, key=lambda check: (FAIL, INCONCLUSIVE, PASS).index(check.verdict))
+    nothing = Check("nothing", INCONCLUSIVE, "Nothing was checked.")
+    return min(checks, key=lambda check: WORST_FIRST.index(check.verdict), default=nothing)

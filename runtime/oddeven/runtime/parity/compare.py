@@ -46,11 +46,6 @@ class Change:
     reference: float
     answer: float
 
-    @property
-    def reference_label(self) -> int:
-        """What the reference predicts: of two probabilities around a threshold, the larger one's label is 1."""
-        return int(self.reference > self.answer)
-
 
 @dataclass(frozen=True)
 class Parity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +80,8 @@ class Policy:
 
 
 TABLE = "[tool.oddeven.parity]"
-SETTINGS = (
-    "max_drop_pp", "max_upper_pp", "min_agreement", "confidence", "max_bytes", "min_known_agreement", "count_gains",
-)  # fmt: skip
+SETTINGS: Mapping[str, type] = {limit.name: type(limit.default) for limit in fields(Policy) if limit.name != "ties"}
+WANTED: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number"}
 # `small` is for tens or hundreds of images: it passes from 59 on without a change for the worse, from 93 with one.
 BUILT_IN: Mapping[str, Policy] = {
     "default": Policy(),
@@ -125,12 +124,11 @@ def _read(path: Path, required: bool) -> dict[str, Any]:
         if required:
             raise UsageError(f"{path} has no table {TABLE}.")
         return {}
-    kinds = {key: type(getattr(Policy(), key)) for key in SETTINGS}
     for key, value in table.items():
         if key not in SETTINGS:
             raise UsageError(f"{path}: {TABLE} has no setting {key!r}; known are {', '.join(SETTINGS)}.")
-        kind = kinds[key]
-        wanted = "true or false" if kind is bool else "a number"
-        if isinstance(value, bool) != (kind is bool) or not isinstance(value, int | float):
-            raise UsageError(f"{path}: {key} in {TABLE} must be {wanted}, got {value!r}.")
-    return {key: kinds[key](value) for key, value in table.items()}
+        kind = SETTINGS[key]
+        fits = isinstance(value, int | float) and isinstance(value, bool) == (kind is bool)
+        if not fits or (kind is int and value % 1 != 0):
+            raise UsageError(f"{path}: {key} in {TABLE} must be {WANTED[kind]}, got {value!r}.")
+    return {key: SETTINGS[key](value) for key, value in table.items()}

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from functools import partial
-from typing import TYPE_CHECKING
 
 from oddeven.runtime.parity.check import PASS
+from oddeven.runtime.parity.policy import Policy
 from oddeven.runtime.parity.statistics import at_most
 from oddeven.runtime.parity.verdict import Counts, judge
 from oddeven.runtime.table import shown
-
-if TYPE_CHECKING:
-    from oddeven.runtime.parity.policy import Policy
 
 PARTS = (0.0, 0.05, 0.25, 0.5, 1.0)  # of what the policy allows to change
 POWERS = (0.8, 0.9)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from oddeven.runtime.arrays import Labels, Probabilities
 from oddeven.runtime.errors import UsageError
 
-ImageCounts = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 ThresholdRule = Callable[[Probabilities, Labels], float]
 
 
@@ -71,9 +71,7 @@ def by_max_fpr(p: Probabilities, labels: Labels, max_fpr: float) -> float:
     return _widest(thresholds, np.where(fp / zeros <= max_fpr, -fn, -np.inf))
 
 
-def _candidates(
-    p: Probabilities, labels: Labels
-) -> tuple[npt.NDArray[np.float64], ImageCounts, ImageCounts, ImageCounts]:
+def _candidates(p: Probabilities, labels: Labels) -> tuple[Floats, Floats, Floats, Floats]:
     """Every range between neighbouring probabilities in which a threshold t can lie; label 1 is predicted where p > t.
 
     Returns:
@@ -89,7 +87,7 @@ def _candidates(
     return ends[room], ((~truth).sum() - tn)[room], fn[room], (truth.sum() - fn)[room]
 
 
-def _widest(ends: npt.NDArray[np.float64], gain: npt.NDArray[np.float64]) -> float:
+def _widest(ends: Floats, gain: Floats) -> float:
     """The middle of the widest range among those with the greatest gain, touching ones joined."""
     best = np.flatnonzero(gain >= gain.max() - 1e-9)
     runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS
+from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS, WORST_FIRST
+from oddeven.runtime.parity.policy import Policy
 from oddeven.runtime.parity.statistics import drop_interval, share_limits
-
-if TYPE_CHECKING:
-    from oddeven.runtime.parity.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,7 @@ class Verdict:
     @property
     def overall(self) -> str:
         """The worse of both."""
-        found = {self.agreement, self.accuracy}
-        return next(verdict for verdict in (FAIL, INCONCLUSIVE, PASS) if verdict in found)
+        return min(filter(None, (self.agreement, self.accuracy)), key=WORST_FIRST.index)
 
 
 def judge(counts: Counts, policy: Policy) -> Verdict:
@@ -73,12 +69,12 @@ def judge(counts: Counts, policy: Policy) -> Verdict:
     PASS is an intersection-union test: a file that is beyond one of the limits passes with probability
     1 - confidence at most, however many limits there are.
     """
-    worse_only = counts.lost is not None and not policy.count_gains
-    counted = (counts.lost or 0) if worse_only else counts.changed
+    lost, won = counts.lost, counts.won
+    counted = counts.changed if lost is None or policy.count_gains else lost
     changed = share_limits(counted, counts.count, policy.confidence)
     limits_pp = accuracy = None
-    if counts.lost is not None and counts.won is not None and counts.drop_pp is not None:
-        low, high = drop_interval(counts.lost, counts.won, counts.count, policy.confidence)
+    if lost is not None and won is not None and counts.drop_pp is not None:
+        low, high = drop_interval(lost, won, counts.count, policy.confidence)
         limits_pp = 100.0 * low, 100.0 * high
         accuracy = _accuracy(counts.drop_pp, *limits_pp, policy)
     return Verdict(counted, changed, _agreement(counted, *changed, policy), limits_pp, accuracy)

@@ -25,15 +25,15 @@ def unpack_predictions(files: Sequence[FileReport]) -> npt.NDArray[np.uint8]:
     Raises:
         DataError: a report does not hold as many predictions as it says.
     """
-    told = all(file.known for file in files)
-    return np.stack([
-        np.where(_unpack(file.known.answers, file), 2, _unpack(file.answers, file))
-        if told and file.known else _unpack(file.answers, file)
-        for file in files
-    ]).astype(np.uint8)  # fmt: skip
+    predictions = np.stack([unpack(file.answers, file) for file in files]).astype(np.uint8)
+    if all(file.known for file in files):
+        unknown = [unpack(file.known.answers, file) for file in files if file.known]
+        predictions[np.stack(unknown)] = 2
+    return predictions
 
 
-def _unpack(answers: str, file: FileReport) -> npt.NDArray[np.bool_]:
+def unpack(answers: str, file: FileReport) -> npt.NDArray[np.bool_]:
+    """The `answers` of `file`, bool (N,); errors as of `unpack_predictions`."""
     count = file.parity.count
     try:
         bits = np.frombuffer(base64.b64decode(answers, validate=True), np.uint8)

@@ -84,7 +84,7 @@ def evaluate(
         checks = list(_integrity(target))
         with Classifier.load(path, target.engine) as classifier:
             spec = classifier.spec
-            kind, thresholds = f"{path.suffix[1:]}-{spec.precision}", None
+            kind, thresholds = f"{path.suffix[1:]}-{spec.precision}", (spec.threshold, spec.threshold)
             recorded: tuple[Overflow, ...] = ()
             if target.listed:
                 manifest, record = target.listed
@@ -109,25 +109,25 @@ def examine(
     format: str,
     reference: Reference,
     policy: Policy,
-    checks: tuple[Check, ...] = (),
-    thresholds: tuple[float, float] | None = None,
-    recorded: tuple[Overflow, ...] = (),
+    checks: tuple[Check, ...],
+    thresholds: tuple[float, float],
+    recorded: tuple[Overflow, ...],
 ) -> FileReport:
     """The report on an open model file: parity, size, arithmetic and latency.
 
     Args:
         checks: made before, to be reported too.
-        thresholds: of the reference and of the file, where they are not both the spec's.
+        thresholds: of the reference and of the file.
         recorded: the manifest's record of what can overflow; how often it did on calibration is taken from it.
 
     Raises:
         ModelError: the model does not take the reference's images, or a prediction is not a probability.
     """
     spec, size_bytes = classifier.spec, path.stat().st_size
+    reference_threshold, threshold = thresholds
     if spec.input.shape != reference.images.shape[1:]:
         raise ModelError(f"{path} takes {spec.input.shape} images; the reference's are {reference.images.shape[1:]}.")
     p, familiarities = classifier.scores(reference.images)
-    reference_threshold, threshold = thresholds or (spec.threshold, spec.threshold)
     if policy.max_bytes:
         reason = f"The file has {size_bytes:,} bytes; allowed are {policy.max_bytes:,}."
         advice = "Ship a smaller format, or raise max_bytes."

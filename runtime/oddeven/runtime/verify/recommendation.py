@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, le
 from pathlib import PurePath
 
 from oddeven.runtime.parity.check import PASS
@@ -25,14 +25,8 @@ def front(files: Sequence[FileReport]) -> list[FileReport]:
 
     Without labels their agreement with the reference counts.
     """
-    costs = {number: _costs(file) for number, file in enumerate(files) if file.verdict == PASS}
-    beaten = {
-        number
-        for number, own in costs.items()
-        for other in costs.values()
-        if other != own and all(theirs <= ours for theirs, ours in zip(other, own, strict=True))
-    }
-    return sorted((files[number] for number in costs if number not in beaten), key=_costs)
+    passing = [file for file in files if file.verdict == PASS]
+    return sorted((file for file in passing if not any(_beats(other, file) for other in passing)), key=_costs)
 
 
 def advice(files: Sequence[FileReport]) -> str:
@@ -41,6 +35,11 @@ def advice(files: Sequence[FileReport]) -> str:
     return (
         f"Take {smallest} where bytes count, {fastest} where time on such a machine counts, {best} for fewest errors."
     )
+
+
+def _beats(other: FileReport, file: FileReport) -> bool:
+    theirs, ours = _costs(other), _costs(file)
+    return theirs != ours and all(map(le, theirs, ours))
 
 
 def _costs(file: FileReport) -> tuple[float, float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from oddeven.runtime.engines.saturation import Overflow
-from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS, Check, worst
+from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS, WORST_FIRST, Check, worst
 from oddeven.runtime.parity.compare import Parity
 from oddeven.runtime.parity.known import KnownParity
 from oddeven.runtime.parity.policy import Policy
@@ -148,5 +148,6 @@ class Report:
     @property
     def verdict(self) -> str:
         """The worst verdict of all files; FAIL where one is broken, INCONCLUSIVE where there is none."""
-        verdicts = {file.verdict for file in self.files} or {INCONCLUSIVE}
-        return next(verdict for verdict in (FAIL, INCONCLUSIVE, PASS) if verdict in verdicts or self.broken)
+        if self.broken:
+            return FAIL
+        return min((file.verdict for file in self.files), key=WORST_FIRST.index, default=INCONCLUSIVE)

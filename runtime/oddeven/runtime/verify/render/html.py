@@ -14,8 +14,10 @@ from oddeven.runtime.images.encode import to_png_base64
 from oddeven.runtime.page import render_page
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.parity.compare import Change
+from oddeven.runtime.parity.known import KnownParity
 from oddeven.runtime.parity.statistics import share_limits
 from oddeven.runtime.table import shown
+from oddeven.runtime.verify.baseline import unpack
 from oddeven.runtime.verify.merge import NOTE, TITLE, Matrix
 from oddeven.runtime.verify.recommendation import advice, by_model, front, recommend
 from oddeven.runtime.verify.render.markdown import HEADER, facts, summary
@@ -33,9 +35,10 @@ KNOWN = ("format", "engine", "unknown", "unknown to the reference", "changed", "
 
 
 class ChangedBy(NamedTuple):
-    """A changed prediction, and the format of the file that changed it."""
+    """A changed prediction, the format of the file that changed it, and the label that this file predicts."""
 
     format: str
+    label: int
     change: Change
 
 
@@ -109,18 +112,14 @@ def _statistics(name: str, file: FileReport) -> tuple[str, ...]:
 
 def _front(file: FileReport) -> tuple[str, ...]:
     parity = file.parity
-    limits = (
-        ""
-        if parity.accuracy is None
-        else "{:.4f} to {:.4f}".format(*share_limits(round(parity.accuracy * parity.count), parity.count, 0.975))
-    )
+    limits = ""
+    if parity.accuracy is not None:
+        low, high = share_limits(round(parity.accuracy * parity.count), parity.count, 0.975)
+        limits = f"{low:.4f} to {high:.4f}"
     return file.file, f"{file.size_bytes:,}", f"{file.latency_us:.1f}", shown(parity.accuracy, ".4f"), limits
 
 
-def _known(file: FileReport) -> tuple[str, ...]:
-    """A row of `KNOWN`."""
-    if not (known := file.known):
-        return ()
+def _known(file: FileReport, known: KnownParity) -> tuple[str, ...]:
     interval = f"{known.changed_low:.2%} to {known.changed_high:.2%}"
     return (file.format, file.engine, f"{known.unknown:.2%}", f"{known.reference_unknown:.2%}", str(known.changed),
             interval)  # fmt: skip
@@ -134,17 +133,18 @@ def _section(name: str, files: Sequence[FileReport], images: Pixels) -> ModelSec
         pairs = (text for own in group for text in (shown(own.drop_pp, "+.2f"), f"{own.agreement:.2%}"))
         rows.append((group[0].name, f"{group[0].count:,}", shown(group[0].reference_accuracy, ".4f"), *pairs))
     known = [file for file in files if file.known]
-    return ModelSection(
-        name, files[0].labels, images, _changed(files), header, rows, known, [_known(file) for file in known]
-    )
+    known_rows = [_known(file, file.known) for file in files if file.known]
+    return ModelSection(name, files[0].labels, images, _changed(files), header, rows, known, known_rows)
 
 
 def _changed(files: Sequence[FileReport]) -> list[list[ChangedBy]]:
     """The changes of every changed image, the image nearest to the threshold first."""
     images: dict[int, list[ChangedBy]] = {}
     for file in files:
+        predicted = unpack(file.answers, file)
         for change in file.parity.changes:
-            images.setdefault(change.position, []).append(ChangedBy(file.format, change))
+            label = int(predicted[change.position])
+            images.setdefault(change.position, []).append(ChangedBy(file.format, label, change))
     changes = [found.change for group in images.values() for found in group]
     # A report holds no threshold, but every change straddles it: one half, unless that is not between them all.
     low = max((min(change.reference, change.answer) for change in changes), default=0.0)
