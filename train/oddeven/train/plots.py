@@ -68,10 +68,8 @@ def mistakes(dataset: Dataset, probabilities: Probabilities, threshold: float, p
     worst = wrong[np.argsort(-np.abs(probabilities[wrong] - threshold), kind="stable")][: SIDE * SIDE]
     titles = []
     for position in worst:
-        number = test.index[position]
-        file = Path(dataset.files[number]).name if dataset.files else f"image {number}"
-        p, label = probabilities[position], dataset.labels[test.labels[position]]
-        titles.append((f"{file:.18}\n{label:.12}, p = {p:.3f}", True))
+        name, label = dataset.image_name(test.index[position]), dataset.labels[test.labels[position]]
+        titles.append((f"{name:.18}\n{label:.12}, p = {probabilities[position]:.3f}", True))
     _sheet(test.take(worst), titles, path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,9 +84,8 @@ def write_train_report(
     write(path, page)
 
 
-def _chart(curve: Iterable[Estimate]) -> tuple[list[tuple[str, float]], list[dict[str, float]]]:
+def _chart(curve: Sequence[Estimate]) -> tuple[list[tuple[str, float]], list[dict[str, float]]]:
     """Grid lines, and points in the drawing's own units: x from 50 to 500, y from 20 (the top) to 185."""
-    curve = list(curve)
     if not curve:
         return [], []
     least = int(min(row.low for row in curve) * 5) / 5  # so that four steps to 1 are round
@@ -104,16 +103,10 @@ def _chart(curve: Iterable[Estimate]) -> tuple[list[tuple[str, float]], list[dic
 
 
 def _doubtful(few: FewImages, split: Split, dataset: Dataset) -> Section:
-    cards = [
-        Card(
-            [to_png_base64(split.images[i])],
-            [
-                _file(dataset, split, i),
-                f"labelled {dataset.labels[split.labels[i]]}, given {few.given[i]:.2f}",
-            ],
-        )
-        for i in few.doubtful[:SHOWN]
-    ]
+    cards = []
+    for i in few.doubtful[:SHOWN]:
+        labelled = f"labelled {dataset.labels[split.labels[i]]}, given {few.given[i]:.2f}"
+        cards.append(_card(dataset, split, [i], labelled))
     text = (
         f"A classifier that did not see them gives {len(few.doubtful)} images the other label; the surest come first. "
         "Some of the labels are wrong, and some of the images are hard."
@@ -124,13 +117,7 @@ def _doubtful(few: FewImages, split: Split, dataset: Dataset) -> Section:
 
 
 def _duplicates(few: FewImages, split: Split, dataset: Dataset) -> Section:
-    cards = [
-        Card(
-            [to_png_base64(split.images[i]), to_png_base64(split.images[j])],
-            [_file(dataset, split, i), _file(dataset, split, j)],
-        )
-        for i, j in few.duplicates[:SHOWN].tolist()
-    ]
+    cards = [_card(dataset, split, pair) for pair in few.duplicates[:SHOWN].tolist()]
     text = (
         f"{len(few.duplicates)} pairs, by perceptual hash. They teach little that is new, and are kept in one fold."
         if cards
@@ -149,8 +136,8 @@ def _mistakes(model: Any, dataset: Dataset, wrong: Any, p: Probabilities) -> Sec
         moved = occlusion(lambda batch: model.predict(batch, verbose=0), image, (spec.low + spec.high) / 2)
         truth, given = dataset.labels[test.labels[i]], dataset.labels[1 - test.labels[i]]
         for_given = moved if test.labels[i] == 0 else -moved
-        lines = [_file(dataset, test, i), f"is {truth}, predicted {given} ({p[i]:.2f})"]
-        cards.append(Card([to_png_base64(test.images[i]), to_png_base64(_heated(test.images[i], for_given))], lines))
+        pictures, lines = _card(dataset, test, [i], f"is {truth}, predicted {given} ({p[i]:.2f})")
+        cards.append(Card([*pictures, to_png_base64(_heated(test.images[i], for_given))], lines))
     text = (
         "The surest mistakes on the test images. Red marks what speaks for the wrong label: where it is covered, the "
         "model becomes less sure of it."
@@ -158,6 +145,12 @@ def _mistakes(model: Any, dataset: Dataset, wrong: Any, p: Probabilities) -> Sec
         else "None on the test images."
     )
     return Section("Mistakes, and where the model looks", text, cards)
+
+
+def _card(dataset: Dataset, split: Split, positions: Sequence[int], *lines: str) -> Card:
+    """The images at `positions` of `split`, and their names above `lines`."""
+    pictures = [to_png_base64(split.images[i]) for i in positions]
+    return Card(pictures, [*(dataset.image_name(split.index[i]) for i in positions), *lines])
 
 
 def _heated(image: Pixels, moved: Features) -> Pixels:
@@ -171,8 +164,3 @@ def _heated(image: Pixels, moved: Features) -> Pixels:
     red = np.array([215.0, 25.0, 28.0])
     blended = grey + (red - grey) * 0.75 * mask[..., None]
     return np.asarray(blended.round(), np.uint8)
-
-
-def _file(dataset: Dataset, split: Split, position: int) -> str:
-    number = int(split.index[position])
-    return Path(dataset.files[number]).name if dataset.files else f"image {number}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,10 @@ class Dataset:
     test: Split
     files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def image_name(self, number: int) -> str:
+        """The name of the image's file, or such as `image 7` for one of a named dataset."""
+        return Path(self.files[number]).name if self.files else f"image {number}"
 
 
 @dataclass(frozen=True)
