@@ -95,3 +95,12 @@ def test_the_page_is_whole(known, tmp_path):
     assert "1 pairs, by perceptual hash" in text
     assert text.count("is bad &amp; worse, predicted good (0.90)") == 6
     assert not re.search(r"https?://|<script", text)
+
+
+def test_of_more_images_than_memory_holds_only_those_that_are_examined_are_read():
+    def split(count):  # 12 kB an image, if it were copied
+        images = np.broadcast_to(np.zeros((64, 64, 3), np.uint8), (count, 64, 64, 3))
+        return Split(images, np.zeros(count, np.uint8), np.broadcast_to("bad", count), np.arange(count))
+
+    data = Dataset("parts", "", ("bad", "good"), InputSpec(64, 64, 3), split(10**7), split(10**6), split(1))
+    assert len(examined_images(data, 0)) == 2000

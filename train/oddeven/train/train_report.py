@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,12 +40,15 @@ class Section(NamedTuple):
 
 
 def examined_images(dataset: Dataset, seed: int) -> Split:
-    """The training and validation images that are cross-validated: all, or `MOST` of them at random."""
-    parts = dataset.train, dataset.validation
-    names = ("images", "labels", "slices", "index")
-    whole = Split(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-    chosen = np.random.default_rng(seed).permutation(len(whole))[:MOST]
-    return whole.take(np.sort(chosen))
+    """The training and validation images that are cross-validated: all, or `MOST` of them at random.
+
+    No others are read, as there may be more than fit into memory.
+    """
+    train, validation = dataset.train, dataset.validation
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(train) + len(validation))[:MOST])
+    border = np.searchsorted(chosen, len(train))
+    parts = train.take(chosen[:border]), validation.take(chosen[border:] - len(train))
+    return Split(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Split)))
 
 
 def write_train_report(
