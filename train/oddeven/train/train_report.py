@@ -15,7 +15,7 @@ from oddeven.runtime.images.encode import to_png_base64
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.page import render_page
 from oddeven.train.data.dataset import Dataset, Split
-from oddeven.train.few_images import Estimate, FewImages, estimate, examine, occlusion
+from oddeven.train.few_images import FewImages, estimate, examine, occlusion
 from oddeven.train.probe import Features
 
 TEMPLATE = Path(__file__).parent / "templates" / "train-report.html"
@@ -71,7 +71,6 @@ def write_train_report(
     """
     few = examine(features, split.labels, split.images, seed=0)
     wrong = np.flatnonzero((p > threshold) != dataset.test.labels)
-    levels, points = _chart(few.curve)
     page = render_page(
         TEMPLATE,
         name=path.parent.name,
@@ -79,31 +78,11 @@ def write_train_report(
         test=estimate(len(p) - len(wrong), len(p)),
         curve=few.curve,
         forecast=few.forecast,
-        levels=levels,
-        points=points,
         sections=[
             _doubtful(few, split, dataset), _duplicates(few, split, dataset), _mistakes(model, dataset, wrong, p)
         ],
     )  # fmt: skip
     write(path, page)
-
-
-def _chart(curve: Sequence[Estimate]) -> tuple[list[tuple[str, float]], list[dict[str, float]]]:
-    """Grid lines, and points in the drawing's own units: x from 50 to 500, y from 20 (the top) to 185."""
-    if not curve:
-        return [], []
-    least = int(min(row.low for row in curve) * 5) / 5  # so that four steps to 1 are round
-    most = max(row.count for row in curve)
-
-    def y(accuracy: float) -> float:
-        return round(185 - 165 * (accuracy - least) / (1 - least), 1)
-
-    levels = [(f"{100 * level:.0f} %", y(level)) for level in np.linspace(least, 1, 5).tolist()]
-    points = [
-        {"x": round(50 + 430 * row.count / most, 1), "y": y(row.accuracy), "low": y(row.low), "high": y(row.high),
-         "count": row.count} for row in curve
-    ]  # fmt: skip
-    return levels, points
 
 
 def _doubtful(few: FewImages, split: Split, dataset: Dataset) -> Section:
