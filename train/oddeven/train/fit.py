@@ -22,13 +22,8 @@ from oddeven.train import plots
 from oddeven.train.architectures import build
 from oddeven.train.backbones import BACKBONES, freeze
 from oddeven.train.checkpoint import History, restore_checkpoint, save_checkpoint
-from oddeven.train.data.dataset import Dataset
-from oddeven.train.data.input_pipeline import (
-    evaluation_batch_size,
-    evaluation_batches,
-    steps_per_epoch,
-    training_batches,
-)
+from oddeven.train.data.dataset import Dataset, Split
+from oddeven.train.data.input_pipeline import evaluation_batches, steps_per_epoch, training_batches
 from oddeven.train.familiarity import calibrate, load_without_familiarity, save_with_familiarity
 from oddeven.train.probe import fit_probe, pooled_features
 from oddeven.train.recipes import Recipe
@@ -195,9 +190,7 @@ def _fit(plan: Plan, checkpoint: Path, best: Path) -> tuple[Any, History]:
                 epochs=plan.epochs,
                 steps_per_epoch=plan.steps,
                 shuffle=False,
-                validation_data=evaluation_batches(
-                    data.validation, data.input, evaluation_batch_size(data.input.shape)
-                ),
+                validation_data=evaluation_batches(data.validation, data.input),
                 class_weight=_class_weight(data.train.labels) if plan.balanced else None,
                 callbacks=[_each_epoch(plan, model, history, checkpoint, best)],
                 verbose=1 if sys.stderr.isatty() else 2,
@@ -252,12 +245,12 @@ def _evaluate_and_save(plan: Plan, model: Any, history: History, path: Path) -> 
     bare = build(plan.architecture, data.input.shape)
     bare.set_weights(model.get_weights())
     calibrate(bare, data.validation, data.input)
-    known, probabilities = (
-        bare.predict(evaluation_batches(split, data.input, evaluation_batch_size(data.input.shape)), verbose=0)[:, 0]
-        for split in (data.validation, data.test)
-    )
-    threshold = plan.threshold(known, data.validation.labels) if plan.threshold else 0.5
-    labels = data.test.labels
+
+    def predict(split: Split) -> Any:
+        return bare.predict(evaluation_batches(split, data.input), verbose=0)[:, 0]
+
+    threshold = plan.threshold(predict(data.validation), data.validation.labels) if plan.threshold else 0.5
+    probabilities, labels = predict(data.test), data.test.labels
     plots.curves(history, plan.architecture, folder / "curves.png")
     plots.predictions(data, probabilities, threshold, folder / "predictions.png")
     plots.mistakes(data, probabilities, threshold, folder / "mistakes.png")
