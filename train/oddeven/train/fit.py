@@ -251,7 +251,7 @@ def _evaluate_and_save(plan: Plan, model: Any, history: History, path: Path) -> 
 
     threshold = plan.threshold(predict(data.validation), data.validation.labels) if plan.threshold else 0.5
     probabilities, labels = predict(data.test), data.test.labels
-    plots.curves(history, plan.architecture, folder / "curves.png")
+    plots.curves({plan.architecture: history}, folder / "curves.png")
     plots.predictions(data, probabilities, threshold, folder / "predictions.png")
     plots.mistakes(data, probabilities, threshold, folder / "mistakes.png")
     plots.evaluation(data, probabilities, threshold, folder / "evaluation.png")

@@ -21,13 +21,8 @@ ACCURACY_LIMITS = (0.8, 1.0)
 LOSS_COLOUR, ACCURACY_COLOUR, WRONG_COLOUR = "#b3446c", "#00538a", "#c1121f"
 
 
-def curves(history: History, title: str, path: Path) -> None:
-    """Loss (left axis) and accuracy (right axis), training and validation, against epoch."""
-    comparison({title: history}, path)
-
-
-def comparison(histories: Mapping[str, History], path: Path) -> None:
-    """The learning curves of several models side by side.
+def curves(histories: Mapping[str, History], path: Path) -> None:
+    """Loss (left axis) and accuracy (right axis) against epoch, of each model by its name, side by side.
 
     Raises:
         OutputError: the file cannot be written.
