@@ -19,7 +19,7 @@ from oddeven.runtime.familiarity import NAME
 from oddeven.runtime.files import replacing
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.spec import Familiarity, InputSpec, ModelSpec
-from oddeven.train.data.dataset import Dataset, Split
+from oddeven.train.data.dataset import Dataset
 from oddeven.train.data.input_pipeline import evaluation_batch_size
 from oddeven.train.outliers import make_up, out_of_focus
 
@@ -46,7 +46,7 @@ def save_with_familiarity(model: Any, data: Dataset, spec: ModelSpec, path: Path
     Raises:
         OutputError: the file cannot be written.
     """
-    whole, known = with_familiarity(model, data.train, data.validation, data.input, spec.provenance.seed)
+    whole, known = with_familiarity(model, data, spec.provenance.seed)
     with replacing(path) as partial:
         whole.save(partial)
         attach_to_keras(partial, replace(spec, min_familiarity=MIN_FAMILIARITY, familiarity=known))
@@ -71,19 +71,19 @@ def _first_output(model: Any) -> Any:
     return copy
 
 
-def with_familiarity(
-    model: Any, train: Split, validation: Split, spec: InputSpec, seed: int
-) -> tuple[Any, Familiarity]:
+def with_familiarity(model: Any, data: Dataset, seed: int) -> tuple[Any, Familiarity]:
     """`model` with a second output, the raw score, and what that means by the validation images.
 
     Args:
         model: a Keras model that ends in one dense unit; of one with a second output, that is replaced.
-        train, validation: splits of the dataset that it was trained on.
+        data: the dataset that it was trained on.
+        seed: of the made-up images and the fit.
     """
     import keras
 
     keras.utils.set_random_seed(seed)
     random = np.random.default_rng(seed)
+    train, spec = data.train, data.input
     plain = _first_output(model)
     taps = _taps(plain)
     body = keras.Model(plain.inputs[0], taps)
@@ -97,7 +97,7 @@ def with_familiarity(
     x_made_up = np.concatenate([features(body, make_up(known.images, part, random), spec) for part in parts])
     widths = [tap.shape[-1] for tap in taps]
     units = min(MOST_UNITS, max(2, int(SHARE * plain.count_params() / sum(widths))))
-    weights, raw = _spread(_fit(x_known, x_made_up, widths, units), features(body, validation.images, spec))
+    weights, raw = _spread(_fit(x_known, x_made_up, widths, units), features(body, data.validation.images, spec))
     whole = keras.Model(plain.inputs[0], [plain.outputs[0], _head(taps, weights)], name=model.name)
     return whole, meaning(raw)
 
@@ -187,7 +187,7 @@ def _spread(weights: list[Floats], x: Floats) -> tuple[list[Floats], Floats]:
     return spread, np.clip((raw[:, 0] - np.float32(low)) * scale, 0, TOP)
 
 
-def calibrate(model: Any, validation: Split, spec: InputSpec) -> float:
+def calibrate(model: Any, data: Dataset) -> float:
     """Divide the last layer of `model` by the temperature at which its probabilities fit the validation labels best.
 
     Predictions at one half stay what they are, so there is no bias to fit. Guo and others, 2017, On calibration of
@@ -199,9 +199,9 @@ def calibrate(model: Any, validation: Split, spec: InputSpec) -> float:
     import keras
     from scipy.optimize import minimize_scalar
 
-    last = model.layers[-1]
+    validation, last = data.validation, model.layers[-1]
     kernel, bias = last.get_weights()
-    fed = features(keras.Model(model.inputs[0], last.input), validation.images, spec)
+    fed = features(keras.Model(model.inputs[0], last.input), validation.images, data.input)
     logits = (fed @ kernel + bias)[:, 0].astype(np.float64)
     zeros, ones = np.bincount(validation.labels, minlength=2)
     targets = np.where(validation.labels == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))

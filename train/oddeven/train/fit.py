@@ -244,7 +244,7 @@ def _evaluate_and_save(plan: Plan, model: Any, history: History, path: Path) -> 
     data, folder = plan.dataset, path.parent
     bare = build(plan.architecture, data.input.shape)
     bare.set_weights(model.get_weights())
-    calibrate(bare, data.validation, data.input)
+    calibrate(bare, data)
 
     def predict(split: Split) -> Any:
         return bare.predict(evaluation_batches(split, data.input), verbose=0)[:, 0]
