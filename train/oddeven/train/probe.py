@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from oddeven.runtime.arrays import Labels, Probabilities
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.dataset import Split
 from oddeven.train.data.input_pipeline import evaluation_batches
+from oddeven.train.data.splits import Indices
 
 BATCH = 64
 DECAY = 5.0  # of the weights of standardized features, over the number of images
@@ -20,7 +22,6 @@ FLAT = 1.0
 TINY = 1e-3
 
 Features = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.uint8]
 
 
 def pooled_features(model: Any, split: Split, spec: InputSpec) -> Features:
@@ -55,7 +56,7 @@ def fit_probe(x: Features, labels: Labels) -> tuple[Features, float]:
     return kernel.astype(np.float32), float(weights[-1] - mean @ kernel)
 
 
-def cross_validate(x: Features, labels: Labels, groups: npt.NDArray[np.int64], folds: int, seed: int) -> Features:
+def cross_validate(x: Features, labels: Labels, groups: Indices, folds: int, seed: int) -> Probabilities:
     """The probability of label 1 for each image, from a probe that saw neither it nor its group; float32 (N,)."""
     from sklearn.model_selection import StratifiedGroupKFold
 
