@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from oddeven.runtime.arrays import Pixels, Probabilities
 from oddeven.runtime.files import write
@@ -15,7 +16,7 @@ from oddeven.runtime.images.encode import to_png_base64
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.page import render_page
 from oddeven.train.data.dataset import Dataset, Split
-from oddeven.train.few_images import FewImages, estimate, examine, occlusion
+from oddeven.train.few_images import estimate, examine, occlusion
 from oddeven.train.probe import Features
 
 TEMPLATE = Path(__file__).parent / "templates" / "train-report.html"
@@ -29,14 +30,6 @@ class Card(NamedTuple):
 
     pictures: list[str]
     lines: list[str]
-
-
-class Section(NamedTuple):
-    """A heading, a sentence or two, and cards."""
-
-    title: str
-    text: str
-    cards: list[Card]
 
 
 def examined_images(dataset: Dataset, seed: int) -> Split:
@@ -70,46 +63,25 @@ def write_train_report(
         OutputError: the page cannot be written.
     """
     few = examine(features, split.labels, split.images, seed=0)
+    doubtful = [
+        _card(dataset, split, [i], f"labelled {dataset.labels[split.labels[i]]}, given {few.given[i]:.2f}")
+        for i in few.doubtful[:SHOWN]
+    ]
     wrong = np.flatnonzero((p > threshold) != dataset.test.labels)
     page = render_page(
         TEMPLATE,
         name=path.parent.name,
         labels=dataset.labels,
         test=estimate(len(p) - len(wrong), len(p)),
-        curve=few.curve,
-        forecast=few.forecast,
-        sections=[
-            _doubtful(few, split, dataset), _duplicates(few, split, dataset), _mistakes(model, dataset, wrong, p)
-        ],
-    )  # fmt: skip
+        few=few,
+        doubtful=doubtful,
+        duplicates=[_card(dataset, split, pair) for pair in few.duplicates[:SHOWN].tolist()],
+        mistakes=_mistakes(model, dataset, wrong, p),
+    )
     write(path, page)
 
 
-def _doubtful(few: FewImages, split: Split, dataset: Dataset) -> Section:
-    cards = []
-    for i in few.doubtful[:SHOWN]:
-        labelled = f"labelled {dataset.labels[split.labels[i]]}, given {few.given[i]:.2f}"
-        cards.append(_card(dataset, split, [i], labelled))
-    text = (
-        f"A classifier that did not see them gives {len(few.doubtful)} images the other label; the surest come first. "
-        "Some of the labels are wrong, and some of the images are hard."
-        if cards
-        else "None: cross-validation gives every image its own label."
-    )
-    return Section("Labels to look at again", text, cards)
-
-
-def _duplicates(few: FewImages, split: Split, dataset: Dataset) -> Section:
-    cards = [_card(dataset, split, pair) for pair in few.duplicates[:SHOWN].tolist()]
-    text = (
-        f"{len(few.duplicates)} pairs, by perceptual hash. They teach little that is new, and are kept in one fold."
-        if cards
-        else "None, by perceptual hash."
-    )
-    return Section("Images that look the same", text, cards)
-
-
-def _mistakes(model: Any, dataset: Dataset, wrong: Any, p: Probabilities) -> Section:
+def _mistakes(model: Any, dataset: Dataset, wrong: Any, p: Probabilities) -> list[Card]:
     """The surest mistakes on the test images, each with a map of what mattered."""
     test, spec = dataset.test, dataset.input
     surest = wrong[np.argsort(-np.abs(p[wrong] - 0.5))][:MAPPED]
@@ -121,13 +93,7 @@ def _mistakes(model: Any, dataset: Dataset, wrong: Any, p: Probabilities) -> Sec
         for_given = moved if test.labels[i] == 0 else -moved
         pictures, lines = _card(dataset, test, [i], f"is {truth}, predicted {given} ({p[i]:.2f})")
         cards.append(Card([*pictures, to_png_base64(_heated(test.images[i], for_given))], lines))
-    text = (
-        "The surest mistakes on the test images. Red marks what speaks for the wrong label: where it is covered, the "
-        "model becomes less sure of it."
-        if cards
-        else "None on the test images."
-    )
-    return Section("Mistakes, and where the model looks", text, cards)
+    return cards
 
 
 def _card(dataset: Dataset, split: Split, positions: Sequence[int], *lines: str) -> Card:
@@ -138,8 +104,6 @@ def _card(dataset: Dataset, split: Split, positions: Sequence[int], *lines: str)
 
 def _heated(image: Pixels, moved: Features) -> Pixels:
     """`image` in grey, red where `moved` is large."""
-    from PIL import Image
-
     heat = np.clip(moved / max(float(np.abs(moved).max()), 1e-6), 0, 1)
     size = image.shape[1], image.shape[0]
     mask = np.asarray(Image.fromarray((heat * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)) / 255.0
