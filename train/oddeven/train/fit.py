@@ -27,7 +27,7 @@ from oddeven.train.data.input_pipeline import evaluation_batches, steps_per_epoc
 from oddeven.train.familiarity import calibrate, load_without_familiarity, save_with_familiarity
 from oddeven.train.probe import fit_probe, pooled_features
 from oddeven.train.recipes import Recipe
-from oddeven.train.teacher import Teacher
+from oddeven.train.teacher import teach
 from oddeven.train.train_report import examined_images, write_train_report
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds", "cpu_seconds")
@@ -42,7 +42,7 @@ class Plan:
         balanced: weigh the images so that both labels count the same.
         weights: what to start from: a file of a backbone's weights, or a trained `.keras` model of the architecture.
             None for a backbone's own, or random ones.
-        teacher: a trained model to learn from besides the labels.
+        teacher: a trained `.keras` model to learn from besides the labels.
         patience: stop after that many epochs without a lower validation loss, and keep the best epoch's weights.
         threshold: chooses the decision threshold on the validation split; None for one half.
     """
@@ -57,7 +57,7 @@ class Plan:
     patience: int | None = None
     weights: Path | None = None
     threshold: ThresholdRule | None = None
-    teacher: Teacher | None = None
+    teacher: Path | None = None
 
     @property
     def steps(self) -> int:
@@ -164,7 +164,7 @@ def compiled(plan: Plan) -> Any:
     loss = keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
     model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
     if plan.teacher:
-        plan.teacher.teach(model)
+        teach(model, plan.teacher, plan.dataset)
     return model
 
 

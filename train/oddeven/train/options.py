@@ -16,7 +16,7 @@ from oddeven.train.data.dataset import Dataset, ImageSource
 from oddeven.train.data.listing import read_listing
 from oddeven.train.fit import Plan
 from oddeven.train.recipes import RECIPES, TRANSFER, augmented, scaled
-from oddeven.train.teacher import read_teacher, trained_spec
+from oddeven.train.teacher import trained_spec
 
 QUICK_COUNT = 2000
 DEFAULT_RECIPE, DEFAULT_SIDE = "fast", "64"
@@ -129,6 +129,8 @@ class TrainOptions:
             raise UsageError(f"{name} has no pretrained weights; take {', '.join(BACKBONES)}, or another recipe.")
         elif self.weights and (came := trained_spec(self.weights, data).name) != name:
             raise UsageError(f"{self.weights} holds the weights of {came}; expected those of a trained {name}.")
+        if self.teacher:
+            trained_spec(self.teacher, data)  # a model for other images is refused before the work
         augment, balance = self.augment, self.balance
         if self.data is not None:
             recipe = scaled(recipe, len(data.train))
@@ -158,5 +160,5 @@ class TrainOptions:
             patience=self.patience,
             weights=self.weights,
             threshold=self.threshold_rule(),
-            teacher=read_teacher(self.teacher, data) if self.teacher else None,
+            teacher=self.teacher,
         )
