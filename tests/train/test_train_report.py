@@ -10,7 +10,7 @@ import pytest
 
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.dataset import Dataset, Split
-from oddeven.train.few_images import estimate, examine, occlusion
+from oddeven.train.few_images import _forecast, estimate, examine, occlusion
 from oddeven.train.train_report import examined_images, write_train_report
 
 COUNT = 200
@@ -55,6 +55,10 @@ def test_errors_that_fall_with_more_images_are_drawn_out():
     (double, expected), (_, later) = few.forecast
     assert double == 1200
     assert few.curve[-1].accuracy < expected < later < 1
+
+
+def test_a_curve_that_touches_one_is_not_drawn_out():
+    assert _forecast([estimate(right, count) for right, count in ((45, 50), (100, 100), (148, 150), (196, 200))]) == ()
 
 
 def test_a_handful_of_images_says_nothing():

@@ -82,15 +82,16 @@ def _forecast(curve: list[Estimate]) -> tuple[tuple[int, float], ...]:
 
     Hestness and others, 2017, Deep learning scaling is predictable, empirically.
     """
-    if len(curve) < 3 or curve[-1].accuracy <= curve[0].accuracy or curve[-1].accuracy == 1.0:
+    errors = [1 - e.accuracy for e in curve]
+    if len(curve) < 3 or errors[-1] >= errors[0] or min(errors) == 0:
         return ()
-    slope, start = np.polyfit(np.log([e.count for e in curve]), np.log([1 - e.accuracy for e in curve]), 1)
+    slope, start = np.polyfit(np.log([e.count for e in curve]), np.log(errors), 1)
     counts = [times * curve[-1].count for times in MORE]
     return tuple((count, float(1 - np.exp(start + slope * np.log(count)))) for count in counts if slope < 0)
 
 
 def _part(groups: Indices, share: float, seed: int) -> Indices:
-    """Positions of about that share of the images, whole groups."""
+    """Positions of about that share of the images, in whole groups."""
     order = np.random.default_rng(seed).permutation(groups.max() + 1)
     place = np.argsort(order)[groups]
     return np.flatnonzero(place < np.ceil(share * len(order)))
