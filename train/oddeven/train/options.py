@@ -20,7 +20,7 @@ from oddeven.train.teacher import trained_spec
 
 QUICK_COUNT = 2000
 DEFAULT_RECIPE, DEFAULT_SIDE = "fast", "64"
-FEW = 5000  # images of a label, below which a network that knows other images does better than one from nothing
+FEW = 5000  # images of a label, below which a network that knows other images does better than one trained from nothing
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,10 @@ class TrainOptions:
         Raises:
             UsageError: the cost is not one.
         """
-        if self.threshold_by in {None, "f1"}:
-            return by_f1 if self.threshold_by else None
-        return threshold_rule(self.cost or "fp=1,fn=1", None)
+        if self.threshold_by == "f1":
+            return by_f1
+        cost = "fp=1,fn=1" if self.threshold_by == "accuracy" else self.cost
+        return threshold_rule(cost, max_fpr=None)
 
     def plans(self, architectures: Sequence[str], data: Dataset) -> list[Plan]:
         """A plan for each of the architectures, on `data`; its recipe's name says what was changed.
