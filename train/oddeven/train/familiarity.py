@@ -33,7 +33,7 @@ MOST_UNITS = 32
 EPOCHS, BATCH, PEAK, DECAY = 12, 256, 5e-3, 5e-4
 TOP = 6.0  # where a ReLU6 ends
 LOWEST = 0.001  # the share of validation images that scores 0
-FLAT, TINY = 0.1, 1e-3  # of the usual standard deviation, and in itself: is added to each
+FLAT, TINY = 0.1, 1e-3  # are added to each standard deviation: this share of the usual one, and this itself
 # Closer together where images are refused.
 SHARES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -177,7 +177,7 @@ def _fit(known: Floats, made_up: Floats, widths: list[int], units: int) -> list[
 def _spread(weights: list[Floats], x: Floats) -> tuple[list[Floats], Floats]:
     """The weights with a last layer that spreads the validation images, features (N, K), from 0 to 6, and their scores.
 
-    Beyond, where a ReLU6 cuts, nothing is to be told apart: eight bits then serve where the limit is.
+    Beyond, where a ReLU6 cuts, nothing has to be told apart, so that eight bits are spent around the limit.
     """
     kernel, bias, last, shift = weights
     raw = np.clip(x @ kernel + bias, 0, TOP) @ last + shift

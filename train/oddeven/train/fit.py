@@ -160,8 +160,8 @@ def compiled(plan: Plan) -> Any:
         )
         optimizer = keras.optimizers.AdamW(cycle, weight_decay=recipe.weight_decay)
         optimizer.exclude_from_weight_decay(var_names=["bias"])
-    # XLA on a CPU makes these convolutions up to five times slower.
     loss = keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
+    # XLA on a CPU makes these convolutions up to five times slower.
     model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
     if plan.teacher:
         teach(model, plan.teacher, plan.dataset)

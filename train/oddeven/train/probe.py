@@ -16,8 +16,8 @@ from oddeven.train.data.splits import Indices
 BATCH = 64
 DECAY = 5.0  # of the weights of standardized features, over the number of images
 SMOOTHING = 0.1
-# Of the usual standard deviation, is added to each. A feature that a few images show would else have a weight that fits
-# these few, and that leaves no bits to the others' when the layer is quantized.
+# The share of the usual standard deviation that is added to each. Otherwise a feature that only a few images show would
+# get a weight that fits these few, and that leaves no bits to the other weights when the layer is quantized.
 FLAT = 1.0
 TINY = 1e-3
 

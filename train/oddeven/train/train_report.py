@@ -21,8 +21,8 @@ from oddeven.train.probe import Features
 
 TEMPLATE = Path(__file__).parent / "templates" / "train-report.html"
 MOST = 2000  # images that are cross-validated
-SHOWN = 12
-MAPPED = 6
+SHOWN = 12  # doubtful labels and pairs of duplicates
+MAPPED = 6  # mistakes
 
 
 class Card(NamedTuple):
