@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from oddeven.runtime.arrays import Probabilities
 from oddeven.runtime.files import replacing
 from oddeven.train.data.dataset import Dataset, Split
@@ -59,8 +57,7 @@ def mistakes(dataset: Dataset, probabilities: Probabilities, threshold: float, p
     Arguments as `predictions`.
     """
     test = dataset.test
-    wrong = np.flatnonzero((probabilities > threshold) != test.labels)
-    worst = wrong[np.argsort(-np.abs(probabilities[wrong] - threshold), kind="stable")][: SIDE * SIDE]
+    worst = test.mistakes(probabilities, threshold)[: SIDE * SIDE]
     titles = []
     for position in worst:
         name, label = dataset.image_name(test.index[position]), dataset.labels[test.labels[position]]

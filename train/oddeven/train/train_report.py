@@ -67,7 +67,7 @@ def write_train_report(
         _card(dataset, split, [i], f"labelled {dataset.labels[split.labels[i]]}, given {few.given[i]:.2f}")
         for i in few.doubtful[:SHOWN]
     ]
-    wrong = np.flatnonzero((p > threshold) != dataset.test.labels)
+    wrong = dataset.test.mistakes(p, threshold)
     page = render_page(
         TEMPLATE,
         name=path.parent.name,
@@ -76,24 +76,20 @@ def write_train_report(
         few=few,
         doubtful=doubtful,
         duplicates=[_card(dataset, split, pair) for pair in few.duplicates[:SHOWN].tolist()],
-        mistakes=_mistakes(model, dataset, wrong, p),
+        mistakes=[_mistake(model, dataset, i, p[i]) for i in wrong[:MAPPED].tolist()],
     )
     write(path, page)
 
 
-def _mistakes(model: Any, dataset: Dataset, wrong: Any, p: Probabilities) -> list[Card]:
-    """The surest mistakes on the test images, each with a map of what mattered."""
+def _mistake(model: Any, dataset: Dataset, i: int, p: float) -> Card:
+    """The test image at position `i`, wrongly predicted with the probability `p`, and a map of what mattered."""
     test, spec = dataset.test, dataset.input
-    surest = wrong[np.argsort(-np.abs(p[wrong] - 0.5))][:MAPPED]
-    cards = []
-    for i in surest.tolist():
-        image = to_float(test.images[i], spec)
-        moved = occlusion(lambda batch: model.predict(batch, verbose=0), image, (spec.low + spec.high) / 2)
-        truth, given = dataset.labels[test.labels[i]], dataset.labels[1 - test.labels[i]]
-        for_given = moved if test.labels[i] == 0 else -moved
-        pictures, lines = _card(dataset, test, [i], f"is {truth}, predicted {given} ({p[i]:.2f})")
-        cards.append(Card([*pictures, to_png_base64(_heated(test.images[i], for_given))], lines))
-    return cards
+    image = to_float(test.images[i], spec)
+    moved = occlusion(lambda batch: model.predict(batch, verbose=0), image, (spec.low + spec.high) / 2)
+    truth, given = dataset.labels[test.labels[i]], dataset.labels[1 - test.labels[i]]
+    for_given = moved if test.labels[i] == 0 else -moved
+    pictures, lines = _card(dataset, test, [i], f"is {truth}, predicted {given} ({p:.2f})")
+    return Card([*pictures, to_png_base64(_heated(test.images[i], for_given))], lines)
 
 
 def _card(dataset: Dataset, split: Split, positions: Sequence[int], *lines: str) -> Card:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.arrays import Labels, Pixels
+from oddeven.runtime.arrays import Labels, Pixels, Probabilities
 from oddeven.runtime.spec import InputSpec
 
 SOURCE_FILE = "dataset.json"  # beside a model that was trained on an image folder: its ImageSource
@@ -41,6 +41,16 @@ class Split:
     def take(self, chosen: npt.NDArray[np.int64] | slice) -> Split:
         """The images at the positions `chosen`."""
         return Split(self.images[chosen], self.labels[chosen], self.slices[chosen], self.index[chosen])
+
+    def mistakes(self, probabilities: Probabilities, threshold: float) -> npt.NDArray[np.int64]:
+        """The positions of the images that are predicted wrongly, those furthest from `threshold` first.
+
+        Args:
+            probabilities: of label 1, float32 (N,).
+            threshold: strictly above it the prediction is label 1.
+        """
+        wrong = np.flatnonzero((probabilities > threshold) != self.labels)
+        return wrong[np.argsort(-np.abs(probabilities[wrong] - threshold), kind="stable")]
 
 
 @dataclass(frozen=True)
