@@ -162,7 +162,7 @@ def draw_curves(folder: Path) -> None:
     for recipe in SEEDS:
         records = {name: folder / recipe / "seed0" / name / "history.json" for name in MODELS}
         histories = {name: json.loads(path.read_text())["history"] for name, path in records.items()}
-        plots.comparison(histories, DOCS / "images" / f"curves-{recipe}.png")
+        plots.curves(histories, DOCS / "images" / f"curves-{recipe}.png")
 
 
 def main() -> None:

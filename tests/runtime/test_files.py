@@ -106,7 +106,7 @@ def savez(name):
 writers = {
     "a.json": lambda name: write(path, "x" * 4000), "a.npz": savez, "a.png": save, "a.weights.h5": save,
     "a.keras": lambda name: save_checkpoint(path, model, history, Provenance("", "", "", 1, 0, {})),
-    "curves.png": lambda name: plots.curves(history, "x", path),
+    "curves.png": lambda name: plots.curves({"x": history}, path),
 }
 # A process that may write no larger file meets what a full disk does to one.
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))

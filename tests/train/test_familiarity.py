@@ -57,7 +57,7 @@ def test_equal_seeds_make_up_equal_images(few):
 def test_the_second_output_ranks_noise_below_digits_and_leaves_the_first_alone(few, small):
     x = to_float(few.test.images[:500], few.input)
     before = small.predict(x, verbose=0)
-    model, known = with_familiarity(small, few.train, few.validation, few.input, 0)
+    model, known = with_familiarity(small, few, 0)
     p, raw = model.predict(x, verbose=0)
     np.testing.assert_array_equal(p, before)
     noise = np.random.default_rng(0).random(x.shape, np.float32)
@@ -66,14 +66,14 @@ def test_the_second_output_ranks_noise_below_digits_and_leaves_the_first_alone(f
     refused = np.mean(familiarities(raw[:, 0], known) < MIN_FAMILIARITY)
     assert refused < 0.05  # 0.01 is meant; of 500 validation images five are below, give or take
     assert sum(w.size for w in model.get_weights()) <= 1.05 * sum(w.size for w in small.get_weights())
-    again, same = with_familiarity(model, few.train, few.validation, few.input, 0)
+    again, same = with_familiarity(model, few, 0)
     assert (len(again.outputs), same) == (2, known)
 
 
 def test_a_model_that_sees_nothing_finds_nothing_unknown(few):
     model = build("mlp", few.input.shape)
     model.set_weights([0 * weight for weight in model.get_weights()])
-    whole, known = with_familiarity(model, few.train, few.validation, few.input, 0)
+    whole, known = with_familiarity(model, few, 0)
     raw = whole.predict(to_float(few.test.images[:20], few.input), verbose=0)[1][:, 0]
     assert np.isfinite(familiarities(raw, known)).all()
 
@@ -94,11 +94,11 @@ def test_few_scores_have_a_meaning(scores):
 
 def test_the_temperature_undoes_too_much_confidence_and_changes_no_prediction(few, small):
     x = to_float(few.test.images, few.input)
-    first = calibrate(small, few.validation, few.input)
+    first = calibrate(small, few)
     calm = small.predict(x, verbose=0)
     kernel, bias = small.layers[-1].get_weights()
     small.layers[-1].set_weights([4 * kernel, 4 * bias])
-    assert calibrate(small, few.validation, few.input) == pytest.approx(4, rel=0.01)
+    assert calibrate(small, few) == pytest.approx(4, rel=0.01)
     np.testing.assert_allclose(small.predict(x, verbose=0), calm, atol=0.01)
     assert 0.2 < first < 5
 

@@ -111,7 +111,7 @@ def test_what_a_trained_model_gives_is_named_in_the_recipe():
     teacher, data = SHIPPED / "mlp.keras", load_dataset("mnist")
     (made,) = given("--teacher", teacher, "--weights", SHIPPED / "cnn.keras").plans(["cnn"], data)
     assert made.recipe_name == f"fast (weights {SHIPPED / 'cnn.keras'}, teacher {teacher})"
-    assert (made.teacher.path, made.weights) == (teacher, SHIPPED / "cnn.keras")
+    assert (made.teacher, made.weights) == (teacher, SHIPPED / "cnn.keras")
     with pytest.raises(UsageError, match=r"mlp.keras holds the weights of mlp; expected those of a trained cnn"):
         given("--weights", teacher).plans(["cnn"], data)
 

@@ -35,7 +35,7 @@ def data():
 
 
 def test_curves_have_the_published_axes_and_all_four_lines(drawn, tmp_path):
-    plots.curves(HISTORY, "mlp", tmp_path / "curves.png")
+    plots.curves({"mlp": HISTORY}, tmp_path / "curves.png")
     left, right = drawn[0].axes
     assert left.get_ylim() == (0.0, 0.5)
     assert right.get_ylim() == (0.8, 1.0)
@@ -45,8 +45,8 @@ def test_curves_have_the_published_axes_and_all_four_lines(drawn, tmp_path):
         assert image.format == "PNG"
 
 
-def test_comparison_puts_models_side_by_side(drawn, tmp_path):
-    plots.comparison({"mlp": HISTORY, "cnn": HISTORY, "deep_cnn": HISTORY}, tmp_path / "comparison.png")
+def test_the_curves_of_several_models_are_side_by_side(drawn, tmp_path):
+    plots.curves({"mlp": HISTORY, "cnn": HISTORY, "deep_cnn": HISTORY}, tmp_path / "comparison.png")
     assert [axes.get_title() for axes in drawn[0].axes if axes.get_title()] == ["mlp", "cnn", "deep_cnn"]
 
 
@@ -106,7 +106,8 @@ def test_a_dollar_sign_does_not_begin_a_formula(tmp_path, data):
 
 
 def test_curves_of_a_hard_task_stay_on_the_axes(drawn, tmp_path):
-    plots.curves({key: [0.55, 0.6] for key in HISTORY} | {"loss": [1.4, 0.7]}, "mlp", tmp_path / "curves.png")
+    history = {key: [0.55, 0.6] for key in HISTORY} | {"loss": [1.4, 0.7]}
+    plots.curves({"mlp": history}, tmp_path / "curves.png")
     left, right = drawn[0].axes
     assert left.get_ylim()[1] >= 1.4
     assert right.get_ylim()[0] <= 0.55

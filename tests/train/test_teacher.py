@@ -14,7 +14,7 @@ from oddeven.train.data.registry import load_dataset
 from oddeven.train.familiarity import load_without_familiarity
 from oddeven.train.fit import Plan, compiled
 from oddeven.train.recipes import RECIPES
-from oddeven.train.teacher import TEMPERATURE, read_teacher
+from oddeven.train.teacher import TEMPERATURE, trained_spec
 
 TEACHER = SHIPPED / "mlp.keras"
 
@@ -39,7 +39,7 @@ def cross_entropy(target, p):
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0)])
 def test_half_of_the_loss_is_that_of_the_teacher_in_training_alone(few, low, high):
     data = replace(few, input=replace(few.input, low=low, high=high))
-    model = compiled(plan(data, teacher=read_teacher(TEACHER, data)))
+    model = compiled(plan(data, teacher=TEACHER))
     x, labels = to_float(few.train.images, data.input), few.train.labels[:, None].astype(np.float32)
     p = np.linspace(0.1, 0.9, len(x), dtype=np.float32)[:, None]
 
@@ -55,7 +55,7 @@ def test_half_of_the_loss_is_that_of_the_teacher_in_training_alone(few, low, hig
 def test_a_student_learns_and_its_checkpoint_needs_no_teacher(few, tmp_path):
     import keras
 
-    taught = plan(few, teacher=read_teacher(TEACHER, few))
+    taught = plan(few, teacher=TEACHER)
     model = compiled(taught)
     before = model.get_weights()
     model.fit(taught.batches(range(1)), steps_per_epoch=taught.steps, shuffle=False, verbose=0)
@@ -78,9 +78,9 @@ def test_a_model_for_other_images_teaches_nothing(few, tmp_path):
         with pytest.raises(
             UsageError, match=r"mlp.keras is for \(28, 28, 1\) images of even and odd; expected a model"
         ):
-            read_teacher(TEACHER, data)
+            trained_spec(TEACHER, data)
     (tmp_path / "model.tflite").write_bytes(b"TFL3")
     with pytest.raises(UsageError, match=r"model.tflite carries no ModelSpec; expected a model that oddeven trained"):
-        read_teacher(tmp_path / "model.tflite", few)
+        trained_spec(tmp_path / "model.tflite", few)
     with pytest.raises(ModelError, match=r"There is no model file .*absent.keras"):
-        read_teacher(tmp_path / "absent.keras", few)
+        trained_spec(tmp_path / "absent.keras", few)

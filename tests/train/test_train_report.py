@@ -10,7 +10,7 @@ import pytest
 
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.dataset import Dataset, Split
-from oddeven.train.few_images import estimate, examine, occlusion
+from oddeven.train.few_images import _forecast, estimate, examine, occlusion
 from oddeven.train.train_report import examined_images, write_train_report
 
 COUNT = 200
@@ -57,6 +57,10 @@ def test_errors_that_fall_with_more_images_are_drawn_out():
     assert few.curve[-1].accuracy < expected < later < 1
 
 
+def test_a_curve_that_touches_one_is_not_drawn_out():
+    assert _forecast([estimate(right, count) for right, count in ((45, 50), (100, 100), (148, 150), (196, 200))]) == ()
+
+
 def test_a_handful_of_images_says_nothing():
     few = examine(
         np.eye(20, dtype=np.float32), np.tile([0, 1], 10).astype(np.uint8), np.zeros((20, 8, 8, 1), np.uint8), 0
@@ -95,3 +99,12 @@ def test_the_page_is_whole(known, tmp_path):
     assert "1 pairs, by perceptual hash" in text
     assert text.count("is bad &amp; worse, predicted good (0.90)") == 6
     assert not re.search(r"https?://|<script", text)
+
+
+def test_of_more_images_than_memory_holds_only_those_that_are_examined_are_read():
+    def split(count):  # 12 kB an image, if it were copied
+        images = np.broadcast_to(np.zeros((64, 64, 3), np.uint8), (count, 64, 64, 3))
+        return Split(images, np.zeros(count, np.uint8), np.broadcast_to("bad", count), np.arange(count))
+
+    data = Dataset("parts", "", ("bad", "good"), InputSpec(64, 64, 3), split(10**7), split(10**6), split(1))
+    assert len(examined_images(data, 0)) == 2000

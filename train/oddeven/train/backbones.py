@@ -34,8 +34,8 @@ class Backbone:
     tuned_from: str
 
 
-def _application(name: str, **options: Any) -> dict[str, Callable[..., Any]]:
-    """A network of `keras.applications`, whose weights Keras downloads where no file is given."""
+def _application(name: str, low: float, high: float, tuned_from: str, **options: Any) -> Backbone:
+    """The row of a network of `keras.applications`, whose weights Keras downloads where no file is given."""
 
     def network(weights: object, **where: Any) -> Any:
         import keras
@@ -53,18 +53,13 @@ def _application(name: str, **options: Any) -> dict[str, Callable[..., Any]]:
             if layer.weights:  # Keras numbers the others' names anew in each network
                 model.get_layer(layer.name).set_weights(layer.get_weights())
 
-    return {"features": lambda image: network(None, input_tensor=image).output, "load_weights": load_weights}
+    return Backbone(lambda image: network(None, input_tensor=image).output, load_weights, low, high, tuned_from)
 
 
 BACKBONES: Mapping[str, Backbone] = {
     LITE0: Backbone(lite0.features, lite0.load_weights, lite0.LOW, lite0.HIGH, "block5_"),
-    "mobilenet_v2": Backbone(**_application("MobileNetV2"), low=-1.0, high=1.0, tuned_from="block_6_"),
-    "mobilenet_v3_small": Backbone(
-        **_application("MobileNetV3Small", include_preprocessing=False),
-        low=-1.0,
-        high=1.0,
-        tuned_from="expanded_conv_3_",
-    ),
+    "mobilenet_v2": _application("MobileNetV2", -1.0, 1.0, "block_6_"),
+    "mobilenet_v3_small": _application("MobileNetV3Small", -1.0, 1.0, "expanded_conv_3_", include_preprocessing=False),
 }
 
 

@@ -19,7 +19,7 @@ from oddeven.runtime.familiarity import NAME
 from oddeven.runtime.files import replacing
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.spec import Familiarity, InputSpec, ModelSpec
-from oddeven.train.data.dataset import Dataset, Split
+from oddeven.train.data.dataset import Dataset
 from oddeven.train.data.input_pipeline import evaluation_batch_size
 from oddeven.train.outliers import make_up, out_of_focus
 
@@ -33,7 +33,7 @@ MOST_UNITS = 32
 EPOCHS, BATCH, PEAK, DECAY = 12, 256, 5e-3, 5e-4
 TOP = 6.0  # where a ReLU6 ends
 LOWEST = 0.001  # the share of validation images that scores 0
-FLAT, TINY = 0.1, 1e-3  # of the usual standard deviation, and in itself: is added to each
+FLAT, TINY = 0.1, 1e-3  # are added to each standard deviation: this share of the usual one, and this itself
 # Closer together where images are refused.
 SHARES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -46,7 +46,7 @@ def save_with_familiarity(model: Any, data: Dataset, spec: ModelSpec, path: Path
     Raises:
         OutputError: the file cannot be written.
     """
-    whole, known = with_familiarity(model, data.train, data.validation, data.input, spec.provenance.seed)
+    whole, known = with_familiarity(model, data, spec.provenance.seed)
     with replacing(path) as partial:
         whole.save(partial)
         attach_to_keras(partial, replace(spec, min_familiarity=MIN_FAMILIARITY, familiarity=known))
@@ -71,19 +71,19 @@ def _first_output(model: Any) -> Any:
     return copy
 
 
-def with_familiarity(
-    model: Any, train: Split, validation: Split, spec: InputSpec, seed: int
-) -> tuple[Any, Familiarity]:
+def with_familiarity(model: Any, data: Dataset, seed: int) -> tuple[Any, Familiarity]:
     """`model` with a second output, the raw score, and what that means by the validation images.
 
     Args:
         model: a Keras model that ends in one dense unit; of one with a second output, that is replaced.
-        train, validation: splits of the dataset that it was trained on.
+        data: the dataset that it was trained on.
+        seed: of the made-up images and the fit.
     """
     import keras
 
     keras.utils.set_random_seed(seed)
     random = np.random.default_rng(seed)
+    train, spec = data.train, data.input
     plain = _first_output(model)
     taps = _taps(plain)
     body = keras.Model(plain.inputs[0], taps)
@@ -97,7 +97,7 @@ def with_familiarity(
     x_made_up = np.concatenate([features(body, make_up(known.images, part, random), spec) for part in parts])
     widths = [tap.shape[-1] for tap in taps]
     units = min(MOST_UNITS, max(2, int(SHARE * plain.count_params() / sum(widths))))
-    weights, raw = _spread(_fit(x_known, x_made_up, widths, units), features(body, validation.images, spec))
+    weights, raw = _spread(_fit(x_known, x_made_up, widths, units), features(body, data.validation.images, spec))
     whole = keras.Model(plain.inputs[0], [plain.outputs[0], _head(taps, weights)], name=model.name)
     return whole, meaning(raw)
 
@@ -177,7 +177,7 @@ def _fit(known: Floats, made_up: Floats, widths: list[int], units: int) -> list[
 def _spread(weights: list[Floats], x: Floats) -> tuple[list[Floats], Floats]:
     """The weights with a last layer that spreads the validation images, features (N, K), from 0 to 6, and their scores.
 
-    Beyond, where a ReLU6 cuts, nothing is to be told apart: eight bits then serve where the limit is.
+    Beyond, where a ReLU6 cuts, nothing has to be told apart, so that eight bits are spent around the limit.
     """
     kernel, bias, last, shift = weights
     raw = np.clip(x @ kernel + bias, 0, TOP) @ last + shift
@@ -187,7 +187,7 @@ def _spread(weights: list[Floats], x: Floats) -> tuple[list[Floats], Floats]:
     return spread, np.clip((raw[:, 0] - np.float32(low)) * scale, 0, TOP)
 
 
-def calibrate(model: Any, validation: Split, spec: InputSpec) -> float:
+def calibrate(model: Any, data: Dataset) -> float:
     """Divide the last layer of `model` by the temperature at which its probabilities fit the validation labels best.
 
     Predictions at one half stay what they are, so there is no bias to fit. Guo and others, 2017, On calibration of
@@ -199,9 +199,9 @@ def calibrate(model: Any, validation: Split, spec: InputSpec) -> float:
     import keras
     from scipy.optimize import minimize_scalar
 
-    last = model.layers[-1]
+    validation, last = data.validation, model.layers[-1]
     kernel, bias = last.get_weights()
-    fed = features(keras.Model(model.inputs[0], last.input), validation.images, spec)
+    fed = features(keras.Model(model.inputs[0], last.input), validation.images, data.input)
     logits = (fed @ kernel + bias)[:, 0].astype(np.float64)
     zeros, ones = np.bincount(validation.labels, minlength=2)
     targets = np.where(validation.labels == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))

@@ -1,4 +1,4 @@
-"""What a few images allow to say: cross-validated accuracy, whether more would help, and which look mislabelled.
+"""What a few images can tell: cross-validated accuracy, whether more would help, and which look mislabelled.
 
 All of it follows from a linear classifier on the features of a frozen network, so a fold costs less than a second.
 """
@@ -12,18 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.arrays import Labels, Pixels
-from oddeven.train.data.splits import joined, near_duplicates, perceptual_hash
+from oddeven.runtime.arrays import Labels, Pixels, Probabilities
+from oddeven.train.data.splits import Indices, joined, near_duplicates, perceptual_hash
 from oddeven.train.probe import Features, cross_validate
 
 FOLDS = 5
 SHARES = (0.25, 0.5, 0.75, 1.0)
-LEAST = 40  # images that are cross-validated
+LEAST = 40  # images, below which nothing is cross-validated
 CONFIDENCE = 0.95
 DOUBTFUL = 0.5  # a label to which cross-validation gives less is doubted
 MORE = (2, 4)  # times the images of today
-
-Groups = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ class FewImages:
     curve: tuple[Estimate, ...]
     forecast: tuple[tuple[int, float], ...]
     doubtful: tuple[int, ...]
-    given: Features
-    duplicates: Groups
+    given: Probabilities
+    duplicates: Indices
 
 
 def examine(x: Features, labels: Labels, images: Pixels, seed: int) -> FewImages:
@@ -84,15 +82,16 @@ def _forecast(curve: list[Estimate]) -> tuple[tuple[int, float], ...]:
 
     Hestness and others, 2017, Deep learning scaling is predictable, empirically.
     """
-    if len(curve) < 3 or curve[-1].accuracy <= curve[0].accuracy or curve[-1].accuracy == 1.0:
+    errors = [1 - e.accuracy for e in curve]
+    if len(curve) < 3 or errors[-1] >= errors[0] or min(errors) == 0:
         return ()
-    slope, start = np.polyfit(np.log([e.count for e in curve]), np.log([1 - e.accuracy for e in curve]), 1)
+    slope, start = np.polyfit(np.log([e.count for e in curve]), np.log(errors), 1)
     counts = [times * curve[-1].count for times in MORE]
     return tuple((count, float(1 - np.exp(start + slope * np.log(count)))) for count in counts if slope < 0)
 
 
-def _part(groups: Groups, share: float, seed: int) -> Groups:
-    """Positions of about that share of the images, whole groups."""
+def _part(groups: Indices, share: float, seed: int) -> Indices:
+    """Positions of about that share of the images, in whole groups."""
     order = np.random.default_rng(seed).permutation(groups.max() + 1)
     place = np.argsort(order)[groups]
     return np.flatnonzero(place < np.ceil(share * len(order)))

@@ -22,17 +22,12 @@ from oddeven.train import plots
 from oddeven.train.architectures import build
 from oddeven.train.backbones import BACKBONES, freeze
 from oddeven.train.checkpoint import History, restore_checkpoint, save_checkpoint
-from oddeven.train.data.dataset import Dataset
-from oddeven.train.data.input_pipeline import (
-    evaluation_batch_size,
-    evaluation_batches,
-    steps_per_epoch,
-    training_batches,
-)
+from oddeven.train.data.dataset import Dataset, Split
+from oddeven.train.data.input_pipeline import evaluation_batches, steps_per_epoch, training_batches
 from oddeven.train.familiarity import calibrate, load_without_familiarity, save_with_familiarity
 from oddeven.train.probe import fit_probe, pooled_features
 from oddeven.train.recipes import Recipe
-from oddeven.train.teacher import Teacher
+from oddeven.train.teacher import teach
 from oddeven.train.train_report import examined_images, write_train_report
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds", "cpu_seconds")
@@ -47,7 +42,7 @@ class Plan:
         balanced: weigh the images so that both labels count the same.
         weights: what to start from: a file of a backbone's weights, or a trained `.keras` model of the architecture.
             None for a backbone's own, or random ones.
-        teacher: a trained model to learn from besides the labels.
+        teacher: a trained `.keras` model to learn from besides the labels.
         patience: stop after that many epochs without a lower validation loss, and keep the best epoch's weights.
         threshold: chooses the decision threshold on the validation split; None for one half.
     """
@@ -62,7 +57,7 @@ class Plan:
     patience: int | None = None
     weights: Path | None = None
     threshold: ThresholdRule | None = None
-    teacher: Teacher | None = None
+    teacher: Path | None = None
 
     @property
     def steps(self) -> int:
@@ -165,11 +160,11 @@ def compiled(plan: Plan) -> Any:
         )
         optimizer = keras.optimizers.AdamW(cycle, weight_decay=recipe.weight_decay)
         optimizer.exclude_from_weight_decay(var_names=["bias"])
-    # XLA on a CPU makes these convolutions up to five times slower.
     loss = keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
+    # XLA on a CPU makes these convolutions up to five times slower.
     model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
     if plan.teacher:
-        plan.teacher.teach(model)
+        teach(model, plan.teacher, plan.dataset)
     return model
 
 
@@ -195,9 +190,7 @@ def _fit(plan: Plan, checkpoint: Path, best: Path) -> tuple[Any, History]:
                 epochs=plan.epochs,
                 steps_per_epoch=plan.steps,
                 shuffle=False,
-                validation_data=evaluation_batches(
-                    data.validation, data.input, evaluation_batch_size(data.input.shape)
-                ),
+                validation_data=evaluation_batches(data.validation, data.input),
                 class_weight=_class_weight(data.train.labels) if plan.balanced else None,
                 callbacks=[_each_epoch(plan, model, history, checkpoint, best)],
                 verbose=1 if sys.stderr.isatty() else 2,
@@ -251,14 +244,14 @@ def _evaluate_and_save(plan: Plan, model: Any, history: History, path: Path) -> 
     data, folder = plan.dataset, path.parent
     bare = build(plan.architecture, data.input.shape)
     bare.set_weights(model.get_weights())
-    calibrate(bare, data.validation, data.input)
-    known, probabilities = (
-        bare.predict(evaluation_batches(split, data.input, evaluation_batch_size(data.input.shape)), verbose=0)[:, 0]
-        for split in (data.validation, data.test)
-    )
-    threshold = plan.threshold(known, data.validation.labels) if plan.threshold else 0.5
-    labels = data.test.labels
-    plots.curves(history, plan.architecture, folder / "curves.png")
+    calibrate(bare, data)
+
+    def predict(split: Split) -> Any:
+        return bare.predict(evaluation_batches(split, data.input), verbose=0)[:, 0]
+
+    threshold = plan.threshold(predict(data.validation), data.validation.labels) if plan.threshold else 0.5
+    probabilities, labels = predict(data.test), data.test.labels
+    plots.curves({plan.architecture: history}, folder / "curves.png")
     plots.predictions(data, probabilities, threshold, folder / "predictions.png")
     plots.mistakes(data, probabilities, threshold, folder / "mistakes.png")
     plots.evaluation(data, probabilities, threshold, folder / "evaluation.png")

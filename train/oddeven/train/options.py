@@ -16,11 +16,11 @@ from oddeven.train.data.dataset import Dataset, ImageSource
 from oddeven.train.data.listing import read_listing
 from oddeven.train.fit import Plan
 from oddeven.train.recipes import RECIPES, TRANSFER, augmented, scaled
-from oddeven.train.teacher import read_teacher, trained_spec
+from oddeven.train.teacher import trained_spec
 
 QUICK_COUNT = 2000
 DEFAULT_RECIPE, DEFAULT_SIDE = "fast", "64"
-FEW = 5000  # images of a label, below which a network that knows other images does better than one from nothing
+FEW = 5000  # images of a label, below which a network that knows other images does better than one trained from nothing
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,10 @@ class TrainOptions:
         Raises:
             UsageError: the cost is not one.
         """
-        if self.threshold_by in {None, "f1"}:
-            return by_f1 if self.threshold_by else None
-        return threshold_rule(self.cost or "fp=1,fn=1", None)
+        if self.threshold_by == "f1":
+            return by_f1
+        cost = "fp=1,fn=1" if self.threshold_by == "accuracy" else self.cost
+        return threshold_rule(cost, max_fpr=None)
 
     def plans(self, architectures: Sequence[str], data: Dataset) -> list[Plan]:
         """A plan for each of the architectures, on `data`; its recipe's name says what was changed.
@@ -129,6 +130,8 @@ class TrainOptions:
             raise UsageError(f"{name} has no pretrained weights; take {', '.join(BACKBONES)}, or another recipe.")
         elif self.weights and (came := trained_spec(self.weights, data).name) != name:
             raise UsageError(f"{self.weights} holds the weights of {came}; expected those of a trained {name}.")
+        if self.teacher:
+            trained_spec(self.teacher, data)  # a model for other images is refused before the work
         augment, balance = self.augment, self.balance
         if self.data is not None:
             recipe = scaled(recipe, len(data.train))
@@ -158,5 +161,5 @@ class TrainOptions:
             patience=self.patience,
             weights=self.weights,
             threshold=self.threshold_rule(),
-            teacher=read_teacher(self.teacher, data) if self.teacher else None,
+            teacher=self.teacher,
         )

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from oddeven.runtime.arrays import Probabilities
 from oddeven.runtime.files import replacing
 from oddeven.train.data.dataset import Dataset, Split
@@ -21,13 +19,8 @@ ACCURACY_LIMITS = (0.8, 1.0)
 LOSS_COLOUR, ACCURACY_COLOUR, WRONG_COLOUR = "#b3446c", "#00538a", "#c1121f"
 
 
-def curves(history: History, title: str, path: Path) -> None:
-    """Loss (left axis) and accuracy (right axis), training and validation, against epoch."""
-    comparison({title: history}, path)
-
-
-def comparison(histories: Mapping[str, History], path: Path) -> None:
-    """The learning curves of several models side by side.
+def curves(histories: Mapping[str, History], path: Path) -> None:
+    """Loss (left axis) and accuracy (right axis) against epoch, of each model by its name, side by side.
 
     Raises:
         OutputError: the file cannot be written.
@@ -64,14 +57,11 @@ def mistakes(dataset: Dataset, probabilities: Probabilities, threshold: float, p
     Arguments as `predictions`.
     """
     test = dataset.test
-    wrong = np.flatnonzero((probabilities > threshold) != test.labels)
-    worst = wrong[np.argsort(-np.abs(probabilities[wrong] - threshold), kind="stable")][: SIDE * SIDE]
+    worst = test.mistakes(probabilities, threshold)[: SIDE * SIDE]
     titles = []
     for position in worst:
-        number = test.index[position]
-        file = Path(dataset.files[number]).name if dataset.files else f"image {number}"
-        p, label = probabilities[position], dataset.labels[test.labels[position]]
-        titles.append((f"{file:.18}\n{label:.12}, p = {p:.3f}", True))
+        name, label = dataset.image_name(test.index[position]), dataset.labels[test.labels[position]]
+        titles.append((f"{name:.18}\n{label:.12}, p = {probabilities[position]:.3f}", True))
     _sheet(test.take(worst), titles, path)
 
 

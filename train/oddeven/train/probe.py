@@ -7,20 +7,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from oddeven.runtime.arrays import Labels, Probabilities
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.dataset import Split
 from oddeven.train.data.input_pipeline import evaluation_batches
+from oddeven.train.data.splits import Indices
 
 BATCH = 64
 DECAY = 5.0  # of the weights of standardized features, over the number of images
 SMOOTHING = 0.1
-# Of the usual standard deviation, is added to each. A feature that a few images show would else have a weight that fits
-# these few, and that leaves no bits to the others' when the layer is quantized.
+# The share of the usual standard deviation that is added to each. Otherwise a feature that only a few images show would
+# get a weight that fits these few, and that leaves no bits to the other weights when the layer is quantized.
 FLAT = 1.0
 TINY = 1e-3
 
 Features = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.uint8]
 
 
 def pooled_features(model: Any, split: Split, spec: InputSpec) -> Features:
@@ -55,7 +56,7 @@ def fit_probe(x: Features, labels: Labels) -> tuple[Features, float]:
     return kernel.astype(np.float32), float(weights[-1] - mean @ kernel)
 
 
-def cross_validate(x: Features, labels: Labels, groups: npt.NDArray[np.int64], folds: int, seed: int) -> Features:
+def cross_validate(x: Features, labels: Labels, groups: Indices, folds: int, seed: int) -> Probabilities:
     """The probability of label 1 for each image, from a probe that saw neither it nor its group; float32 (N,)."""
     from sklearn.model_selection import StratifiedGroupKFold
 

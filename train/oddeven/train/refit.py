@@ -27,7 +27,7 @@ def refit(path: Path) -> float:
         raise ModelError(f"{path} carries no ModelSpec; train it with oddeven train.")
     data = training_dataset(path, spec)
     model = load_without_familiarity(path)
-    temperature = calibrate(model, data.validation, data.input)
+    temperature = calibrate(model, data)
     save_with_familiarity(model, data, spec, path)
     return temperature
 

@@ -5,60 +5,44 @@ Hinton, Vinyals and Dean, 2015, Distilling the knowledge in a neural network.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.errors import UsageError
-from oddeven.runtime.spec import InputSpec, ModelSpec
+from oddeven.runtime.spec import ModelSpec
 from oddeven.train.data.dataset import Dataset
 from oddeven.train.familiarity import load_without_familiarity
 
 TEMPERATURE = 4.0  # divides the logits, so that probabilities near 0 and 1 still say how sure the teacher is
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """A trained model.
+def teach(model: Any, path: Path, data: Dataset) -> None:
+    """Make half of the loss that the compiled `model` is trained by the cross-entropy with a teacher's output.
 
-    Attributes:
-        path: its `.keras` file.
-        low, high: its value range.
-        input: of the network that it teaches; equal to its own but for the value range.
-    """
-
-    path: Path
-    low: float
-    high: float
-    input: InputSpec
-
-    def teach(self, model: Any) -> None:
-        """Make half of the loss that the compiled `model` is trained by the cross-entropy with the teacher's output."""
-        import keras
-
-        teacher, label_loss = load_without_familiarity(self.path), model.compute_loss
-        scale = (self.high - self.low) / (self.input.high - self.input.low)
-
-        def compute_loss(x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True) -> Any:
-            loss = label_loss(x, y, y_pred, sample_weight, training)
-            if not training:
-                return loss
-            taught = teacher((x - self.input.low) * scale + self.low, training=False)
-            entropy = keras.losses.binary_crossentropy(_softened(taught), _softened(y_pred))
-            return (loss + TEMPERATURE**2 * keras.ops.mean(entropy)) / 2
-
-        model.compute_loss = compute_loss
-
-
-def read_teacher(path: Path, data: Dataset) -> Teacher:
-    """The teacher in the file `path`, for networks trained on `data`.
+    Args:
+        path: of the teacher's `.keras` file.
+        data: that `model` is trained on.
 
     Raises:
         ModelError, UsageError: as `trained_spec`.
     """
-    source = trained_spec(path, data).input
-    return Teacher(path, source.low, source.high, data.input)
+    import keras
+
+    own, theirs = data.input, trained_spec(path, data).input
+    teacher, label_loss = load_without_familiarity(path), model.compute_loss
+    scale = (theirs.high - theirs.low) / (own.high - own.low)
+
+    def compute_loss(x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True) -> Any:
+        loss = label_loss(x, y, y_pred, sample_weight, training)
+        if not training:
+            return loss
+        taught = teacher((x - own.low) * scale + theirs.low, training=False)
+        entropy = keras.losses.binary_crossentropy(_softened(taught), _softened(y_pred))
+        return (loss + TEMPERATURE**2 * keras.ops.mean(entropy)) / 2
+
+    model.compute_loss = compute_loss
 
 
 def trained_spec(path: Path, data: Dataset) -> ModelSpec:

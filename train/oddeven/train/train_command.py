@@ -173,7 +173,7 @@ def command(
     plots.samples(data.test, data.labels, out / "dataset.png")
     results = {plan.architecture: _train(plan, source, out / plan.architecture, fresh) for plan in plans}
     if len(results) > 1:
-        plots.comparison({name: result.history for name, result in results.items()}, out / "comparison.png")
+        plots.curves({name: result.history for name, result in results.items()}, out / "comparison.png")
     paths = {name: str(out / name / f"{name}.keras") for name in results}
     if as_json:
         click.echo(json.dumps([{"name": n, "path": paths[n], **dataclasses.asdict(r)} for n, r in results.items()]))

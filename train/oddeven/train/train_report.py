@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from oddeven.runtime.arrays import Pixels, Probabilities
 from oddeven.runtime.files import write
@@ -14,13 +16,13 @@ from oddeven.runtime.images.encode import to_png_base64
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.page import render_page
 from oddeven.train.data.dataset import Dataset, Split
-from oddeven.train.few_images import Estimate, FewImages, estimate, examine, occlusion
+from oddeven.train.few_images import estimate, examine, occlusion
 from oddeven.train.probe import Features
 
 TEMPLATE = Path(__file__).parent / "templates" / "train-report.html"
 MOST = 2000  # images that are cross-validated
-SHOWN = 12
-MAPPED = 6
+SHOWN = 12  # doubtful labels and pairs of duplicates
+MAPPED = 6  # mistakes
 
 
 class Card(NamedTuple):
@@ -30,21 +32,16 @@ class Card(NamedTuple):
     lines: list[str]
 
 
-class Section(NamedTuple):
-    """A heading, a sentence or two, and cards."""
-
-    title: str
-    text: str
-    cards: list[Card]
-
-
 def examined_images(dataset: Dataset, seed: int) -> Split:
-    """The training and validation images that are cross-validated: all, or `MOST` of them at random."""
-    parts = dataset.train, dataset.validation
-    names = ("images", "labels", "slices", "index")
-    whole = Split(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-    chosen = np.random.default_rng(seed).permutation(len(whole))[:MOST]
-    return whole.take(np.sort(chosen))
+    """The training and validation images that are cross-validated: all, or `MOST` of them at random.
+
+    No others are read, as there may be more than fit into memory.
+    """
+    train, validation = dataset.train, dataset.validation
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(train) + len(validation))[:MOST])
+    border = np.searchsorted(chosen, len(train))
+    parts = train.take(chosen[:border]), validation.take(chosen[border:] - len(train))
+    return Split(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Split)))
 
 
 def write_train_report(
@@ -66,104 +63,43 @@ def write_train_report(
         OutputError: the page cannot be written.
     """
     few = examine(features, split.labels, split.images, seed=0)
-    wrong = np.flatnonzero((p > threshold) != dataset.test.labels)
-    levels, points = _chart(few.curve)
+    doubtful = [
+        _card(dataset, split, [i], f"labelled {dataset.labels[split.labels[i]]}, given {few.given[i]:.2f}")
+        for i in few.doubtful[:SHOWN]
+    ]
+    wrong = dataset.test.mistakes(p, threshold)
     page = render_page(
         TEMPLATE,
         name=path.parent.name,
         labels=dataset.labels,
         test=estimate(len(p) - len(wrong), len(p)),
-        curve=few.curve,
-        forecast=few.forecast,
-        levels=levels,
-        points=points,
-        sections=[
-            _doubtful(few, split, dataset), _duplicates(few, split, dataset), _mistakes(model, dataset, wrong, p)
-        ],
-    )  # fmt: skip
+        few=few,
+        doubtful=doubtful,
+        duplicates=[_card(dataset, split, pair) for pair in few.duplicates[:SHOWN].tolist()],
+        mistakes=[_mistake(model, dataset, i, p[i]) for i in wrong[:MAPPED].tolist()],
+    )
     write(path, page)
 
 
-def _chart(curve: Iterable[Estimate]) -> tuple[list[tuple[str, float]], list[dict[str, float]]]:
-    """Grid lines, and points in the drawing's own units: x from 50 to 500, y from 20 (the top) to 185."""
-    curve = list(curve)
-    if not curve:
-        return [], []
-    least = int(min(row.low for row in curve) * 5) / 5  # so that four steps to 1 are round
-    most = max(row.count for row in curve)
-
-    def y(accuracy: float) -> float:
-        return round(185 - 165 * (accuracy - least) / (1 - least), 1)
-
-    levels = [(f"{100 * level:.0f} %", y(level)) for level in np.linspace(least, 1, 5).tolist()]
-    points = [
-        {"x": round(50 + 430 * row.count / most, 1), "y": y(row.accuracy), "low": y(row.low), "high": y(row.high),
-         "count": row.count} for row in curve
-    ]  # fmt: skip
-    return levels, points
-
-
-def _doubtful(few: FewImages, split: Split, dataset: Dataset) -> Section:
-    cards = [
-        Card(
-            [to_png_base64(split.images[i])],
-            [
-                _file(dataset, split, i),
-                f"labelled {dataset.labels[split.labels[i]]}, given {few.given[i]:.2f}",
-            ],
-        )
-        for i in few.doubtful[:SHOWN]
-    ]
-    text = (
-        f"A classifier that did not see them gives {len(few.doubtful)} images the other label; the surest come first. "
-        "Some of the labels are wrong, and some of the images are hard."
-        if cards
-        else "None: cross-validation gives every image its own label."
-    )
-    return Section("Labels to look at again", text, cards)
-
-
-def _duplicates(few: FewImages, split: Split, dataset: Dataset) -> Section:
-    cards = [
-        Card(
-            [to_png_base64(split.images[i]), to_png_base64(split.images[j])],
-            [_file(dataset, split, i), _file(dataset, split, j)],
-        )
-        for i, j in few.duplicates[:SHOWN].tolist()
-    ]
-    text = (
-        f"{len(few.duplicates)} pairs, by perceptual hash. They teach little that is new, and are kept in one fold."
-        if cards
-        else "None, by perceptual hash."
-    )
-    return Section("Images that look the same", text, cards)
-
-
-def _mistakes(model: Any, dataset: Dataset, wrong: Any, p: Probabilities) -> Section:
-    """The surest mistakes on the test images, each with a map of what mattered."""
+def _mistake(model: Any, dataset: Dataset, i: int, p: float) -> Card:
+    """The test image at position `i`, wrongly predicted with the probability `p`, and a map of what mattered."""
     test, spec = dataset.test, dataset.input
-    surest = wrong[np.argsort(-np.abs(p[wrong] - 0.5))][:MAPPED]
-    cards = []
-    for i in surest.tolist():
-        image = to_float(test.images[i], spec)
-        moved = occlusion(lambda batch: model.predict(batch, verbose=0), image, (spec.low + spec.high) / 2)
-        truth, given = dataset.labels[test.labels[i]], dataset.labels[1 - test.labels[i]]
-        for_given = moved if test.labels[i] == 0 else -moved
-        lines = [_file(dataset, test, i), f"is {truth}, predicted {given} ({p[i]:.2f})"]
-        cards.append(Card([to_png_base64(test.images[i]), to_png_base64(_heated(test.images[i], for_given))], lines))
-    text = (
-        "The surest mistakes on the test images. Red marks what speaks for the wrong label: where it is covered, the "
-        "model becomes less sure of it."
-        if cards
-        else "None on the test images."
-    )
-    return Section("Mistakes, and where the model looks", text, cards)
+    image = to_float(test.images[i], spec)
+    moved = occlusion(lambda batch: model.predict(batch, verbose=0), image, (spec.low + spec.high) / 2)
+    truth, given = dataset.labels[test.labels[i]], dataset.labels[1 - test.labels[i]]
+    for_given = moved if test.labels[i] == 0 else -moved
+    pictures, lines = _card(dataset, test, [i], f"is {truth}, predicted {given} ({p:.2f})")
+    return Card([*pictures, to_png_base64(_heated(test.images[i], for_given))], lines)
+
+
+def _card(dataset: Dataset, split: Split, positions: Sequence[int], *lines: str) -> Card:
+    """The images at `positions` of `split`, and their names above `lines`."""
+    pictures = [to_png_base64(split.images[i]) for i in positions]
+    return Card(pictures, [*(dataset.image_name(split.index[i]) for i in positions), *lines])
 
 
 def _heated(image: Pixels, moved: Features) -> Pixels:
     """`image` in grey, red where `moved` is large."""
-    from PIL import Image
-
     heat = np.clip(moved / max(float(np.abs(moved).max()), 1e-6), 0, 1)
     size = image.shape[1], image.shape[0]
     mask = np.asarray(Image.fromarray((heat * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)) / 255.0
@@ -171,8 +107,3 @@ def _heated(image: Pixels, moved: Features) -> Pixels:
     red = np.array([215.0, 25.0, 28.0])
     blended = grey + (red - grey) * 0.75 * mask[..., None]
     return np.asarray(blended.round(), np.uint8)
-
-
-def _file(dataset: Dataset, split: Split, position: int) -> str:
-    number = int(split.index[position])
-    return Path(dataset.files[number]).name if dataset.files else f"image {number}"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.arrays import Labels, Pixels
+from oddeven.runtime.arrays import Labels, Pixels, Probabilities
 from oddeven.runtime.spec import InputSpec
 
 SOURCE_FILE = "dataset.json"  # beside a model that was trained on an image folder: its ImageSource
@@ -41,6 +42,16 @@ class Split:
         """The images at the positions `chosen`."""
         return Split(self.images[chosen], self.labels[chosen], self.slices[chosen], self.index[chosen])
 
+    def mistakes(self, probabilities: Probabilities, threshold: float) -> npt.NDArray[np.int64]:
+        """The positions of the images that are predicted wrongly, those furthest from `threshold` first.
+
+        Args:
+            probabilities: of label 1, float32 (N,).
+            threshold: strictly above it the prediction is label 1.
+        """
+        wrong = np.flatnonzero((probabilities > threshold) != self.labels)
+        return wrong[np.argsort(-np.abs(probabilities[wrong] - threshold), kind="stable")]
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -60,6 +71,10 @@ class Dataset:
     test: Split
     files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def image_name(self, number: int) -> str:
+        """The name of the image's file, or such as `image 7` for one of a named dataset."""
+        return Path(self.files[number]).name if self.files else f"image {number}"
 
 
 @dataclass(frozen=True)

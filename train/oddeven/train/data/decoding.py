@@ -117,7 +117,7 @@ def _decode_each(records: Sequence[Record], spec: InputSpec, file: IO[bytes]) ->
 
     decoded: dict[int, Traits] = {}
     bad = []
-    results = in_order(decode_chunk, chunks_of(records, len(records)))
+    results = in_order(decode_chunk, chunks_of(records))
     for number, result in enumerate(chain.from_iterable(results)):
         if isinstance(result, str):
             bad.append(result)

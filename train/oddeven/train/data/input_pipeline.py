@@ -58,11 +58,16 @@ def training_batches(
     return numbers.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_batches(split: Split, spec: InputSpec, batch_size: int) -> Any:
-    """A tf.data.Dataset of the whole split once, in its order and not augmented; elements as `training_batches`."""
+def evaluation_batches(split: Split, spec: InputSpec, batch_size: int | None = None) -> Any:
+    """A tf.data.Dataset of the whole split once, in its order and not augmented; elements as `training_batches`.
+
+    Args:
+        batch_size: by default the `evaluation_batch_size`.
+    """
     import tensorflow as tf
 
-    numbers = tf.data.Dataset.range(len(split), output_type=tf.int32).batch(batch_size)
+    size = batch_size or evaluation_batch_size(spec.shape)
+    numbers = tf.data.Dataset.range(len(split), output_type=tf.int32).batch(size)
     return numbers.map(_taker(split, spec), num_parallel_calls=2, deterministic=True).prefetch(1)
 
 
