@@ -106,7 +106,8 @@ def rows(name: str, folder: Path) -> Iterator[tuple[object, ...]]:
             if file.precision == "int8":
                 parities.setdefault(file.format, []).append(file.parity)
         yield (
-            name, model, task.seeds, f"{accuracy:.4f}", f"{min(accuracies):.4f} to {max(accuracies):.4f}",
+            name, model, task.seeds, f"{accuracy:.4f}",
+            f"{min(accuracies):.4f} to {max(accuracies):.4f}" if task.seeds > 1 else "-",
             task.accuracy, f"{recall:.4f}", task.recall or "-", "yes" if met else "no",
             *map(worst, parities.values()),
         )  # fmt: skip
