@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from oddeven.export.bias import corrected
+from oddeven.export.bias import correct
 from oddeven.export.conversion import Conversion
+from oddeven.export.flatbuffer import set_quantization
 from oddeven.export.sigmoid import refine
 from oddeven.export.tflite import full_integer, to_tflite
 from oddeven.export.tflite_metadata import describe, label_files
@@ -45,14 +46,14 @@ def mediapipe(source: Conversion) -> bytes:
 
     centre = -math.log(spec.threshold / (1 - spec.threshold))
 
-    def finish(model: bytes) -> bytes:
-        centred = refine(corrected(model, lambda: to_tflite(own), rgb.calibration), 0.5, centre)
-        if centred == model:
+    def finish(parsed: Any) -> None:
+        correct(parsed, lambda: to_tflite(own), rgb.calibration)
+        if not refine(parsed, 0.5, centre):
             raise ModelError(
                 f"{spec.name} does not end in a dense layer with a bias and a sigmoid, so its threshold cannot be "
                 "MediaPipe's, 0.5; give it such an end, or take --format tflite-int8."
             )
-        return _with_exact_scores(centred)
+        _make_scores_exact(parsed)
 
     return to_tflite(own, full_integer(rgb), finish, describe(rgb, [scores]))
 
@@ -89,16 +90,12 @@ def _in_rgb(model: Any, spec: InputSpec) -> Any:
     return keras.Model(image, scores)
 
 
-def _with_exact_scores(model: bytes) -> bytes:
-    """The flatbuffer `model` with `SCORE_SCALE` for its output, and for what that is made from."""
+def _make_scores_exact(parsed: Any) -> None:
+    """Give the output of a `ModelT`, and what that is made from, `SCORE_SCALE`."""
     from tensorflow.lite.python import schema_py_generated as schema
-    from tensorflow.lite.tools import flatbuffer_utils
 
-    parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     graph = parsed.subgraphs[0]
     (last,) = (operator for operator in graph.operators if graph.outputs[0] in operator.outputs)
     for index in (graph.outputs[0], last.inputs[0]):
         tensor = graph.tensors[index]
-        zero = {schema.TensorType.UINT8: 0, schema.TensorType.INT8: -128}[tensor.type]
-        tensor.quantization.scale, tensor.quantization.zeroPoint = [SCORE_SCALE], [zero]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
+        set_quantization(tensor, SCORE_SCALE, {schema.TensorType.UINT8: 0, schema.TensorType.INT8: -128}[tensor.type])

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.export.bias import corrected
+from oddeven.export.bias import correct
 from oddeven.export.conversion import Conversion, traced
+from oddeven.export.flatbuffer import parse
 from oddeven.export.sigmoid import refine
 from oddeven.export.tflite_metadata import describe, with_metadata
 from oddeven.runtime.engines.metadata import attach_to_tflite
@@ -23,8 +24,8 @@ SIGNATURE = "serving_default"
 def to_tflite(
     source: Conversion,
     configure: Callable[[Any], None] | None = None,
-    finish: Callable[[bytes], bytes] = bytes,
-    told: dict[str, Any] | None = None,
+    finish: Callable[[Any], None] | None = None,
+    metadata: dict[str, Any] | None = None,
 ) -> bytes:
     """The model as a flatbuffer, `image` to `probability`, with its spec appended.
 
@@ -33,8 +34,8 @@ def to_tflite(
     Args:
         source: the model and its spec.
         configure: sets what to quantize to in the `tf.lite.TFLiteConverter`; without it the file is float32.
-        finish: changes the flatbuffer before metadata and spec are put in.
-        told: the metadata, where they are not those of an image and a probability.
+        finish: changes the flatbuffer, as a `ModelT`, before metadata and spec are put in.
+        metadata: where they are not those of an image and a probability.
 
     Raises:
         ModelError: TensorFlow cannot convert the model.
@@ -51,10 +52,13 @@ def to_tflite(
             if configure:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 configure(converter)
-            return attach_to_tflite(with_metadata(finish(converter.convert()), told or describe(source)), source.spec)
+            parsed = parse(converter.convert())
+            if finish:
+                finish(parsed)
     except ConverterError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"TensorFlow cannot convert {source.spec.name} to TFLite: {reason:.200}") from error
+    return attach_to_tflite(with_metadata(parsed, metadata or describe(source)), source.spec)
 
 
 def representative(source: Conversion) -> Callable[[], Iterator[list[npt.NDArray[np.float32]]]]:
@@ -90,8 +94,9 @@ def dynamic(source: Conversion) -> bytes:
 def int8(source: Conversion) -> bytes:
     """A quarter of the size of float32, and the fastest on most devices."""
 
-    def finish(model: bytes) -> bytes:
-        return refine(corrected(model, lambda: float32(source), source.calibration), source.spec.threshold)
+    def finish(parsed: Any) -> None:
+        correct(parsed, lambda: float32(source), source.calibration)
+        refine(parsed, source.spec.threshold)
 
     return to_tflite(source, full_integer(source), finish)
 
