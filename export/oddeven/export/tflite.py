@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ SIGNATURE = "serving_default"
 
 def to_tflite(
     source: Conversion,
-    configure: Callable[[Any], None] | None = None,
+    quantize: Mapping[str, Any] | None = None,
     finish: Callable[[Any], None] | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> bytes:
@@ -33,7 +33,7 @@ def to_tflite(
 
     Args:
         source: the model and its spec.
-        configure: sets what to quantize to in the `tf.lite.TFLiteConverter`; without it the file is float32.
+        quantize: to what, as attributes of the `tf.lite.TFLiteConverter`; without it the file is float32.
         finish: changes the flatbuffer, as a `ModelT`, before metadata and spec are put in.
         metadata: where they are not those of an image and a probability.
 
@@ -49,9 +49,9 @@ def to_tflite(
         with tempfile.TemporaryDirectory() as folder, quiet():
             tf.saved_model.save(holder, folder, signatures={SIGNATURE: traced(source.model).get_concrete_function()})
             converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-            if configure:
+            if quantize is not None:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
-                configure(converter)
+                vars(converter).update(quantize)
             parsed = parse(converter.convert())
             if finish:
                 finish(parsed)
@@ -80,15 +80,12 @@ def float16(source: Conversion) -> bytes:
     """Half the size of float32 at the same speed."""
     import tensorflow as tf
 
-    def configure(converter: Any) -> None:
-        converter.target_spec.supported_types = [tf.float16]
-
-    return to_tflite(source, configure)
+    return to_tflite(source, {"target_spec": tf.lite.TargetSpec(supported_types=[tf.float16])})
 
 
 def dynamic(source: Conversion) -> bytes:
     """A quarter of the size of float32; activations are quantized as they come."""
-    return to_tflite(source, lambda converter: None)
+    return to_tflite(source, {})
 
 
 def int8(source: Conversion) -> bytes:
@@ -101,26 +98,23 @@ def int8(source: Conversion) -> bytes:
     return to_tflite(source, full_integer(source), finish)
 
 
-def full_integer(source: Conversion) -> Callable[[Any], None]:
+def full_integer(source: Conversion) -> dict[str, Any]:
     """What makes a converter quantize everything, by the calibration images of `source`."""
     import tensorflow as tf
 
-    def configure(converter: Any) -> None:
-        converter.representative_dataset = representative(source)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        ends = tf.float32 if source.float_io else tf.uint8
-        converter.inference_input_type = converter.inference_output_type = ends
-
-    return configure
+    ends = tf.float32 if source.float_io else tf.uint8
+    return {
+        "representative_dataset": representative(source),
+        "target_spec": tf.lite.TargetSpec(supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8]),
+        "inference_input_type": ends,
+        "inference_output_type": ends,
+    }
 
 
 def int16x8(source: Conversion) -> bytes:
     """As small as int8 and nearly as exact as float, but slow: TFLite has only reference kernels for it."""
     import tensorflow as tf
 
-    def configure(converter: Any) -> None:
-        converter.representative_dataset = representative(source)
-        ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        converter.target_spec.supported_ops = [ops]
-
-    return to_tflite(source, configure)
+    ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    target = tf.lite.TargetSpec(supported_ops=[ops])
+    return to_tflite(source, {"representative_dataset": representative(source), "target_spec": target})
