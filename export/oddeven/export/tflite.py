@@ -21,21 +21,13 @@ from oddeven.runtime.process import quiet
 SIGNATURE = "serving_default"
 
 
-def to_tflite(
-    source: Conversion,
-    quantize: Mapping[str, Any] | None = None,
-    finish: Callable[[Any], None] | None = None,
-    metadata: dict[str, Any] | None = None,
-) -> bytes:
-    """The model as a flatbuffer, `image` to `probability`, with its spec appended.
+def converted(source: Conversion, quantize: Mapping[str, Any] | None = None) -> Any:
+    """The model as a `ModelT`, `image` to `probability`.
 
     The traced function is saved without the Keras layers' own bookkeeping, so equal models give equal bytes.
 
     Args:
-        source: the model and its spec.
-        quantize: to what, as attributes of the `tf.lite.TFLiteConverter`; without it the file is float32.
-        finish: changes the flatbuffer, as a `ModelT`, before metadata and spec are put in.
-        metadata: where they are not those of an image and a probability.
+        quantize: to what, as attributes of the `tf.lite.TFLiteConverter`; without it the weights stay float32.
 
     Raises:
         ModelError: TensorFlow cannot convert the model.
@@ -52,12 +44,14 @@ def to_tflite(
             if quantize is not None:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 vars(converter).update(quantize)
-            parsed = parse(converter.convert())
-            if finish:
-                finish(parsed)
+            return parse(converter.convert())
     except ConverterError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"TensorFlow cannot convert {source.spec.name} to TFLite: {reason:.200}") from error
+
+
+def to_bytes(parsed: Any, source: Conversion, metadata: dict[str, Any] | None = None) -> bytes:
+    """The flatbuffer of a `ModelT`, with metadata, those of an image and a probability if need be, and its spec."""
     return attach_to_tflite(with_metadata(parsed, metadata or describe(source)), source.spec)
 
 
@@ -73,29 +67,28 @@ def representative(source: Conversion) -> Callable[[], Iterator[list[npt.NDArray
 
 def float32(source: Conversion) -> bytes:
     """The model as it is."""
-    return to_tflite(source)
+    return to_bytes(converted(source), source)
 
 
 def float16(source: Conversion) -> bytes:
     """Half the size of float32 at the same speed."""
     import tensorflow as tf
 
-    return to_tflite(source, {"target_spec": tf.lite.TargetSpec(supported_types=[tf.float16])})
+    target = tf.lite.TargetSpec(supported_types=[tf.float16])
+    return to_bytes(converted(source, {"target_spec": target}), source)
 
 
 def dynamic(source: Conversion) -> bytes:
     """A quarter of the size of float32; activations are quantized as they come."""
-    return to_tflite(source, {})
+    return to_bytes(converted(source, {}), source)
 
 
 def int8(source: Conversion) -> bytes:
     """A quarter of the size of float32, and the fastest on most devices."""
-
-    def finish(parsed: Any) -> None:
-        correct(parsed, lambda: float32(source), source.calibration)
-        refine(parsed, source.spec.threshold)
-
-    return to_tflite(source, full_integer(source), finish)
+    parsed = converted(source, full_integer(source))
+    correct(parsed, lambda: float32(source), source.calibration)
+    refine(parsed, source.spec.threshold)
+    return to_bytes(parsed, source)
 
 
 def full_integer(source: Conversion) -> dict[str, Any]:
@@ -116,5 +109,5 @@ def int16x8(source: Conversion) -> bytes:
     import tensorflow as tf
 
     ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-    target = tf.lite.TargetSpec(supported_ops=[ops])
-    return to_tflite(source, {"representative_dataset": representative(source), "target_spec": target})
+    quantize = {"representative_dataset": representative(source), "target_spec": tf.lite.TargetSpec([ops])}
+    return to_bytes(converted(source, quantize), source)
