@@ -218,21 +218,3 @@ def _last_layers(graph: Any) -> list[str]:
         if node.op_type not in PRODUCTS:
             waiting += [makers[name] for name in node.input if name in makers]
     return list(found)
-
-
-def run_to(proto: Any, names: list[str], batch: Array, optimise: bool = True) -> list[Array]:
-    """The values of the tensors `names` inside the graph `proto` for a batch, (N, H, W, C) in the input's dtype.
-
-    Args:
-        optimise: run the kernels that onnxruntime would run, rather than each node by itself.
-    """
-    import onnx
-    import onnxruntime
-
-    wider = onnx.ModelProto.FromString(proto.SerializeToString())
-    wider.graph.output.extend(map(onnx.helper.make_empty_tensor_value_info, names))
-    options = onnxruntime.SessionOptions()
-    if not optimise:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(wider.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return list(session.run(names, {session.get_inputs()[0].name: batch}))
