@@ -143,7 +143,7 @@ def _plain_representative() -> AbstractContextManager[object]:
 
 def _unrefined() -> AbstractContextManager[object]:
     """The sum before the sigmoid with the range that the converter gives it."""
-    return mock.patch.object(tflite, "refine", lambda model, threshold: model)
+    return mock.patch.object(tflite, "refine")
 
 
 def _unmoved() -> AbstractContextManager[object]:

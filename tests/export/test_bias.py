@@ -9,9 +9,10 @@ from conftest import SHIPPED
 from keras import layers
 
 from oddeven.export.activations import tflite_activations
-from oddeven.export.bias import DEEP, corrected
+from oddeven.export.bias import DEEP, correct
 from oddeven.export.conversion import Conversion
-from oddeven.export.tflite import float32, full_integer, int8, to_tflite
+from oddeven.export.flatbuffer import pack, parse
+from oddeven.export.tflite import converted, float32, full_integer, int8
 from oddeven.runtime.engines.metadata import read_spec
 
 
@@ -56,11 +57,10 @@ def test_the_mean_error_of_a_deep_network_becomes_less(spec):
     images = np.random.default_rng(0).uniform(0, 1, (64, 8, 8, 1)).astype(np.float32)
     source = Conversion(network(DEEP + 4), spec, images)
     plain = float32(source)
-    errors = [
-        np.mean(mean_errors(to_tflite(source, full_integer(source), finish), plain, images))
-        for finish in (bytes, lambda model: corrected(model, lambda: plain, images))
-    ]
-    assert errors[1] < errors[0] / 2
+    parsed = converted(source, full_integer(source))
+    before = np.mean(mean_errors(pack(parsed), plain, images))
+    correct(parsed, lambda: plain, images)
+    assert np.mean(mean_errors(pack(parsed), plain, images)) < before / 2
 
 
 def test_a_network_that_is_not_deep_is_left_as_it_is(spec, raw):
@@ -69,5 +69,7 @@ def test_a_network_that_is_not_deep_is_left_as_it_is(spec, raw):
 
     model = keras.saving.load_model(SHIPPED / "mlp.keras", compile=False)
     source = Conversion(model, spec, raw["x_train"][:50, ..., None] / np.float32(255))
-    made = int8(source)
-    assert corrected(made, none, source.calibration) == made
+    parsed = parse(int8(source))
+    before = pack(parsed)
+    correct(parsed, none, source.calibration)
+    assert pack(parsed) == before

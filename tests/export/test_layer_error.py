@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import SHIPPED
 
-from oddeven.export import diagnosis as layer_error
+from oddeven.export.activations import activations
 from oddeven.export.conversion import Conversion, without_familiarity
 from oddeven.export.diagnosis import worst_layers
 from oddeven.export.formats import FORMATS
@@ -58,7 +58,7 @@ def test_a_tensor_is_named_after_the_keras_layer_that_gives_it(name, suffix, mad
     path, source = made(name, f"{suffix[1:]}-float32")
     truth = keras_activations(source.model, pictures)
     found = {}
-    for tensor, x in layer_error.READERS[suffix](path, pictures).items():
+    for tensor, x in activations(path, pictures).items():
         found.setdefault(layer_name(tensor), []).append(x)
     layers = [layer.name for layer in source.model.layers if layer.weights and layer.name != "probability"]
     assert len(layers) >= 3
@@ -72,7 +72,7 @@ def test_a_tensor_is_named_after_the_keras_layer_that_gives_it(name, suffix, mad
 def test_the_error_is_the_mean_over_channels_of_the_relative_error(suffix, made, pictures):
     path, source = made("cnn", f"{suffix[1:]}-int8")
     x = keras_activations(source.model, pictures)["conv2d"]
-    read = layer_error.READERS[suffix](path, pictures)
+    read = activations(path, pictures)
     (y,) = (y for name, y in read.items() if name.startswith("cnn_1/conv2d_1/Relu") and "Linear" not in name)
     size = [np.linalg.norm(x[..., c]) for c in range(32)]
     relative = [np.linalg.norm(y[..., c] - x[..., c]) / size[c] for c in range(32) if size[c] > 0]

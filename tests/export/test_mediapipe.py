@@ -140,6 +140,14 @@ def test_a_model_whose_threshold_cannot_be_moved_is_refused(tmp_path, raw):
         made(tmp_path, model, read_spec(SHIPPED / "cnn.keras"), raw["x_train"][:50, ..., None])
 
 
+def test_a_bias_that_is_missing_cannot_take_a_threshold(tmp_path, raw):
+    layers = [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid", use_bias=False)]
+    spec = replace(read_spec(SHIPPED / "cnn.keras"), familiarity=None, min_familiarity=0.0)
+    made(tmp_path, keras.Sequential(layers), spec, raw["x_train"][:50, ..., None])
+    with pytest.raises(ModelError, match="does not end in a dense layer with a bias and a sigmoid"):
+        made(tmp_path, keras.Sequential(layers), replace(spec, threshold=0.7), raw["x_train"][:50, ..., None])
+
+
 @pytest.mark.long
 def test_mediapipe_itself_predicts_what_keras_does(tmp_path, run):
     out = tmp_path / "artifacts"

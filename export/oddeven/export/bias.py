@@ -13,28 +13,25 @@ from typing import Any
 import numpy as np
 
 from oddeven.export.activations import tflite_activations
-from oddeven.export.flatbuffer import add_to_bias
+from oddeven.export.flatbuffer import add_to_bias, parse
 from oddeven.runtime.arrays import Array
 
 DEEP = 20  # layers with weights; fewer add up to little: less than 0.05 of the sum in the shipped models
 IMAGES, BATCH = 100, 16  # that the mean is taken over
 
 
-def corrected(model: bytes, convert: Callable[[], bytes], calibration: Array) -> bytes:
-    """The full-integer flatbuffer `model` with other biases; a network of fewer than `DEEP` layers is left as it is.
+def correct(parsed: Any, convert: Callable[[], bytes], calibration: Array) -> None:
+    """Correct the biases of a full-integer `ModelT`; a network of fewer than `DEEP` layers is left as it is.
 
     Args:
         convert: gives the same network in float32, with tensors of the same names.
         calibration: images as that network takes them, float32 (N, H, W, C), in random order.
     """
-    from tensorflow.lite.tools import flatbuffer_utils
-
-    parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     graph, rounded = parsed.subgraphs[0], _layers(parsed)
     if len(rounded) < DEEP:
-        return model
+        return
     plain = convert()
-    exact = flatbuffer_utils.convert_bytearray_to_object(bytearray(plain))
+    exact = parse(plain)
     original, means = _layers(exact), _mean_activations(plain, calibration[:IMAGES])
     for name in (name for name in rounded if name in original):
         weights = graph.tensors[rounded[name].inputs[1]]
@@ -47,7 +44,6 @@ def corrected(model: bytes, convert: Callable[[], bytes], calibration: Array) ->
             continue  # a convolution in groups
         shift = (error * mean).sum(tuple(other for other in range(error.ndim) if other != axis))
         add_to_bias(parsed, rounded[name], -shift)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
 
 
 def _mean_activations(model: bytes, images: Array) -> dict[str, Array]:

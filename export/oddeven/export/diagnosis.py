@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from oddeven.export.activations import tflite_activations
+from oddeven.export.activations import READERS, activations
 from oddeven.export.conversion import Conversion
 from oddeven.export.formats import FORMATS
-from oddeven.export.onnx import run_to
 from oddeven.runtime.arrays import Array, Pixels
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.saturation import layer_name
@@ -22,9 +20,6 @@ from oddeven.runtime.verify.report import FileReport, LayerError, Stability
 
 WORST = 5
 IMAGES = 100
-DEQUANTIZED = "_DequantizeLinear_Output"  # onnxruntime's name for a tensor on its way back from int8
-
-Activations = dict[str, Array]
 
 
 def explain_failure(report: FileReport, path: Path, source: Conversion, images: Pixels) -> FileReport:
@@ -50,11 +45,10 @@ def worst_layers(path: Path, source: Conversion, images: Pixels) -> tuple[LayerE
     That is where the error rises most from one layer to the next: after it, all layers are wrong. The files
     themselves are run: TensorFlow's own debugger quantizes anew, onnxruntime's loses the channels.
     """
-    read = READERS[path.suffix]
     with tempfile.TemporaryDirectory() as scratch:
         float_path = Path(scratch, f"float{path.suffix}")
         float_path.write_bytes(FORMATS[f"{path.suffix[1:]}-float32"].convert(source))
-        real, quantized = read(float_path, images), read(path, images)
+        real, quantized = activations(float_path, images), activations(path, images)
     errors: dict[str, float] = {}
     for tensor, x in real.items():
         if tensor in quantized and (layer := layer_name(tensor)):
@@ -96,31 +90,3 @@ def _relative_error(x: Array, y: Array) -> float:
     size, error = np.sqrt(np.mean(x**2, axes)), np.sqrt(np.mean((y - x) ** 2, axes))
     used = size > 0
     return float(np.mean(error[used] / size[used])) if used.any() else 0.0
-
-
-def _tflite_activations(path: Path, images: Pixels) -> Activations:
-    """As `tflite_activations` has them."""
-    with Classifier.load(path) as classifier:
-        return tflite_activations(path.read_bytes(), classifier.encode(images))
-
-
-def _onnx_activations(path: Path, images: Pixels) -> Activations:
-    """The outputs of all nodes of an ONNX file that have them as real values, by tensor name, channels last."""
-    import onnx
-
-    with Classifier.load(path) as classifier:
-        batch = classifier.encode(images)
-    proto = onnx.shape_inference.infer_shapes(onnx.load(path))
-    kinds = {info.name: info.type.tensor_type.elem_type for info in proto.graph.value_info}
-    made = [name for node in proto.graph.node for name in node.output]
-    names = [name for name in made if kinds.get(name) == onnx.TensorProto.FLOAT]
-    found = {}
-    for name, x in zip(names, run_to(proto, names, batch), strict=True):
-        found[name.removesuffix(DEQUANTIZED)] = np.moveaxis(x, 1, -1) if x.ndim > 1 else x
-    return found
-
-
-READERS: Mapping[str, Callable[[Path, Pixels], Activations]] = {
-    ".tflite": _tflite_activations,
-    ".onnx": _onnx_activations,
-}

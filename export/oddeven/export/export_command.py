@@ -96,9 +96,7 @@ HEADER = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
     hidden=True,
     help="Whether files tell how familiar an image is; without it they are smaller.",
 )
-@click.option(
-    "--reduce-range", is_flag=True, hidden=True, help="Deprecated: the default.", expose_value=False
-)  # deprecated: the default
+@click.option("--reduce-range", is_flag=True, hidden=True, help="Deprecated: the default.", expose_value=False)
 @click.option(
     "--mnist",
     type=click.Path(path_type=Path),

@@ -12,6 +12,13 @@ import numpy.typing as npt
 IDENTIFIER = b"TFL3"
 
 
+def parse(model: bytes) -> Any:
+    """The `ModelT` of a flatbuffer."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    return flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+
+
 def pack(parsed: Any) -> bytes:
     """The flatbuffer of a `ModelT`, equal vectors stored once: most are zero points of channels, all 0.
 
@@ -24,6 +31,12 @@ def pack(parsed: Any) -> bytes:
     builder = SharingBuilder(1024)
     builder.Finish(parsed.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
+
+
+def set_quantization(tensor: Any, scale: float, zero_point: int) -> None:
+    """Let the integers of a tensor of a `ModelT` stand for other real values."""
+    tensor.quantization.scale = np.array([scale], np.float32)
+    tensor.quantization.zeroPoint = np.array([zero_point], np.int64)
 
 
 def add_to_bias(parsed: Any, operator: Any, shift: npt.NDArray[np.floating[Any]] | float) -> None:

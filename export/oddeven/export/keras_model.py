@@ -155,7 +155,7 @@ def check_tensors(model: Any, path: Path, expected_shape: tuple[int, int, int] |
 
 
 def _to_probability(model: Any, from_logits: bool, path: Path) -> Any:
-    """`model` as one whose output is (None, 1), the probability of label 1. See `load_keras_model`."""
+    """`model` as one whose output is (None, 1), the probability of label 1. See `read_keras_model`."""
     import keras
 
     shape, activation = tuple(model.output_shape[1:]), _activation(model)

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from oddeven.export.bias import corrected
+from oddeven.export.bias import correct
 from oddeven.export.conversion import Conversion
+from oddeven.export.flatbuffer import set_quantization
 from oddeven.export.sigmoid import refine
-from oddeven.export.tflite import full_integer, to_tflite
+from oddeven.export.tflite import converted, float32, full_integer, to_bytes
 from oddeven.export.tflite_metadata import describe, label_files
 from oddeven.runtime.engines.tflite_metadata import TENSOR_AXIS_LABELS
 from oddeven.runtime.errors import ModelError
@@ -35,26 +36,28 @@ def mediapipe(source: Conversion) -> bytes:
     """
     spec, low, high = source.spec, source.spec.input.low, source.spec.input.high
     taken = replace(spec.input, low=0.0, high=1.0)
-    pixels = np.repeat((source.calibration - low) / (high - low), 3 // spec.input.channels, axis=-1)
-    own = replace(source, model=_in_rgb(source.model, spec.input), spec=replace(spec, threshold=0.5, input=taken),
-                  float_io=False)  # fmt: skip
-    rgb = replace(own, calibration=pixels, spec=replace(spec, input=replace(taken, channels=3)))
-    description = "A score for each label; they add up to 1."
-    scores = {"name": "scores", "description": description,
-              "associated_files": label_files(source, TENSOR_AXIS_LABELS)}  # fmt: skip
-
-    centre = -math.log(spec.threshold / (1 - spec.threshold))
-
-    def finish(model: bytes) -> bytes:
-        centred = refine(corrected(model, lambda: to_tflite(own), rgb.calibration), 0.5, centre)
-        if centred == model:
-            raise ModelError(
-                f"{spec.name} does not end in a dense layer with a bias and a sigmoid, so its threshold cannot be "
-                "MediaPipe's, 0.5; give it such an end, or take --format tflite-int8."
-            )
-        return _with_exact_scores(centred)
-
-    return to_tflite(own, full_integer(rgb), finish, describe(rgb, [scores]))
+    own = replace(
+        source,
+        model=_in_rgb(source.model, spec.input),
+        spec=replace(spec, threshold=0.5, input=taken),
+        calibration=np.repeat((source.calibration - low) / (high - low), 3 // spec.input.channels, axis=-1),
+        float_io=False,
+    )
+    rgb = replace(own, spec=replace(own.spec, input=replace(taken, channels=3)))  # what the file itself takes
+    parsed = converted(own, full_integer(rgb))
+    correct(parsed, lambda: float32(own), own.calibration)
+    if not refine(parsed, 0.5, -math.log(spec.threshold / (1 - spec.threshold))):
+        raise ModelError(
+            f"{spec.name} does not end in a dense layer with a bias and a sigmoid, so its threshold cannot be "
+            "MediaPipe's, 0.5; give it such an end, or take --format tflite-int8."
+        )
+    _make_scores_exact(parsed)
+    scores = {
+        "name": "scores",
+        "description": "A score for each label; they add up to 1.",
+        "associated_files": label_files(source, TENSOR_AXIS_LABELS),
+    }
+    return to_bytes(parsed, own, describe(rgb, [scores]))
 
 
 def limits(spec: ModelSpec) -> tuple[str, ...]:
@@ -89,16 +92,12 @@ def _in_rgb(model: Any, spec: InputSpec) -> Any:
     return keras.Model(image, scores)
 
 
-def _with_exact_scores(model: bytes) -> bytes:
-    """The flatbuffer `model` with `SCORE_SCALE` for its output, and for what that is made from."""
+def _make_scores_exact(parsed: Any) -> None:
+    """Give the output of a `ModelT`, and what that is made from, `SCORE_SCALE`."""
     from tensorflow.lite.python import schema_py_generated as schema
-    from tensorflow.lite.tools import flatbuffer_utils
 
-    parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     graph = parsed.subgraphs[0]
     (last,) = (operator for operator in graph.operators if graph.outputs[0] in operator.outputs)
     for index in (graph.outputs[0], last.inputs[0]):
         tensor = graph.tensors[index]
-        zero = {schema.TensorType.UINT8: 0, schema.TensorType.INT8: -128}[tensor.type]
-        tensor.quantization.scale, tensor.quantization.zeroPoint = [SCORE_SCALE], [zero]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
+        set_quantization(tensor, SCORE_SCALE, {schema.TensorType.UINT8: 0, schema.TensorType.INT8: -128}[tensor.type])

@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 
 from oddeven.export.conversion import Conversion, traced
-from oddeven.export.onnx_model import OnnxModel
+from oddeven.export.onnx_model import OPSET, OnnxModel, true_inputs
 from oddeven.runtime.arrays import Array
 from oddeven.runtime.engines.metadata import ONNX_KEY, seal_onnx
 from oddeven.runtime.engines.saturation import LIMIT, pair_sums, terms
 from oddeven.runtime.process import quiet
 from oddeven.runtime.schema import to_json
 
-OPSET = 17
 BATCH = 100
 PRODUCTS = {"Conv", "Gemm", "MatMul"}
 LARGEST = 127  # of a weight
@@ -107,8 +106,7 @@ def to_bytes(proto: Any, source: Conversion) -> bytes:
         properties["Image.NominalPixelRange"] = pixel_range
     said = {"model_author": about.author, "model_license": about.license}
     onnx.helper.set_model_props(proto, properties | {key: text for key, text in said.items() if text})
-    constants = {constant.name for constant in proto.graph.initializer}  # tf2onnx lists some among the inputs
-    (image,) = (given for given in proto.graph.input if given.name not in constants)
+    (image,) = true_inputs(proto.graph)
     image.type.denotation = "IMAGE"
     for dimension, denotation in zip(image.type.tensor_type.shape.dim, DENOTATIONS, strict=True):
         dimension.denotation = denotation
@@ -220,22 +218,3 @@ def _last_layers(graph: Any) -> list[str]:
         if node.op_type not in PRODUCTS:
             waiting += [makers[name] for name in node.input if name in makers]
     return list(found)
-
-
-def run_to(proto: Any, names: list[str], batch: Array, optimise: bool = True) -> list[Array]:
-    """The values of the tensors `names` inside the graph `proto` for a batch, (N, H, W, C) in the input's dtype.
-
-    Args:
-        optimise: run the kernels that onnxruntime would run, rather than each node by itself.
-    """
-    import onnx
-    import onnxruntime
-
-    known = {info.name: info for info in onnx.shape_inference.infer_shapes(proto).graph.value_info}
-    wider = onnx.ModelProto.FromString(proto.SerializeToString())
-    wider.graph.output.extend(known[name] for name in names)
-    options = onnxruntime.SessionOptions()
-    if not optimise:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(wider.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return list(session.run(names, {session.get_inputs()[0].name: batch}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,12 @@ class OnnxModel:
 
     def weights(self) -> list[tuple[str, int]]:
         """The kind of each operator with weights, and how many it has."""
-        from onnx import numpy_helper
+        import onnx
 
-        stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in self.proto.graph.initializer}
-        own = [
-            (node.op_type, [stored[name] for name in node.input if name in stored]) for node in self.proto.graph.node
-        ]
-        counts = [(kind, sum(array.size for array in arrays if array.dtype == np.float32)) for kind, arrays in own]
+        graph = self.proto.graph
+        floats = (tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
+        sizes = {tensor.name: prod(tensor.dims) for tensor in floats}
+        counts = [(node.op_type, sum(sizes.get(name, 0) for name in node.input)) for node in graph.node]
         return [(kind, count) for kind, count in counts if count]
 
     def predict(self, images: npt.NDArray[np.float32], batch_size: int = 32, verbose: int = 0) -> Any:
@@ -110,6 +110,12 @@ def with_values(model: OnnxModel, values: ValueRange) -> OnnxModel:
     return OnnxModel(proto)
 
 
+def true_inputs(graph: Any) -> list[Any]:
+    """The inputs of a graph that are no constants; some converters list those as well."""
+    constants = {tensor.name for tensor in graph.initializer}
+    return [given for given in graph.input if given.name not in constants]
+
+
 def _check_graph(proto: Any, path: Path) -> None:
     """Refuse a graph that is not of float32, takes no images of one size, or has operators that are not ONNX's own."""
     import onnx
@@ -120,8 +126,7 @@ def _check_graph(proto: Any, path: Path) -> None:
         raise ModelError(f"{path} has operators that are not ONNX's own ({', '.join(foreign[:3])}).")
     if any(name in QUANTIZED for _, name in operators):
         raise ModelError(f"{path} has been quantized already; expected float weights, export quantizes them.")
-    stored = {tensor.name for tensor in graph.initializer}
-    inputs = [tensor for tensor in graph.input if tensor.name not in stored]
+    inputs = true_inputs(graph)
     for kind, found in (("inputs", inputs), ("outputs", graph.output)):
         if len(found) != 1:
             raise ModelError(f"{path} has {len(found)} {kind} ({', '.join(t.name for t in found)}); expected one.")
@@ -145,8 +150,7 @@ def _take_images(proto: Any) -> None:
     import onnx
 
     graph = proto.graph
-    stored = {tensor.name for tensor in graph.initializer}
-    (source,) = (tensor for tensor in graph.input if tensor.name not in stored)
+    (source,) = true_inputs(graph)
     name, (_, *sizes) = source.name, _sizes(source)
     del graph.input[:], graph.value_info[:]
     if sizes[0] in {1, 3} and sizes[2] not in {1, 3}:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.export.onnx import BATCH, run_to
+from oddeven.export.activations import run_to
+from oddeven.export.onnx import BATCH
 from oddeven.runtime.arrays import Array
 from oddeven.runtime.engines import saturation
 from oddeven.runtime.engines.saturation import LIMIT, Layer, Overflow, pair_sums, terms

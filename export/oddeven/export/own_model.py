@@ -49,8 +49,7 @@ class OwnModel:
         Raises:
             ModelError: as its reader.
         """
-        model = read_any_model(path, from_logits)
-        return model if self.values.plain else _behind(model, self.values)
+        return _behind(read_any_model(path, from_logits), self.values)
 
 
 def read_any_model(path: Path, from_logits: bool) -> Any:
@@ -98,8 +97,7 @@ def describe(
         values = RANGES[name]
         pixels = to_float(images, replace(seen, low=values.low, high=values.high))
         with quiet():  # TensorFlow wonders about so many models
-            changed = model if values.plain else _behind(model, values)
-            return np.asarray(changed.predict(pixels, batch_size=BATCH, verbose=0))[:, 0]
+            return np.asarray(_behind(model, values).predict(pixels, batch_size=BATCH, verbose=0))[:, 0]
 
     found, accuracy = find_range(str(path), names, range_name, predict, truth, labels)
     values = RANGES[found]
@@ -114,7 +112,9 @@ def describe(
 
 
 def _behind(model: Any, values: ValueRange) -> Any:
-    """`model` behind a layer for the mean, deviation and channel order of `values`."""
+    """`model`, behind a layer for the mean, deviation and channel order of `values` if it expects any."""
+    if values.plain:
+        return model
     if isinstance(model, OnnxModel):
         return with_values(model, values)
     import keras

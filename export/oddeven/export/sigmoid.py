@@ -9,25 +9,27 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from oddeven.export.flatbuffer import add_to_bias
+from oddeven.export.flatbuffer import add_to_bias, set_quantization
 
 LEVELS = 256
 LIMIT = math.log(2 * LEVELS - 1)  # the sigmoid of -LIMIT is half a level of the output, 1/512
+WIDEST = 2 * LIMIT / (LEVELS - 1)  # step of the sum
 
 
-def refine(model: bytes, threshold: float, shift: float = 0.0) -> bytes:
-    """The flatbuffer `model` with the sum's range cut to `LIMIT`, and its bias moved by up to half a level.
+def refine(parsed: Any, threshold: float, shift: float = 0.0) -> bool:
+    """Cut the range of the sum in a `ModelT` to `LIMIT`, and move its bias by up to half a level.
 
     Rounding then parts the sums at the `threshold` of the probability, where float arithmetic parts them. A model that
     does not end in a dense layer and a sigmoid of eight bits is left as it is. Two scores may be made of the sigmoid.
 
     Args:
         shift: what is added to the sum besides; the threshold is that of the shifted model.
+
+    Returns:
+        Whether the model ends so and, if there is a `shift`, has a bias that takes it.
     """
     from tensorflow.lite.python import schema_py_generated as schema
-    from tensorflow.lite.tools import flatbuffer_utils
 
-    parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     graph = parsed.subgraphs[0]
     makers = {output: operator for operator in graph.operators for output in operator.outputs}
     kinds = schema.BuiltinOperator
@@ -42,13 +44,16 @@ def refine(model: bytes, threshold: float, shift: float = 0.0) -> bytes:
         last = makers[last.inputs[0]]
     dense: Any = makers.get(last.inputs[0]) if kind(last) == kinds.LOGISTIC else None
     if kind(dense) != kinds.FULLY_CONNECTED or graph.tensors[dense.outputs[0]].type != schema.TensorType.INT8:
-        return model
-    quantization = graph.tensors[dense.outputs[0]].quantization
-    if quantization.scale[0] > 2 * LIMIT / (LEVELS - 1):
-        quantization.scale, quantization.zeroPoint = [2 * LIMIT / (LEVELS - 1)], [0]
-    if len(dense.inputs) > 2 and dense.inputs[2] >= 0:
-        add_to_bias(parsed, dense, _to_half_level(threshold, quantization.scale[0]) + shift)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
+        return False
+    total = graph.tensors[dense.outputs[0]]
+    step = total.quantization.scale[0]
+    if step > WIDEST:
+        step = WIDEST
+        set_quantization(total, step, 0)
+    if len(dense.inputs) < 3 or dense.inputs[2] < 0:
+        return not shift
+    add_to_bias(parsed, dense, _to_half_level(threshold, step) + shift)
+    return True
 
 
 def _to_half_level(threshold: float, step: float) -> float:

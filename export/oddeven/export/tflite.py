@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.export.bias import corrected
+from oddeven.export.bias import correct
 from oddeven.export.conversion import Conversion, traced
+from oddeven.export.flatbuffer import parse
 from oddeven.export.sigmoid import refine
 from oddeven.export.tflite_metadata import describe, with_metadata
 from oddeven.runtime.engines.metadata import attach_to_tflite
@@ -20,21 +21,13 @@ from oddeven.runtime.process import quiet
 SIGNATURE = "serving_default"
 
 
-def to_tflite(
-    source: Conversion,
-    configure: Callable[[Any], None] | None = None,
-    finish: Callable[[bytes], bytes] = bytes,
-    told: dict[str, Any] | None = None,
-) -> bytes:
-    """The model as a flatbuffer, `image` to `probability`, with its spec appended.
+def converted(source: Conversion, quantize: Mapping[str, Any] | None = None) -> Any:
+    """The model as a `ModelT`, `image` to `probability`.
 
     The traced function is saved without the Keras layers' own bookkeeping, so equal models give equal bytes.
 
     Args:
-        source: the model and its spec.
-        configure: sets what to quantize to in the `tf.lite.TFLiteConverter`; without it the file is float32.
-        finish: changes the flatbuffer before metadata and spec are put in.
-        told: the metadata, where they are not those of an image and a probability.
+        quantize: to what, as attributes of the `tf.lite.TFLiteConverter`; without it the weights stay float32.
 
     Raises:
         ModelError: TensorFlow cannot convert the model.
@@ -48,13 +41,18 @@ def to_tflite(
         with tempfile.TemporaryDirectory() as folder, quiet():
             tf.saved_model.save(holder, folder, signatures={SIGNATURE: traced(source.model).get_concrete_function()})
             converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-            if configure:
+            if quantize is not None:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
-                configure(converter)
-            return attach_to_tflite(with_metadata(finish(converter.convert()), told or describe(source)), source.spec)
+                vars(converter).update(quantize)
+            return parse(converter.convert())
     except ConverterError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"TensorFlow cannot convert {source.spec.name} to TFLite: {reason:.200}") from error
+
+
+def to_bytes(parsed: Any, source: Conversion, metadata: dict[str, Any] | None = None) -> bytes:
+    """The flatbuffer of a `ModelT`, with metadata, those of an image and a probability if need be, and its spec."""
+    return attach_to_tflite(with_metadata(parsed, metadata or describe(source)), source.spec)
 
 
 def representative(source: Conversion) -> Callable[[], Iterator[list[npt.NDArray[np.float32]]]]:
@@ -69,53 +67,47 @@ def representative(source: Conversion) -> Callable[[], Iterator[list[npt.NDArray
 
 def float32(source: Conversion) -> bytes:
     """The model as it is."""
-    return to_tflite(source)
+    return to_bytes(converted(source), source)
 
 
 def float16(source: Conversion) -> bytes:
     """Half the size of float32 at the same speed."""
     import tensorflow as tf
 
-    def configure(converter: Any) -> None:
-        converter.target_spec.supported_types = [tf.float16]
-
-    return to_tflite(source, configure)
+    target = tf.lite.TargetSpec(supported_types=[tf.float16])
+    return to_bytes(converted(source, {"target_spec": target}), source)
 
 
 def dynamic(source: Conversion) -> bytes:
     """A quarter of the size of float32; activations are quantized as they come."""
-    return to_tflite(source, lambda converter: None)
+    return to_bytes(converted(source, {}), source)
 
 
 def int8(source: Conversion) -> bytes:
     """A quarter of the size of float32, and the fastest on most devices."""
+    parsed = converted(source, full_integer(source))
+    correct(parsed, lambda: float32(source), source.calibration)
+    refine(parsed, source.spec.threshold)
+    return to_bytes(parsed, source)
 
-    def finish(model: bytes) -> bytes:
-        return refine(corrected(model, lambda: float32(source), source.calibration), source.spec.threshold)
 
-    return to_tflite(source, full_integer(source), finish)
-
-
-def full_integer(source: Conversion) -> Callable[[Any], None]:
+def full_integer(source: Conversion) -> dict[str, Any]:
     """What makes a converter quantize everything, by the calibration images of `source`."""
     import tensorflow as tf
 
-    def configure(converter: Any) -> None:
-        converter.representative_dataset = representative(source)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        ends = tf.float32 if source.float_io else tf.uint8
-        converter.inference_input_type = converter.inference_output_type = ends
-
-    return configure
+    ends = tf.float32 if source.float_io else tf.uint8
+    return {
+        "representative_dataset": representative(source),
+        "target_spec": tf.lite.TargetSpec(supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8]),
+        "inference_input_type": ends,
+        "inference_output_type": ends,
+    }
 
 
 def int16x8(source: Conversion) -> bytes:
     """As small as int8 and nearly as exact as float, but slow: TFLite has only reference kernels for it."""
     import tensorflow as tf
 
-    def configure(converter: Any) -> None:
-        converter.representative_dataset = representative(source)
-        ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        converter.target_spec.supported_ops = [ops]
-
-    return to_tflite(source, configure)
+    ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    quantize = {"representative_dataset": representative(source), "target_spec": tf.lite.TargetSpec([ops])}
+    return to_bytes(converted(source, quantize), source)

@@ -32,7 +32,7 @@ def describe(source: Conversion, outputs: list[dict[str, Any]] | None = None) ->
         f"else {negative!r}.",
     }
     files = [{"name": LABELS_ENTRY, "description": "The labels of probability 0 and 1, in this order."}]
-    told = {
+    metadata = {
         "name": spec.name,
         "description": about.description or f"Tells {negative!r} from {positive!r} in an image.",
         "version": str(about.version),
@@ -44,7 +44,7 @@ def describe(source: Conversion, outputs: list[dict[str, Any]] | None = None) ->
         "associated_files": [] if outputs else files,
         "min_parser_version": PARSER,
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in metadata.items() if value}
 
 
 def image(spec: InputSpec) -> dict[str, Any]:
@@ -69,33 +69,31 @@ def label_files(source: Conversion, type_: int) -> list[dict[str, Any]]:
     return [own, *more]
 
 
-def with_metadata(model: bytes, told: dict[str, Any]) -> bytes:
-    """The flatbuffer `model` with the `ModelMetadata` `told` in it, read back to be sure.
+def with_metadata(parsed: Any, metadata: dict[str, Any]) -> bytes:
+    """The flatbuffer of a `ModelT` with `metadata`, a `ModelMetadata`, in it, read back to be sure.
 
     Raises:
         ModelError: what is read back is something else, which is a defect of ours.
     """
     from tensorflow.lite.python import schema_py_generated as schema
-    from tensorflow.lite.tools import flatbuffer_utils
 
-    parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = list(encode(told))
+    buffer.data = list(encode(metadata))
     entry.name, entry.buffer = NAME, len(parsed.buffers)
     parsed.buffers.append(buffer)
     parsed.metadata = [*(parsed.metadata or []), entry]
     finished = pack(parsed)
-    path = Path(f"{told['name']}.tflite")
+    path = Path(f"{metadata['name']}.tflite")
     read = read_metadata(finished, path)
-    if read is None or encode(read) != encode(told):
-        raise ModelError(f"{path}: its metadata were not written as they are: {read} instead of {told}.")
+    if read is None or encode(read) != encode(metadata):
+        raise ModelError(f"{path}: its metadata were not written as they are: {read} instead of {metadata}.")
     return finished
 
 
-def encode(told: dict[str, Any]) -> bytes:
-    """`told` as a flatbuffer, with the schema's identifier."""
+def encode(metadata: dict[str, Any]) -> bytes:
+    """A `ModelMetadata` as a flatbuffer, with the schema's identifier."""
     builder = flatbuffers.Builder()
-    builder.Finish(_write("ModelMetadata", told, builder), IDENTIFIER)
+    builder.Finish(_write("ModelMetadata", metadata, builder), IDENTIFIER)
     return bytes(builder.Output())
 
 

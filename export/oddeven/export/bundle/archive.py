@@ -44,6 +44,8 @@ class PiSystem:
 
 
 LITERT = ("ai-edge-litert>=2.0", "numpy>=1.24", "pillow>=9.4", "click>=8.1", "flatbuffers>=23.5", "paho-mqtt>=2")
+# NumPy and Pillow are Debian's where this is needed: PyPI has none for 32 bits.
+TFLITE_RUNTIME = ("tflite-runtime>=2.14", "click>=8.1", "flatbuffers>=23.5", "paho-mqtt>=2")
 SERVE_UNIT = "oddeven-serve.service"
 # The extra `serve` and what it needs in turn, which pip does not fetch under `--no-deps`. PyPI has no httptools for 32
 # bits, and uvicorn runs without it.
@@ -52,14 +54,7 @@ SERVE = ("starlette>=0.40", "uvicorn>=0.30", "prometheus-client>=0.20", "h11", "
 PI_SYSTEMS: Mapping[str, PiSystem] = {
     "bookworm-arm64": PiSystem("3.11", "aarch64", 36, LITERT),
     "trixie-arm64": PiSystem("3.13", "aarch64", 41, LITERT),
-    # NumPy and Pillow are Debian's there: PyPI has none for 32 bits.
-    "bookworm-armhf": PiSystem(
-        "3.11",
-        "armv7l",
-        36,
-        ("tflite-runtime>=2.14", "click>=8.1", "flatbuffers>=23.5", "paho-mqtt>=2"),
-        ("--no-deps",),
-    ),
+    "bookworm-armhf": PiSystem("3.11", "armv7l", 36, TFLITE_RUNTIME, ("--no-deps",)),
 }
 
 

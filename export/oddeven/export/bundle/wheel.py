@@ -11,7 +11,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from importlib.metadata import distribution
-from importlib.util import find_spec
+from importlib.resources import files
 from pathlib import Path
 
 NAME = "oddeven"
@@ -52,10 +52,7 @@ def zipped(entries: Mapping[str, bytes]) -> bytes:
 
 def _files(part: str) -> dict[str, bytes]:
     """The files of one part of the package, wherever it is installed, by their paths in a wheel."""
-    spec = find_spec(f"{NAME}.{part}")
-    if spec is None or not spec.submodule_search_locations:
-        return {}
-    folder = Path(spec.submodule_search_locations[0])
+    folder = Path(str(files(f"{NAME}.{part}")))
     return {
         f"{NAME}/{part}/{path.relative_to(folder).as_posix()}": path.read_bytes()
         for path in folder.rglob("*")

@@ -6,8 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,7 @@ def build_site(models: Sequence[str], out: Path, node_modules: Path | None) -> N
     if len(paths) < len(models):
         raise UsageError("Two of the models have the same file name; give each once.")
     described = [_described(path) for path in paths.values()]
-    with _litert(node_modules) as found:
-        contents = {f"litert/{name}": (found / name).read_bytes() for name in FILES}
+    contents = _installed(node_modules) if node_modules else _fetched()
     contents |= {path.name: path.read_bytes() for path in (*BROWSER.iterdir(), *paths.values())}
     contents["litert/LICENSE"] = _apache_license()
     contents["models.json"] = json.dumps(described).encode()
@@ -89,12 +87,16 @@ def _described(path: Path) -> dict[str, Any]:
         }  # fmt: skip
 
 
-@contextmanager
-def _litert(node_modules: Path | None) -> Iterator[Path]:
-    """The folder of the npm packages whose files are `FILES`."""
-    if node_modules:
-        yield _checked(node_modules / "@litertjs")
-        return
+def _installed(node_modules: Path) -> dict[str, bytes]:
+    """The files of LiteRT.js that npm has put there, by their place in the page's folder."""
+    found = node_modules / "@litertjs"
+    if missing := [name for name in FILES if not (found / name).is_file()]:
+        raise MissingPackageError(f"There is no {found / missing[0]}; put it there with: npm install {LITERT}")
+    return {f"litert/{name}": (found / name).read_bytes() for name in FILES}
+
+
+def _fetched() -> dict[str, bytes]:
+    """The same, fetched by npm."""
     if (npm := shutil.which("npm")) is None:
         raise MissingPackageError(
             f"The page needs LiteRT.js: install npm, which fetches it, or run `npm install {LITERT}` elsewhere and "
@@ -106,13 +108,7 @@ def _litert(node_modules: Path | None) -> Iterator[Path]:
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[0]
             raise MissingPackageError(f"npm could not fetch {LITERT}: {reason}")
-        yield _checked(Path(folder) / "node_modules" / "@litertjs")
-
-
-def _checked(found: Path) -> Path:
-    if missing := [name for name in FILES if not (found / name).is_file()]:
-        raise MissingPackageError(f"There is no {found / missing[0]}; put it there with: npm install {LITERT}")
-    return found
+        return _installed(Path(folder, "node_modules"))
 
 
 def _apache_license() -> bytes:
@@ -124,8 +120,8 @@ def _apache_license() -> bytes:
 
 def _page() -> str:
     """The page of `oddeven serve`, with a map to LiteRT.js, and its policy inside, where a static host sends none."""
-    imports: Mapping[str, Any] = {"imports": IMPORTS}
-    page = PAGE.replace(SCRIPT, f'<script type="importmap">{json.dumps(imports)}</script>\n{SCRIPT}')
+    imports = json.dumps({"imports": IMPORTS})
+    page = PAGE.replace(SCRIPT, f'<script type="importmap">{imports}</script>\n{SCRIPT}')
     policy = content_security_policy(page, "'self' 'wasm-unsafe-eval'").replace("; frame-ancestors 'none'", "")
     charset = '<meta charset="utf-8">'
     return page.replace(charset, f'{charset}\n<meta http-equiv="Content-Security-Policy" content="{policy}">')
