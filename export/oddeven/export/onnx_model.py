@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oddeven.runtime.errors import ModelError
+from oddeven.runtime.errors import ModelError, reason
 from oddeven.runtime.value_range import ValueRange
 
 OPSET = 17  # the least that per-channel weights need is 13
@@ -69,7 +69,7 @@ def read_onnx_model(path: Path, from_logits: bool = False) -> OnnxModel:
         proto = onnx.load(path)
         onnx.checker.check_model(proto)
     except Exception as error:  # protobuf and onnx raise their own
-        raise ModelError(f"{path} is no readable ONNX file ({_reason(error)}).") from error
+        raise ModelError(f"{path} is no readable ONNX file ({reason(error)}).") from error
     _check_graph(proto, path)
     try:
         if next(entry.version for entry in proto.opset_import if entry.domain in OWN) < OPSET:
@@ -85,7 +85,7 @@ def read_onnx_model(path: Path, from_logits: bool = False) -> OnnxModel:
         raise
     except Exception as error:  # onnx's converters in C++ and onnxruntime raise whatever they like
         raise ModelError(
-            f"{path} cannot run on several images at a time ({_reason(error)}); export it with a free batch size and "
+            f"{path} cannot run on several images at a time ({reason(error)}); export it with a free batch size and "
             f"opset {OPSET}."
         ) from error
     return model
@@ -197,7 +197,3 @@ def _give_probability(proto: Any, from_logits: bool, path: Path) -> None:
 def _sizes(tensor: Any) -> list[int | None]:
     """The sizes of a graph's input or output, None where any goes."""
     return [size.dim_value or None for size in tensor.type.tensor_type.shape.dim]
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from oddeven.export.keras_model import check_tensors
-from oddeven.runtime.errors import ModelError
+from oddeven.runtime.errors import ModelError, reason
 
 SIGNATURE = "serving_default"
 MARKER = "saved_model.pb"
@@ -31,8 +31,7 @@ def read_saved_model(path: Path, from_logits: bool = False) -> Any:
     try:
         layer = keras.layers.TFSMLayer(str(path), call_endpoint=SIGNATURE)
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"TensorFlow cannot load {path} ({reason:.160}).") from error
+        raise ModelError(f"TensorFlow cannot load {path} ({reason(error)}).") from error
     function = layer.call_endpoint_fn
     inputs, outputs = list(function.structured_input_signature[1].values()), list(function.structured_outputs)
     for kind, found in (("inputs", [tensor.name for tensor in inputs]), ("outputs", outputs)):

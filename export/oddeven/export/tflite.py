@@ -15,7 +15,7 @@ from oddeven.export.flatbuffer import parse
 from oddeven.export.sigmoid import refine
 from oddeven.export.tflite_metadata import describe, with_metadata
 from oddeven.runtime.engines.metadata import attach_to_tflite
-from oddeven.runtime.errors import ModelError
+from oddeven.runtime.errors import ModelError, reason
 from oddeven.runtime.process import quiet
 
 SIGNATURE = "serving_default"
@@ -46,8 +46,7 @@ def converted(source: Conversion, quantize: Mapping[str, Any] | None = None) -> 
                 vars(converter).update(quantize)
             return parse(converter.convert())
     except ConverterError as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"TensorFlow cannot convert {source.spec.name} to TFLite: {reason:.200}") from error
+        raise ModelError(f"TensorFlow cannot convert {source.spec.name} to TFLite: {reason(error, 200)}") from error
 
 
 def to_bytes(parsed: Any, source: Conversion, metadata: dict[str, Any] | None = None) -> bytes:

@@ -95,11 +95,15 @@ def needing(need: str, install: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and package and find_spec(package) is None:
             raise MissingPackageError(f"{need} needs {package}, which is not installed: {install}") from error
-        reason = " ".join(str(error).split())
         raise MissingPackageError(
-            f"{need} needs {package or 'a package'}, which is installed and cannot be imported ({reason:.300}); mend "
-            f"what that names, or install it again: {install}"
+            f"{need} needs {package or 'a package'}, which is installed and cannot be imported ({reason(error, 300)}); "
+            f"mend what that names, or install it again: {install}"
         ) from error
+
+
+def reason(error: Exception, most: int = 160) -> str:
+    """What a package's error says, in one line of `most` characters at most; its class where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
 
 
 def extra(name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oddeven.runtime.errors import DataError, UsageError
+from oddeven.runtime.errors import DataError, UsageError, reason
 from oddeven.train import lite0
 
 LITE0 = "lite0"
@@ -47,8 +47,7 @@ def _application(name: str, low: float, high: float, tuned_from: str, **options:
             trained = network(str(path) if path else "imagenet", input_shape=model.input_shape[1:])
         except Exception as error:  # Keras, h5py and the network raise whatever they like
             where = path or "Keras's download"
-            reason = " ".join(str(error).split())
-            raise DataError(f"{where} gives no weights of {name} without its top ({reason:.160}).") from error
+            raise DataError(f"{where} gives no weights of {name} without its top ({reason(error)}).") from error
         for layer in trained.layers:
             if layer.weights:  # Keras numbers the others' names anew in each network
                 model.get_layer(layer.name).set_weights(layer.get_weights())

@@ -15,6 +15,7 @@ import click
 import numpy as np
 
 from oddeven.runtime.files import replacing, write
+from oddeven.runtime.page import check_templates
 from oddeven.runtime.parity.thresholds import ThresholdRule
 from oddeven.runtime.schema import from_json, to_json
 from oddeven.runtime.spec import ModelSpec, Provenance
@@ -115,6 +116,7 @@ def train(plan: Plan, folder: Path, fresh: bool = False) -> TrainingResult:
         UsageError: no architecture has that name.
         ModelError: the result of a finished run is damaged.
         OutputError: a file cannot be written.
+        MissingPackageError: Jinja2 is not installed, which the report of a `transfer` recipe needs.
     """
     path, record = folder / f"{plan.architecture}.keras", folder / "history.json"
     checkpoint, best = folder / ".checkpoint.keras", folder / ".best.weights.h5"
@@ -127,6 +129,8 @@ def train(plan: Plan, folder: Path, fresh: bool = False) -> TrainingResult:
             done = f"{plan.architecture}: already trained by this recipe and seed in {folder}"
             click.echo(f"{done} (--fresh trains again)", err=True)
             return result
+    if plan.recipe.transfer:
+        check_templates()  # of its report
     model, history = _fit(plan, checkpoint, best)
     result = _evaluate_and_save(plan, model, history, path)
     write(record, to_json(result))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from oddeven.runtime.arrays import Array
 from oddeven.runtime.engines.metadata import ModelFile
 from oddeven.runtime.engines.quantization import TensorInfo, decode
-from oddeven.runtime.errors import ModelError, UsageError
+from oddeven.runtime.errors import ModelError, UsageError, reason
 from oddeven.runtime.spec import ModelSpec
 
 COMPILER = "cc"  # the package of the engine that compiles C
@@ -115,5 +115,4 @@ def package_version(package: str) -> str:
 
 def failed(path: Path, package: str, what: str, error: Exception) -> ModelError:
     """The error for a file that `package` cannot `what`, with the package's own reason."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return ModelError(f"{path}: {package} {package_version(package)} cannot {what} it ({reason:.200}).")
+    return ModelError(f"{path}: {package} {package_version(package)} cannot {what} it ({reason(error, 200)}).")
