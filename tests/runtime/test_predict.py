@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 
@@ -100,6 +101,13 @@ def test_an_artifact_folder_is_a_model(run, folder, exported):
 def test_a_name_that_looks_like_an_option(run, folder):
     (folder / "below" / "0.png").rename(folder / "--show")
     assert run("predict", "--json", "--", "--show", cwd=folder).returncode == 0
+
+
+def test_a_reader_that_has_left_ends_it_as_a_closed_pipe_would(folder):
+    command = [sys.executable, "-m", "oddeven.runtime", "predict", folder, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (128 + signal.SIGPIPE, b"")
 
 
 def test_a_reader_that_leaves_early_is_no_error(folder):

@@ -9,7 +9,6 @@ import errno
 import gc
 import importlib
 import io
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -50,6 +49,7 @@ MORE = (
     "sets its default."
 )
 INTERRUPTED = 130
+READER_LEFT = 141  # as a shell has it for a command that SIGPIPE ended, such as one before `| head`
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that only writing can raise
 
 
@@ -144,9 +144,6 @@ def main() -> None:
     take()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal's encoding lacks
-    if hasattr(signal, "SIGPIPE"):
-        # `oddeven predict ... | head` ends as quietly as any other command.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     code = run(sys.argv[1:])
     gc.freeze()  # the process ends; another garbage collection would take a tenth of `oddeven predict`
     sys.exit(code)
@@ -154,8 +151,14 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; its exit code. Every error that we raise on purpose becomes one line on stderr."""
+    out = sys.stdout
     try:
         code = cli.main(list(arguments), standalone_mode=False)
+        out.flush()
+    except SystemExit:
+        if sys.stdout is out:
+            raise
+        return READER_LEFT  # click has put in its place what cannot fail any more
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -173,14 +176,17 @@ def run(arguments: Sequence[str]) -> int:
 def _report_os_error(error: OSError) -> int:
     """Report, in one line, an error of the system that no command handled, and give its exit code.
 
-    That is a path that is too long or not permitted, or a full disk under stdout; anything else is raised again.
+    That is a path that is too long or not permitted, a full disk under stdout, or a reader of stdout that has left;
+    anything else is raised again.
     """
     if error.filename is not None:
         click.echo(f"oddeven: {error.filename} cannot be used: {error.strerror}.", err=True)
         return UsageError.exit_code
-    if error.errno not in FULL:
+    if error.errno not in (*FULL, errno.EPIPE):
         raise error
-    click.echo(f"oddeven: The result cannot be written: {error.strerror}.", err=True)
     with suppress(OSError):
         sys.stdout.close()  # Python would try once more, and change the exit code
+    if error.errno == errno.EPIPE:
+        return READER_LEFT
+    click.echo(f"oddeven: The result cannot be written: {error.strerror}.", err=True)
     return OutputError.exit_code

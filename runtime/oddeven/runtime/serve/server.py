@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 
 import uvicorn
@@ -43,9 +42,6 @@ def url(host: str, listening: socket.socket) -> str:
 def run(app: ASGIApp, listening: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C; what was accepted by then is answered."""
     Image.MAX_IMAGE_PIXELS = IMAGE_PIXELS
-    # A client that leaves early must not end the server, as a closed pipe may end any other command.
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     config = uvicorn.Config(
         app,
         log_level="warning",
