@@ -43,7 +43,8 @@ def converted(source: Conversion, quantize: Mapping[str, Any] | None = None) -> 
             converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
             if quantize is not None:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
-                vars(converter).update(quantize)
+                for name, value in quantize.items():
+                    setattr(converter, name, value)
             return parse(converter.convert())
     except ConverterError as error:
         raise ModelError(f"TensorFlow cannot convert {source.spec.name} to TFLite: {reason(error, 200)}") from error
