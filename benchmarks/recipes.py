@@ -175,8 +175,8 @@ def main() -> None:
         draw_curves(options.folder)
         return
     taught: list[Run] = []
-    for model in MODELS:
-        for seed in TAUGHT_SEEDS:
+    for seed in TAUGHT_SEEDS:
+        for model in MODELS:
             taught.append(train("best", model, seed, options.folder / "taught", "--teacher", options.teacher))
             fill_page("results.md", {"teacher": teacher_text(taught)})
 
