@@ -168,6 +168,18 @@ def test_a_broken_manifest_is_named(run, copy, content, says):
     refused(run("verify", copy), 4, "manifest.json", says)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"threshold": float("nan")}, "the threshold nan must lie between"),
+        ({"low": 1, "high": 0}, "the value range 1.0 to 0.0 is not a range"),
+    ],
+)
+def test_a_manifest_with_impossible_values_is_named(run, copy, change, says):
+    edit(copy, lambda manifest: manifest["files"][0].update(change))
+    refused(run("verify", copy), 4, "cnn/manifest.json: ", says)
+
+
 def test_nothing_checked_is_never_well(run, copy, tmp_path):
     edit(copy, lambda manifest: manifest.update(files=[]))
     refused(run("verify", copy), 4, "nothing to verify")
