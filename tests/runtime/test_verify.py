@@ -187,6 +187,13 @@ def test_nothing_checked_is_never_well(run, copy, tmp_path):
     refused(run("verify", tmp_path / "absent"), 4, "holds no manifest.json")
 
 
+def test_what_is_named_twice_is_verified_once(run, copy):
+    litert = ("--engine", "litert")
+    done = run("verify", copy, copy.parent, copy, *litert, *litert, "--json", "-")
+    files = [file["file"] for file in json.loads(done.stdout)["files"]]
+    assert sorted(files) == ["cnn/cnn.float32.tflite", "cnn/cnn.int8.tflite"]
+
+
 def test_engines_that_read_nothing_or_are_missing(run, copy):
     refused(run("verify", copy, "--engine", "onnxruntime"), 2, "None of the engines onnxruntime reads any")
     refused(run("verify", copy, "--engine", "tflite-runtime"), 3, "pip install")

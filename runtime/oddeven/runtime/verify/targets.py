@@ -81,7 +81,7 @@ def find_targets(paths: Sequence[Path], options: VerifyOptions, note: Note) -> l
     """
     if options.reference and options.reference.suffix != ".npz" and not options.data:
         raise UsageError("A model file as --reference predicts for images, so it needs --data FOLDER as well.")
-    homes = [home for path in paths for home in ([path] if path.is_file() else find_artifacts(path))]
+    homes = dict.fromkeys(home for path in paths for home in ([path] if path.is_file() else find_artifacts(path)))
     folders = {home.absolute().parent if home.is_file() else home.absolute() for home in homes}
 
     def shown(path: Path) -> str:
