@@ -217,7 +217,7 @@ def test_too_few_pictures_are_inconclusive_which_only_ci_refuses(run, copy, monk
         )  # fmt: skip
 
 
-def test_a_file_alone_is_held_to_a_reference(run, copy, exported):
+def test_a_file_alone_is_held_to_a_reference(run, copy, exported, tmp_path):
     refused(run("verify", copy / FILE), 2, "--reference")
     done = run("verify", copy / FILE, "--reference", copy / "reference.npz", "--max-bytes", "1000")
     refused(done, 1, "allowed are 1,000")
@@ -229,8 +229,11 @@ def test_a_file_alone_is_held_to_a_reference(run, copy, exported):
     edit_reference(copy, foreign)
     refused(run("verify", copy / FILE, "--reference", copy / "reference.npz"), 5, "is of another dataset")
     edit_reference(copy, lambda arrays: arrays.pop("dataset_sha256"))
-    refused(run("verify", copy / FILE, "--reference", copy / "reference.npz"), 4, "not a readable reference")
-    refused(run("verify", copy / FILE, "--reference", copy / "absent.npz"), 4, "absent.npz")
+    refused(run("verify", copy / FILE, "--reference", copy / "reference.npz"), 5, "not a readable reference")
+    for path in (copy, copy / FILE):
+        done = run("verify", path, "--reference", tmp_path / "absent.npz")
+        refused(done, 5, "--reference cannot be used: ", "absent.npz")
+        assert "manifest.json" not in done.stderr
 
 
 def test_the_baseline_tells_what_changed_since(run, copy, degraded, tmp_path):
@@ -462,6 +465,8 @@ def test_a_report_whose_answers_are_damaged_is_refused(run, copy, tmp_path):
         (tmp_path / "bad.json").write_text(json.dumps(report))
         refused(run("verify", copy, "--baseline", tmp_path / "bad.json"), 5, "does not hold the")
         refused(run("verify", "--merge", tmp_path / "bad.json"), 5, "does not hold the")
+    (tmp_path / "bad.json").write_text("{")
+    refused(run("verify", copy, "--baseline", tmp_path / "bad.json"), 5, "not valid JSON", "--json FILE")
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,8 @@ def _read_report(path: Path) -> Report:
         return from_json(Report, path.read_bytes(), str(path))
     except OSError as error:
         raise DataError(f"Cannot read the report {path}: {error.strerror}; make one with --json FILE.") from error
+    except ModelError as error:
+        raise DataError(f"{error} Make the report anew with --json FILE.") from error
 
 
 def _note(sentence: str) -> None:

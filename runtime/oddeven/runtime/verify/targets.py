@@ -148,9 +148,14 @@ def _float32_file(folder: Path) -> Path:
 
 def _reference(source: Path, spec: ModelSpec, options: VerifyOptions, note: Note) -> Reference:
     """The reference in `source`, or what the model file `source` predicts for --data; `spec` is the model to check."""
-    if options.data:
-        return _predicted(source, options.data, spec, options.max_bad, note)
-    reference = load_reference(source)
+    try:
+        if options.data:
+            return _predicted(source, options.data, spec, options.max_bad, note)
+        reference = load_reference(source)
+    except ModelError as error:
+        if source == options.reference:  # which is in no artifact folder, so it makes none a broken one
+            raise DataError(f"--reference cannot be used: {error}") from error
+        raise
     expected = spec.provenance.dataset_sha256
     if reference.dataset_sha256 != expected:
         raise DataError(
