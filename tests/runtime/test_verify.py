@@ -184,7 +184,7 @@ def test_nothing_checked_is_never_well(run, copy, tmp_path):
     edit(copy, lambda manifest: manifest.update(files=[]))
     refused(run("verify", copy), 4, "nothing to verify")
     refused(run("verify"), 2, "Nothing to verify")
-    refused(run("verify", tmp_path / "absent"), 4, "holds no manifest.json")
+    refused(run("verify", tmp_path / "absent"), 4, f"There is no file or folder {tmp_path / 'absent'}.")
 
 
 def test_what_is_named_twice_is_verified_once(run, copy):

@@ -94,6 +94,8 @@ def find_artifacts(path: Path) -> list[Path]:
     Raises:
         ModelError: there is none.
     """
+    if not path.exists():
+        raise ModelError(f"There is no file or folder {path}.")
     if (path / MANIFEST).is_file():
         return [path]
     found = sorted(manifest.parent for manifest in path.glob(f"*/{MANIFEST}"))
