@@ -298,6 +298,13 @@ def test_a_labelled_folder_is_asked_about(run, copy, pictures):
     assert alone.returncode == 0, alone.stderr
 
 
+def test_a_folder_as_reference_means_its_float32_file(run, copy, pictures):
+    done = run("verify", copy, "--data", pictures, "--reference", copy, "--json", "-")
+    files = {file["format"]: file["parity"] for file in json.loads(done.stdout)["files"]}
+    assert files["tflite-float32"]["max_shift"] == 0.0 < files["tflite-int8"]["max_shift"]
+    refused(run("verify", copy / FILE, "--data", pictures, "--reference", pictures), 4, "holds no manifest.json")
+
+
 def test_unusable_labelled_folders_are_named(run, copy, pictures, tmp_path):
     data = ("verify", copy, "--allow-inconclusive", "--data")
     (pictures / "odd" / "broken.png").write_bytes(b"no picture")
