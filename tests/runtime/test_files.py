@@ -73,6 +73,15 @@ def test_a_symbolic_link_at_a_name_that_could_be_foreseen_is_not_followed(tmp_pa
     assert (tmp_path / "precious").read_text() == "mine"
 
 
+def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="pipe: it is a device or pipe"):
+        write(pipe, b"new")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
 def test_a_file_has_the_mode_that_the_umask_gives(tmp_path):
     before = os.umask(0o027)
     try:

@@ -230,6 +230,9 @@ def test_what_would_settle_it_is_said_once_and_does():
     # On 10,000 images a good file would have passed, so the question is what this one needs.
     assert "a file that changes as many as this one passes on about" in advice(judge(10_000, 13, 12))
     assert "a file that changes as many as this one will hardly pass" in advice(judge(10_000, 15, 2))
+    # Nobody who takes the small policy is told to take it.
+    assert "allow more, by --policy small or by limits of your own" in said
+    assert "allow more, by limits of your own" in advice(judge(10, 0, 0, policy=SMALL))
 
 
 def test_a_float_file_may_not_change_an_answer():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, mannwhitneyu
 from sklearn.metrics import log_loss, roc_auc_score
@@ -38,6 +38,9 @@ def test_the_binomial_tail_is_scipys(count, part, share):
 
 
 @given(st.integers(1, 20_000), st.floats(0, 1), st.sampled_from([0.9, 0.95, 0.995]))
+@example(2, 0.8, 1.0 - 1e-12)
+@example(10_000, 0.8, 1.0 - 2.0**-53)
+@example(10, 0.8, 1.0)
 @settings(max_examples=60, deadline=None)
 def test_the_limits_of_a_share_are_clopper_and_pearsons(count, part, confidence):
     k = round(part**4 * count)

@@ -168,11 +168,30 @@ def test_a_broken_manifest_is_named(run, copy, content, says):
     refused(run("verify", copy), 4, "manifest.json", says)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"threshold": float("nan")}, "the threshold nan must lie between"),
+        ({"low": 1, "high": 0}, "the value range 1.0 to 0.0 is not a range"),
+    ],
+)
+def test_a_manifest_with_impossible_values_is_named(run, copy, change, says):
+    edit(copy, lambda manifest: manifest["files"][0].update(change))
+    refused(run("verify", copy), 4, "cnn/manifest.json: ", says)
+
+
 def test_nothing_checked_is_never_well(run, copy, tmp_path):
     edit(copy, lambda manifest: manifest.update(files=[]))
     refused(run("verify", copy), 4, "nothing to verify")
     refused(run("verify"), 2, "Nothing to verify")
-    refused(run("verify", tmp_path / "absent"), 4, "holds no manifest.json")
+    refused(run("verify", tmp_path / "absent"), 4, f"There is no file or folder {tmp_path / 'absent'}.")
+
+
+def test_what_is_named_twice_is_verified_once(run, copy):
+    litert = ("--engine", "litert")
+    done = run("verify", copy, copy.parent, copy, *litert, *litert, "--json", "-")
+    files = [file["file"] for file in json.loads(done.stdout)["files"]]
+    assert sorted(files) == ["cnn/cnn.float32.tflite", "cnn/cnn.int8.tflite"]
 
 
 def test_engines_that_read_nothing_or_are_missing(run, copy):
@@ -198,7 +217,7 @@ def test_too_few_pictures_are_inconclusive_which_only_ci_refuses(run, copy, monk
         )  # fmt: skip
 
 
-def test_a_file_alone_is_held_to_a_reference(run, copy, exported):
+def test_a_file_alone_is_held_to_a_reference(run, copy, exported, tmp_path):
     refused(run("verify", copy / FILE), 2, "--reference")
     done = run("verify", copy / FILE, "--reference", copy / "reference.npz", "--max-bytes", "1000")
     refused(done, 1, "allowed are 1,000")
@@ -210,8 +229,11 @@ def test_a_file_alone_is_held_to_a_reference(run, copy, exported):
     edit_reference(copy, foreign)
     refused(run("verify", copy / FILE, "--reference", copy / "reference.npz"), 5, "is of another dataset")
     edit_reference(copy, lambda arrays: arrays.pop("dataset_sha256"))
-    refused(run("verify", copy / FILE, "--reference", copy / "reference.npz"), 4, "not a readable reference")
-    refused(run("verify", copy / FILE, "--reference", copy / "absent.npz"), 4, "absent.npz")
+    refused(run("verify", copy / FILE, "--reference", copy / "reference.npz"), 5, "not a readable reference")
+    for path in (copy, copy / FILE):
+        done = run("verify", path, "--reference", tmp_path / "absent.npz")
+        refused(done, 5, "--reference cannot be used: ", "absent.npz")
+        assert "manifest.json" not in done.stderr
 
 
 def test_the_baseline_tells_what_changed_since(run, copy, degraded, tmp_path):
@@ -274,6 +296,13 @@ def test_a_labelled_folder_is_asked_about(run, copy, pictures):
     alone = run("verify", copy / FILE, "--data", pictures, "--reference", copy / "cnn.float32.tflite",
                 "--allow-inconclusive")  # fmt: skip
     assert alone.returncode == 0, alone.stderr
+
+
+def test_a_folder_as_reference_means_its_float32_file(run, copy, pictures):
+    done = run("verify", copy, "--data", pictures, "--reference", copy, "--json", "-")
+    files = {file["format"]: file["parity"] for file in json.loads(done.stdout)["files"]}
+    assert files["tflite-float32"]["max_shift"] == 0.0 < files["tflite-int8"]["max_shift"]
+    refused(run("verify", copy / FILE, "--data", pictures, "--reference", pictures), 4, "holds no manifest.json")
 
 
 def test_unusable_labelled_folders_are_named(run, copy, pictures, tmp_path):
@@ -443,6 +472,8 @@ def test_a_report_whose_answers_are_damaged_is_refused(run, copy, tmp_path):
         (tmp_path / "bad.json").write_text(json.dumps(report))
         refused(run("verify", copy, "--baseline", tmp_path / "bad.json"), 5, "does not hold the")
         refused(run("verify", "--merge", tmp_path / "bad.json"), 5, "does not hold the")
+    (tmp_path / "bad.json").write_text("{")
+    refused(run("verify", copy, "--baseline", tmp_path / "bad.json"), 5, "not valid JSON", "--json FILE")
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,12 @@ def replacing(path: Path) -> Iterator[Path]:
     does; what runs killed more than a day ago left in the folder is removed. Data and name are on disk at the end.
 
     Raises:
-        OutputError: the folder or file cannot be written, or the disk is full. An error that names another file passes.
+        OutputError: the folder or file cannot be written, the path is no file, or the disk is full. An error that
+            names another file passes.
     """
     partial = path.with_name(f".partial-{secrets.token_hex(8)}-{path.name[-LONGEST:]}")
     try:
+        check_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear(path.parent, STALE_S)
         partial.open("xb").close()
@@ -59,6 +61,12 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def check_file(path: Path) -> None:
+    """Refuse a `path` that is there and is no file: as root, a file would take the place of a device (OutputError)."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"Cannot write {path}: it is {'a folder' if path.is_dir() else 'a device or pipe'}.")
 
 
 def write(path: Path, content: bytes | str) -> None:

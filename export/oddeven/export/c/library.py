@@ -41,7 +41,11 @@ def c_library(model: bytes, spec: ModelSpec) -> bytes:
     """
     operators, source, sinks = read_graph(model)
     if not np.array_equal(encoder(_info(source), spec.input)(LEVELS), LEVELS):
-        raise ModelError(f"The input of {spec.name} is not the pixels themselves; C is made of models where it is.")
+        values = f"{spec.input.low:g} to {spec.input.high:g}"
+        raise ModelError(
+            f"The input of {spec.name} is not the pixels themselves but {values}; C is made of models where it is: "
+            "begin the model with a Rescaling layer that takes 0 to 255."
+        )
     kernels = [kernel(operator) for operator in operators]
     offsets, arena_bytes = arena(operators, sinks)
     flash_bytes = sum(field.nbytes for made in kernels for field in made.fields if isinstance(field, np.ndarray))

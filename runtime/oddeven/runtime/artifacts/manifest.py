@@ -82,6 +82,11 @@ class Manifest:
     cpu_features: tuple[str, ...] = ()
     schema_version: int = 1
 
+    def __post_init__(self) -> None:
+        """Refuse a file whose threshold or value range no spec can have (ValueError)."""
+        for record in self.files:
+            record.own_spec(self.spec)
+
 
 def find_artifacts(path: Path) -> list[Path]:
     """The artifact folders at or directly below `path`.
@@ -89,6 +94,8 @@ def find_artifacts(path: Path) -> list[Path]:
     Raises:
         ModelError: there is none.
     """
+    if not path.exists():
+        raise ModelError(f"There is no file or folder {path}.")
     if (path / MANIFEST).is_file():
         return [path]
     found = sorted(manifest.parent for manifest in path.glob(f"*/{MANIFEST}"))

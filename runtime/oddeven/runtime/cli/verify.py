@@ -13,8 +13,8 @@ from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.cli.policy_options import policy_options
 from oddeven.runtime.cli.progress import progress
 from oddeven.runtime.engines.registry import ENGINES
-from oddeven.runtime.errors import DataError, ModelError, OutputError, UsageError
-from oddeven.runtime.files import writable_folder, write
+from oddeven.runtime.errors import DataError, ModelError, UsageError
+from oddeven.runtime.files import check_file, writable_folder, write
 from oddeven.runtime.page import check_templates
 from oddeven.runtime.parity import sample_size
 from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS
@@ -165,8 +165,7 @@ def _check_outputs(outputs: Mapping[Path, str], more: Iterable[Path]) -> None:
     if "html" in outputs.values():
         check_templates()
     for path in (*outputs, *more):
-        if path.is_dir():
-            raise OutputError(f"Cannot write {path}: it is a folder.")
+        check_file(path)
         if path != STDOUT:
             writable_folder(path.absolute().parent)
 
@@ -261,6 +260,8 @@ def _read_report(path: Path) -> Report:
         return from_json(Report, path.read_bytes(), str(path))
     except OSError as error:
         raise DataError(f"Cannot read the report {path}: {error.strerror}; make one with --json FILE.") from error
+    except ModelError as error:
+        raise DataError(f"{error} Make the report anew with --json FILE.") from error
 
 
 def _note(sentence: str) -> None:

@@ -123,7 +123,7 @@ def choose_engines(path: Path, names: Sequence[str]) -> list[str]:
     """
     for name in names:
         choose("engine", name, ENGINES)
-    fitting = [name for name in names if ENGINES[name].reads(path)]
+    fitting = [name for name in dict.fromkeys(names) if ENGINES[name].reads(path)]
     return [select(path, name) for name in fitting] if names else [select(path)]
 
 

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 
 from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS, Check, verdict_on
 from oddeven.runtime.parity.metrics import Metrics
-from oddeven.runtime.parity.policy import Policy
+from oddeven.runtime.parity.policy import BUILT_IN, Policy
 from oddeven.runtime.parity.sample_size import images_needed
 from oddeven.runtime.parity.statistics import drop_interval
 from oddeven.runtime.parity.verdict import Counts, Verdict
 
 # The shipped models' files change 0.00 % to 0.02 % of their predictions, those of freshly trained ones up to 0.05 %.
 GOOD, POWER = 0.0005, 0.8
-ALLOW = "Or allow more, by --policy small or by limits of your own."
 MEND = "Look at the changed images in the HTML report; raise --calibration-size, or ship a float file of this model."
 
 
@@ -115,6 +114,8 @@ def _what_would_settle_it(counts: Counts, policy: Policy) -> str:
         won = counts.changed - lost
         needed = images_needed(lost / counts.count, won / counts.count, policy, labelled, POWER)
         which = "a file that changes as many as this one"
+    small = "--policy small or by " if policy.max_changed < BUILT_IN["small"].max_changed else ""
+    allow = f"Or allow more, by {small}limits of your own."
     if not needed:
-        return f"Look at the changed images: {which} will hardly pass on any number of them. {ALLOW}"
-    return f"Test on more images: {which} passes on about {needed:,} with {POWER:.0%} probability. {ALLOW}"
+        return f"Look at the changed images: {which} will hardly pass on any number of them. {allow}"
+    return f"Test on more images: {which} passes on about {needed:,} with {POWER:.0%} probability. {allow}"

@@ -6,6 +6,8 @@ import math
 from functools import lru_cache
 
 LAST_STEP = 1e-7  # relative, of Newton's method: the error left is about its square
+ROUNDING = 1e-15  # no smaller step moves a share for certain
+LONGEST = 20.0  # of a step, on the scale of the logarithm: what is further off may have no probability in floats
 
 
 def mcnemar(lost: int, won: int) -> float:
@@ -66,14 +68,14 @@ def _upper(k: int, count: int, confidence: float) -> float:
 
     Newton's method on the logarithm of that probability, which is concave in the share, so that it always converges.
     """
-    if k == count:
+    if k == count or confidence == 1.0:
         return 1.0
     share, step = (k + 1) / (count + 1), 1.0
-    while abs(step) > LAST_STEP * min(share, 1.0 - share):
+    while abs(step) > max(LAST_STEP * min(share, 1.0 - share), ROUNDING):
         tail = at_most(k, count, share)
         slope = (count - k) / (1.0 - share) * _exactly(k, count, share) / tail
-        step = math.log(tail / (1.0 - confidence)) / slope
-        step = min(step, (1.0 - share) / 2.0)
+        step = min(math.log(tail / (1.0 - confidence)), LONGEST) / slope
+        step = max(-share / 2.0, min(step, (1.0 - share) / 2.0))
         share += step
     return share
 

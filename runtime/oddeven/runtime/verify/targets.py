@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from oddeven.runtime.artifacts.manifest import (
@@ -15,7 +15,7 @@ from oddeven.runtime.artifacts.manifest import (
     load_manifest,
 )
 from oddeven.runtime.artifacts.reference import REFERENCE, VALIDATION, Reference, load_reference
-from oddeven.runtime.artifacts.resolve import resolve
+from oddeven.runtime.artifacts.resolve import check_one_model, resolve
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.registry import choose_engines, holds_code
 from oddeven.runtime.errors import DataError, ModelError, UsageError
@@ -33,7 +33,7 @@ class VerifyOptions:
 
     Attributes:
         engines: names; each file runs on all of them that read it, or on the first installed one where none is named.
-        reference: a `.npz`, or a model file whose predictions for `data` are the reference.
+        reference: a `.npz`, or a float32 model file or its folder, whose predictions for `data` are the reference.
         data: a folder of images, labelled or not, instead of the reference's own.
         max_bad: how many unusable images in it are left out before it is refused.
         rule: chooses the threshold of the reference and of each file on the validation images.
@@ -81,7 +81,9 @@ def find_targets(paths: Sequence[Path], options: VerifyOptions, note: Note) -> l
     """
     if options.reference and options.reference.suffix != ".npz" and not options.data:
         raise UsageError("A model file as --reference predicts for images, so it needs --data FOLDER as well.")
-    homes = [home for path in paths for home in ([path] if path.is_file() else find_artifacts(path))]
+    if options.reference and options.data and options.reference.is_dir():
+        options = replace(options, reference=_float32_file(options.reference))
+    homes = dict.fromkeys(home for path in paths for home in ([path] if path.is_file() else find_artifacts(path)))
     folders = {home.absolute().parent if home.is_file() else home.absolute() for home in homes}
 
     def shown(path: Path) -> str:
@@ -140,7 +142,9 @@ def _for_folder(
 
 def _float32_file(folder: Path) -> Path:
     """The float32 file of an artifact folder, which predicts as the Keras model does."""
-    for file in resolve(folder):
+    files = resolve(folder)
+    check_one_model(files, str(folder))
+    for file in files:
         if file.precision == "float32" and file.readable:
             return file.path
     raise UsageError(f"{folder} holds no float32 file that runs here; name one with --reference FILE.")
@@ -148,9 +152,14 @@ def _float32_file(folder: Path) -> Path:
 
 def _reference(source: Path, spec: ModelSpec, options: VerifyOptions, note: Note) -> Reference:
     """The reference in `source`, or what the model file `source` predicts for --data; `spec` is the model to check."""
-    if options.data:
-        return _predicted(source, options.data, spec, options.max_bad, note)
-    reference = load_reference(source)
+    try:
+        if options.data:
+            return _predicted(source, options.data, spec, options.max_bad, note)
+        reference = load_reference(source)
+    except ModelError as error:
+        if source == options.reference:  # which is in no artifact folder, so it makes none a broken one
+            raise DataError(f"--reference cannot be used: {error}") from error
+        raise
     expected = spec.provenance.dataset_sha256
     if reference.dataset_sha256 != expected:
         raise DataError(
