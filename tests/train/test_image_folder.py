@@ -257,7 +257,7 @@ def test_a_group_too_large_for_a_split_is_refused(parts):
         rows = csv.writer(file)
         rows.writerow(("path", "label", "group"))
         rows.writerows((f"{x}/{n:03}.png", x, "one") for n in range(30) for x in ("china", "flower"))
-    with pytest.raises(DataError, match="would lack a label: its groups are too large"):
+    with pytest.raises(DataError, match="would lack a label: too many images look the same, are of one group"):
         load_image_set(source(parts / "set.csv"))
 
 
