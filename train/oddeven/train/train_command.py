@@ -30,6 +30,7 @@ from oddeven.train.recipes import AUGMENTATIONS, RECIPES, TRANSFER
 
 FOR_DATA = ("image_size", "positive", "channels", "fit", "max_bad", "split_seed")  # options that need --data
 Natural = click.IntRange(min=0)
+MOST_EPOCHS = 1_000_000  # TensorFlow counts steps in 64 bits
 
 
 @click.command()
@@ -49,7 +50,7 @@ Natural = click.IntRange(min=0)
     type=click.Choice(list(RECIPES)),
     help=f"[default: {DEFAULT_RECIPE}, or {TRANSFER} for a pretrained network]",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's number.")
+@click.option("--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Instead of the recipe's number.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be read and trained, and roughly how long it takes.")
@@ -108,7 +109,7 @@ Natural = click.IntRange(min=0)
     "--weights",
     type=click.Path(path_type=Path),
     hidden=True,
-    help="A file of a pretrained network's weights, or a trained .keras model to start from.",
+    help="A file of a pretrained network's weights; for another network a trained .keras model to start from.",
 )
 @click.option(
     "--teacher",
