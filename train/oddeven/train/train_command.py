@@ -132,7 +132,7 @@ def command(
     fresh: bool,
     mnist: Path | None,
     **given: Any,
-) -> None:
+) -> list[Path]:
     """Train Keras models into OUT/<model>/<model>.keras.
 
     By default mlp, cnn and deep_cnn, from nothing. For few images of your own, in colour or large, it is lite0, an
@@ -170,7 +170,7 @@ def command(
     if dry_run:
         click.echo("" if source is None else f"{decoding_note(source)}\n")
         click.echo(plan_table(plans))
-        return
+        return []
     plots.samples(data.test, data.labels, out / "dataset.png")
     results = {plan.architecture: _train(plan, source, out / plan.architecture, fresh) for plan in plans}
     if len(results) > 1:
@@ -183,6 +183,7 @@ def command(
         rows = [(name, f"{r.test_accuracy:.4f}", f"{r.test_loss:.4f}", f"{sum(r.history['seconds']):.0f}", paths[name])
                 for name, r in results.items()]  # fmt: skip
         click.echo(render(header, rows))
+    return [Path(path) for path in paths.values()]  # for `oddeven pipeline`
 
 
 def _train(plan: Plan, source: ImageSource | None, folder: Path, fresh: bool) -> TrainingResult:
