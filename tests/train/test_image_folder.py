@@ -8,8 +8,10 @@ import os
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
+from conftest import MNIST
 from PIL import Image
 from train.photographs import patches, write
 
@@ -18,6 +20,7 @@ from oddeven.runtime.engines import quantization as tensor
 from oddeven.runtime.errors import DataError, ModelError, OutputError
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
+from oddeven.train import train_command
 from oddeven.train.data import cache as cache_files
 from oddeven.train.data import decoding
 from oddeven.train.data.dataset import ImageSource
@@ -233,6 +236,21 @@ def test_a_label_with_a_size_of_its_own_is_reported(parts):
     for path in (parts / "flower").iterdir():
         Image.open(path).resize((60, 41)).save(path)
     assert any("'china' are 53x53 and none of the other" in text for text in load_image_set(source(parts)).warnings)
+
+
+@pytest.mark.parametrize("option", ["--data", "--mnist"])
+def test_a_run_that_is_stopped_leaves_an_older_model_its_source(option, parts, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_command, "train", stop)
+    record = tmp_path / "runs" / "cnn" / "dataset.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("of the older model")
+    given = [option, str({"--data": parts, "--mnist": MNIST}[option]), "--out", str(tmp_path / "runs")]
+    with pytest.raises(click.Abort):
+        train_command.command.main(["cnn", *given], standalone_mode=False)
+    assert record.read_text() == "of the older model"
 
 
 def test_groups_and_slices_of_a_csv_arrive(parts):

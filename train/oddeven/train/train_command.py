@@ -190,11 +190,12 @@ def _train(plan: Plan, source: ImageSource | None, folder: Path, fresh: bool) ->
     """Train in `folder`, where the source of the images is left for export, or none for a named dataset."""
     click.echo(f"{plan.architecture}: recipe {plan.recipe_name}, {plan.epochs} epochs, seed {plan.seed}", err=True)
     with alone_in(writable_folder(folder)):
+        result = train(plan, folder, fresh)  # until it ends, a model that is there is of the source that is there
         if source is None:
             (folder / SOURCE_FILE).unlink(missing_ok=True)
         else:
             write(folder / SOURCE_FILE, to_json(source))
-        return train(plan, folder, fresh)
+        return result
 
 
 def _dataset(options: TrainOptions, source: ImageSource | None, mnist: Path | None, dry_run: bool) -> Dataset:
