@@ -11,13 +11,14 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import MNIST
 from PIL import Image
 from train.photographs import patches, write
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines import quantization as tensor
-from oddeven.runtime.errors import DataError, ModelError, OutputError
+from oddeven.runtime.errors import DataError, ModelError, OutputError, UsageError
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
 from oddeven.train import train_command
@@ -251,6 +252,15 @@ def test_a_run_that_is_stopped_leaves_an_older_model_its_source(option, parts, t
     with pytest.raises(click.Abort):
         train_command.command.main(["cnn", *given], standalone_mode=False)
     assert record.read_text() == "of the older model"
+
+
+def test_what_does_not_fit_into_memory_is_one_sentence(parts, monkeypatch):
+    def allocate(_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(train_command, "plan_table", allocate)
+    with pytest.raises(UsageError, match="too little memory to train this; give a smaller --image-size"):
+        train_command.command.main(["cnn", "--data", str(parts), "--dry-run"], standalone_mode=False)
 
 
 def test_groups_and_slices_of_a_csv_arrive(parts):

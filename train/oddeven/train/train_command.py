@@ -167,12 +167,16 @@ def command(
 
         tf.config.list_physical_devices()  # so that TensorFlow's start-up messages are held back too
         tf.get_logger().setLevel("ERROR")  # it warns of every batch of another size
-    if dry_run:
-        click.echo("" if source is None else f"{decoding_note(source)}\n")
-        click.echo(plan_table(plans))
-        return []
-    plots.samples(data.test, data.labels, out / "dataset.png")
-    results = {plan.architecture: _train(plan, source, out / plan.architecture, fresh) for plan in plans}
+    try:
+        if dry_run:
+            click.echo("" if source is None else f"{decoding_note(source)}\n")
+            click.echo(plan_table(plans))
+            return []
+        plots.samples(data.test, data.labels, out / "dataset.png")
+        results = {plan.architecture: _train(plan, source, out / plan.architecture, fresh) for plan in plans}
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        raise UsageError("There is too little memory to train this; give a smaller --image-size, or a model of fewer "
+                         "parameters.") from error  # fmt: skip
     if len(results) > 1:
         plots.curves({name: result.history for name, result in results.items()}, out / "comparison.png")
     paths = {name: str(out / name / f"{name}.keras") for name in results}
