@@ -135,6 +135,15 @@ def test_a_blank_picture_is_not_answered():
         prepare(np.full((50, 50, 1), 200, np.uint8), SPEC)
 
 
+def test_a_picture_of_one_colour_is_blank():
+    red = np.tile(np.uint8([200, 10, 10]), (50, 40, 1))
+    for preprocessing in ("squash", "fit-shortest", "fit-longest"):
+        with pytest.raises(DataError, match="is blank"):
+            prepare(red, InputSpec(10, 20, 3, preprocessing=preprocessing))
+    red[7, 9, 1] += 1
+    assert prepare(red, InputSpec(10, 20, 3)).shape == (10, 20, 3)
+
+
 def test_squash_resizes_to_any_spec():
     spec = InputSpec(10, 20, 3)
     picture = np.arange(50 * 40 * 3, dtype=np.uint8).reshape(50, 40, 3)

@@ -48,10 +48,27 @@ def test_a_project_without_the_table_changes_nothing(project):
         ("[tool]\noddeven = 1\n", "pyproject.toml: oddeven is 1; expected a table, [tool.oddeven]."),
         ("tool = 'oddeven'\n", "pyproject.toml: tool is 'oddeven'"),
         ("[tool.oddeven.info]\njson = 'perhaps'\n", "'perhaps' is not a valid boolean"),
+        ("[tool.oddeven]\ninfo = 1\n", "info is 1; expected a table, [tool.oddeven.info]."),
     ],
 )
 def test_what_is_not_an_option_is_refused(project, text, says):
     done = project(text, "info")
     assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "says"),
+    [
+        ("data = 5", 5, "There is no folder or CSV file"),
+        ("data = ['parts']", 2, "data of [tool.oddeven.train] is ['parts']; expected one value."),
+        ("epochs = 1.5", 2, "'1.5' is not a valid integer"),
+        ("epochs = inf", 2, "'inf' is not a valid integer"),
+    ],
+)
+def test_a_value_of_another_type_is_read_as_on_a_command_line(project, setting, code, says):
+    done = project(f"[tool.oddeven.train]\n{setting}\n", "train", "--dry-run")
+    assert (done.returncode, done.stdout) == (code, "")
     assert says in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -124,11 +125,17 @@ def test_the_folder_that_pip_installed_is_noted(noted, found, monkeypatch):
     assert checkout.installed_from() == found
 
 
+def zip_of_text(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (lambda path: path.write_bytes(lite0.find_weights().read_bytes()[:100_000]), "holds no weights of lite0"),
         (lambda path: path.unlink(missing_ok=True), "holds no weights of lite0"),
+        (zip_of_text, "holds the weights of another network: stem/kernel is nothing"),
         (lambda path: np.savez(path, a=np.zeros(3)), "holds the weights of another network: stem/kernel is nothing"),
     ],
 )

@@ -8,16 +8,20 @@ import os
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
+import tensorflow as tf
+from conftest import MNIST
 from PIL import Image
 from train.photographs import patches, write
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines import quantization as tensor
-from oddeven.runtime.errors import DataError, ModelError, OutputError
+from oddeven.runtime.errors import DataError, ModelError, OutputError, UsageError
 from oddeven.runtime.schema import to_json
 from oddeven.runtime.spec import InputSpec, ModelSpec, Provenance
+from oddeven.train import train_command
 from oddeven.train.data import cache as cache_files
 from oddeven.train.data import decoding
 from oddeven.train.data.dataset import ImageSource
@@ -235,6 +239,30 @@ def test_a_label_with_a_size_of_its_own_is_reported(parts):
     assert any("'china' are 53x53 and none of the other" in text for text in load_image_set(source(parts)).warnings)
 
 
+@pytest.mark.parametrize("option", ["--data", "--mnist"])
+def test_a_run_that_is_stopped_leaves_an_older_model_its_source(option, parts, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_command, "train", stop)
+    record = tmp_path / "runs" / "cnn" / "dataset.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("of the older model")
+    given = [option, str({"--data": parts, "--mnist": MNIST}[option]), "--out", str(tmp_path / "runs")]
+    with pytest.raises(click.Abort):
+        train_command.command.main(["cnn", *given], standalone_mode=False)
+    assert record.read_text() == "of the older model"
+
+
+def test_what_does_not_fit_into_memory_is_one_sentence(parts, monkeypatch):
+    def allocate(_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(train_command, "plan_table", allocate)
+    with pytest.raises(UsageError, match="too little memory to train this; give a smaller --image-size"):
+        train_command.command.main(["cnn", "--data", str(parts), "--dry-run"], standalone_mode=False)
+
+
 def test_groups_and_slices_of_a_csv_arrive(parts):
     with (parts / "set.csv").open("w", newline="") as file:
         rows = csv.writer(file)
@@ -257,7 +285,7 @@ def test_a_group_too_large_for_a_split_is_refused(parts):
         rows = csv.writer(file)
         rows.writerow(("path", "label", "group"))
         rows.writerows((f"{x}/{n:03}.png", x, "one") for n in range(30) for x in ("china", "flower"))
-    with pytest.raises(DataError, match="would lack a label: its groups are too large"):
+    with pytest.raises(DataError, match="would lack a label: too many images look the same, are of one group"):
         load_image_set(source(parts / "set.csv"))
 
 

@@ -114,6 +114,14 @@ def test_what_a_trained_model_gives_is_named_in_the_recipe():
     assert (made.teacher, made.weights) == (teacher, SHIPPED / "cnn.keras")
     with pytest.raises(UsageError, match=r"mlp.keras holds the weights of mlp; expected those of a trained cnn"):
         given("--weights", teacher).plans(["cnn"], data)
+    large = replace(data, input=InputSpec(96, 96, 1))
+    with pytest.raises(UsageError, match=r"mlp.keras is a whole model; lite0 starts from a file of pretrained weights"):
+        given("--weights", teacher).plans(["lite0"], large)
+
+
+def test_more_epochs_than_a_rate_can_span_are_refused():
+    with pytest.raises(click.BadParameter, match="1<=x<=1000000"):
+        given("--epochs", 10**20)
 
 
 @pytest.mark.parametrize("option", ["--positive=good", "--image-size=64", "--max-bad=0"])

@@ -68,6 +68,15 @@ def test_a_handful_of_images_says_nothing():
     assert (few.curve, few.forecast, few.doubtful) == ((), (), ())
 
 
+def test_images_of_one_look_for_all_of_a_label_are_not_cross_validated(known):
+    x, labels, images = known
+    alike = images.copy()
+    alike[labels == 1] = images[0]
+    few = examine(x, labels, alike, seed=0)
+    assert (few.curve, few.forecast, few.doubtful) == ((), (), ())
+    assert len(few.duplicates) > 1000
+
+
 def test_what_is_covered_counts_where_the_model_looks():
     image = np.ones((50, 50, 3), np.float32)
     moved = occlusion(lambda batch: batch[:, :8, -8:, :1].mean(axis=(1, 2)), image, 0.0, steps=9)
@@ -96,9 +105,12 @@ def test_the_page_is_whole(known, tmp_path):
     assert "bad &amp; worse or good" in text
     assert "&lt;3&gt;.png" in text
     assert re.search(r"five-fold cross-validated on\s+200 training and validation images: <strong>97\.\d %", text)
-    assert "1 pairs, by perceptual hash" in text
+    assert "1 pair, by perceptual hash" in text
     assert text.count("is bad &amp; worse, predicted good (0.90)") == 6
     assert not re.search(r"https?://|<script", text)
+    few = split.take(slice(0, 20))
+    write_train_report(page, model, data, x[:20], few, np.full(40, 0.9, np.float32), 0.5)
+    assert "Unknown without cross-validation" in page.read_text()
 
 
 def test_of_more_images_than_memory_holds_only_those_that_are_examined_are_read():

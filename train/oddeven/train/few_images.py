@@ -61,7 +61,8 @@ def examine(x: Features, labels: Labels, images: Pixels, seed: int) -> FewImages
     p = np.empty(0, np.float32)
     for share in SHARES:
         chosen = _part(groups, share, seed)
-        if len(chosen) >= LEAST and min(np.bincount(labels[chosen], minlength=2)) >= FOLDS:
+        different = [len(np.unique(groups[chosen][labels[chosen] == label])) for label in (0, 1)]
+        if len(chosen) >= LEAST and min(different) >= FOLDS:
             p = cross_validate(x[chosen], labels[chosen], groups[chosen], FOLDS, seed)
             curve.append(estimate(int(((p > 0.5) == labels[chosen]).sum()), len(chosen)))
     given = np.where(labels == 1, p, 1 - p) if len(p) == len(labels) else np.ones(len(labels), np.float32)

@@ -73,15 +73,15 @@ def load_weights(model: Any, path: Path | None = None) -> None:
         DataError: the file is missing, damaged, or of another network.
     """
     path = path or find_weights()
+    own = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
+    own = {name: weight for name, weight in own.items() if not name.startswith("probability/")}
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name].astype(np.float32) for name in stored.files}
+            arrays = {name: stored[name].astype(np.float32) for name in own if name in stored.files}
     except DAMAGED as error:
         raise DataError(f"{path} holds no weights of lite0 ({error}); see train/data/README.md.") from error
     if "stem/kernel" in arrays and model.input_shape[-1] == 1:
         arrays["stem/kernel"] = arrays["stem/kernel"].sum(axis=2, keepdims=True)
-    own = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
-    own = {name: weight for name, weight in own.items() if not name.startswith("probability/")}
     for name, weight in own.items():
         came = arrays[name].shape if name in arrays else "nothing"
         if came != tuple(weight.shape):

@@ -124,6 +124,8 @@ class TrainOptions:
         recipe_name = self.recipe or (TRANSFER if name in BACKBONES else DEFAULT_RECIPE)
         recipe = original = RECIPES[recipe_name]
         if name in BACKBONES:
+            if self.weights and self.weights.suffix == ".keras":
+                raise UsageError(f"{self.weights} is a whole model; {name} starts from a file of pretrained weights.")
             row = BACKBONES[name]
             data = replace(data, input=replace(data.input, low=row.low, high=row.high))
         elif recipe.transfer:

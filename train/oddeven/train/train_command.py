@@ -30,6 +30,7 @@ from oddeven.train.recipes import AUGMENTATIONS, RECIPES, TRANSFER
 
 FOR_DATA = ("image_size", "positive", "channels", "fit", "max_bad", "split_seed")  # options that need --data
 Natural = click.IntRange(min=0)
+MOST_EPOCHS = 1_000_000  # TensorFlow counts steps in 64 bits
 
 
 @click.command()
@@ -49,7 +50,7 @@ Natural = click.IntRange(min=0)
     type=click.Choice(list(RECIPES)),
     help=f"[default: {DEFAULT_RECIPE}, or {TRANSFER} for a pretrained network]",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's number.")
+@click.option("--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Instead of the recipe's number.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be read and trained, and roughly how long it takes.")
@@ -108,7 +109,7 @@ Natural = click.IntRange(min=0)
     "--weights",
     type=click.Path(path_type=Path),
     hidden=True,
-    help="A file of a pretrained network's weights, or a trained .keras model to start from.",
+    help="A file of a pretrained network's weights; for another network a trained .keras model to start from.",
 )
 @click.option(
     "--teacher",
@@ -131,7 +132,7 @@ def command(
     fresh: bool,
     mnist: Path | None,
     **given: Any,
-) -> None:
+) -> list[Path]:
     """Train Keras models into OUT/<model>/<model>.keras.
 
     By default mlp, cnn and deep_cnn, from nothing. For few images of your own, in colour or large, it is lite0, an
@@ -166,12 +167,16 @@ def command(
 
         tf.config.list_physical_devices()  # so that TensorFlow's start-up messages are held back too
         tf.get_logger().setLevel("ERROR")  # it warns of every batch of another size
-    if dry_run:
-        click.echo("" if source is None else f"{decoding_note(source)}\n")
-        click.echo(plan_table(plans))
-        return
-    plots.samples(data.test, data.labels, out / "dataset.png")
-    results = {plan.architecture: _train(plan, source, out / plan.architecture, fresh) for plan in plans}
+    try:
+        if dry_run:
+            click.echo("" if source is None else f"{decoding_note(source)}\n")
+            click.echo(plan_table(plans))
+            return []
+        plots.samples(data.test, data.labels, out / "dataset.png")
+        results = {plan.architecture: _train(plan, source, out / plan.architecture, fresh) for plan in plans}
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        raise UsageError("There is too little memory to train this; give a smaller --image-size, or a model of fewer "
+                         "parameters.") from error  # fmt: skip
     if len(results) > 1:
         plots.curves({name: result.history for name, result in results.items()}, out / "comparison.png")
     paths = {name: str(out / name / f"{name}.keras") for name in results}
@@ -182,17 +187,19 @@ def command(
         rows = [(name, f"{r.test_accuracy:.4f}", f"{r.test_loss:.4f}", f"{sum(r.history['seconds']):.0f}", paths[name])
                 for name, r in results.items()]  # fmt: skip
         click.echo(render(header, rows))
+    return [Path(path) for path in paths.values()]  # for `oddeven pipeline`
 
 
 def _train(plan: Plan, source: ImageSource | None, folder: Path, fresh: bool) -> TrainingResult:
     """Train in `folder`, where the source of the images is left for export, or none for a named dataset."""
     click.echo(f"{plan.architecture}: recipe {plan.recipe_name}, {plan.epochs} epochs, seed {plan.seed}", err=True)
     with alone_in(writable_folder(folder)):
+        result = train(plan, folder, fresh)  # until it ends, a model that is there is of the source that is there
         if source is None:
             (folder / SOURCE_FILE).unlink(missing_ok=True)
         else:
             write(folder / SOURCE_FILE, to_json(source))
-        return train(plan, folder, fresh)
+        return result
 
 
 def _dataset(options: TrainOptions, source: ImageSource | None, mnist: Path | None, dry_run: bool) -> Dataset:

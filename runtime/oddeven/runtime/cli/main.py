@@ -117,10 +117,13 @@ def project_defaults(name: str, command: click.Command) -> dict[str, Any]:
         option = options.get(key.replace("_", "-"))
         if option is None:
             raise UsageError(f"{PROJECT}: [tool.oddeven.{name}] has no option {key!r}; known are {', '.join(options)}.")
+        if isinstance(value, list) and not option.multiple:
+            raise UsageError(f"{PROJECT}: {key} of [tool.oddeven.{name}] is {value}; expected one value.")
+        texts = [str(one) for one in (value if isinstance(value, list) else [value])]  # as on a command line
         if option.is_flag and not option.is_bool_flag:  # `--json` and `--csv` are two values of one parameter
             defaults[str(option.name)] = option.flag_value if value else None
         else:
-            defaults[str(option.name)] = [value] if option.multiple and not isinstance(value, list) else value
+            defaults[str(option.name)] = texts if option.multiple else texts[0]
     return defaults
 
 
@@ -134,8 +137,10 @@ def _project_tables() -> dict[str, Any]:
         raise UsageError(f"Cannot read {PROJECT}: {error}.") from error
     known = (*COMMANDS, PARITY)
     for name, table in tables.items():
-        if name not in known or not isinstance(table, dict):
+        if name not in known:
             raise UsageError(f"{PROJECT}: [tool.oddeven] has no table {name!r}; known are {', '.join(known)}.")
+        if not isinstance(table, dict):
+            raise UsageError(f"{PROJECT}: {name} is {table!r}; expected a table, [tool.oddeven.{name}].")
     return tables
 
 

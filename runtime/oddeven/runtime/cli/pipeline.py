@@ -7,10 +7,11 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from oddeven.runtime.artifacts.manifest import Manifest, find_artifacts, load_manifest
+from oddeven.runtime.artifacts.manifest import Manifest, load_manifest
 from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
 from oddeven.runtime.errors import ModelError, UsageError
 from oddeven.runtime.files import writable_folder, write
@@ -43,7 +44,7 @@ def command(
     """Train models, export and verify them, and classify a few images.
 
     All other options go to oddeven train: `--data PATH` for your own images, `--recipe NAME`, `--quick`. Stopped and
-    started again, it goes on where it was. Exit code 1 unless every exported file passes.
+    started again, it goes on where it was. The exit code is that of `oddeven verify`.
     """
     if pretrained and training:
         raise UsageError(f"--pretrained does not train, but {training[0]} is about training; give one of them.")
@@ -54,13 +55,13 @@ def command(
     if pretrained:
         models = _shipped()
     else:
-        _run("train", *training, *dataset, "--out", str(runs))
-        if "--dry-run" in training:
+        models = _run("train", *training, *dataset, "--out", str(runs))
+        if not models:  # a dry run
             return
-        models = sorted(runs.glob("*/[!.]*.keras"))
+    folders = [artifacts / model.stem for model in models]  # others are of an earlier run, perhaps on other images
     _run("export", *map(str, models), "--out", str(artifacts), *dataset, *limits)
-    gate = _run("verify", str(artifacts), *limits)
-    manifests = {folder: load_manifest(folder) for folder in find_artifacts(artifacts)}
+    gate = _run("verify", *map(str, folders), *limits)
+    manifests = {folder: load_manifest(folder) for folder in folders}
     _draw_samples(manifests, samples)
     predicted = _run("predict", str(samples), "--model", str(_smallest(manifests)))
     _summarise(manifests.values())
@@ -71,12 +72,11 @@ def command(
     context.exit(gate or predicted)
 
 
-def _run(*arguments: str) -> int:
-    """Show a command line and run it in this process; gives its exit code."""
+def _run(*arguments: str) -> Any:
+    """Show a command line and run it in this process; gives its exit code, or what it made."""
     click.secho(f"\n$ oddeven {shlex.join(arguments)}", bold=True, err=True)
     root = click.get_current_context().find_root().command
-    code = root.main(list(arguments), prog_name="oddeven", standalone_mode=False)
-    return code if isinstance(code, int) else 0
+    return root.main(list(arguments), prog_name="oddeven", standalone_mode=False)
 
 
 def _shipped() -> list[Path]:

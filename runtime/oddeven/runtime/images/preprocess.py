@@ -154,7 +154,7 @@ PREPROCESSINGS: Mapping[str, Callable[[Pixels, InputSpec, str], Pixels]] = {
 
 def _with_polarity(pixels: Pixels, spec: InputSpec, invert: str) -> Pixels:
     """`pixels`, inverted where that is asked for, or where their border is not of the spec's polarity."""
-    if np.ptp(pixels) == 0:
+    if not any(np.ptp(pixels[..., channel]) for channel in range(pixels.shape[-1])):
         raise BlankError("The image is blank: all of it is of one tone.")
     if invert == "auto" and spec.polarity != "any":
         light_border = middle(_border(pixels).ravel()) > 127.5

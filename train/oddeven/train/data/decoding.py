@@ -140,8 +140,8 @@ def _check_both_labels(homes: Indices, labels: Labels, path: str) -> None:
     for number, name in enumerate(SPLITS):
         if len(np.unique(labels[homes == number])) < 2:
             raise DataError(
-                f"The {name} split of {path} would lack a label: its groups are too large, or too many images are "
-                "unusable; give more images or smaller groups."
+                f"The {name} split of {path} would lack a label: too many images look the same, are of one group or "
+                "are unusable; give more, or choose the splits yourself, as train, val and test."
             )
 
 

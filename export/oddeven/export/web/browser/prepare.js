@@ -94,7 +94,7 @@ function toGrey({ data, width, height }) {
 }
 
 function withPolarity(image, { polarity }) {
-  if (image.data.every((value) => value === image.data[0])) throw new BlankError("The image is blank: all of it is of one tone.");
+  if (image.data.every((value, i) => value === image.data[i % image.channels])) throw new BlankError("The image is blank: all of it is of one tone.");
   if (polarity === "any") return image;
   const lightBorder = middle(border(image).flat()) > 127.5;
   return lightBorder === (polarity === "light-on-dark") ? inverted(image) : image;

@@ -1,0 +1,48 @@
+"""Which commands `oddeven pipeline` runs on which models."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import click
+import pytest
+
+from oddeven.runtime.cli import pipeline
+
+
+@pytest.fixture
+def commands(monkeypatch, tmp_path):
+    """A function that gives the commands of a pipeline, up to the gate, where training makes `models`."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(models, *arguments):
+        ran = []
+
+        def note(*command):
+            ran.append(command)
+            if command[0] == "verify":
+                raise click.Abort
+            return models
+
+        monkeypatch.setattr(pipeline, "_run", note)
+        with suppress(click.Abort):
+            pipeline.command.main(list(arguments), standalone_mode=False)
+        return ran
+
+    return run
+
+
+def test_a_model_of_an_earlier_run_is_left_alone(commands, tmp_path):
+    earlier, now = (tmp_path / "out" / "runs" / name / f"{name}.keras" for name in ("cnn", "mlp"))
+    for path in (earlier, now):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert commands([now], "mlp", "--out", "out") == [
+        ("train", "mlp", "--out", "out/runs"),
+        ("export", str(now), "--out", "out/artifacts"),
+        ("verify", "out/artifacts/mlp"),
+    ]
+
+
+def test_a_dry_run_ends_after_training(commands):
+    assert len(commands([], "mlp", "--out", "out")) == 1
