@@ -142,6 +142,20 @@ def test_a_journal_has_one_writer_and_one_kind_of_line(run, tmp_path):
         Journal(tmp_path / "b.txt", LABELS)
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_a_file_without_a_line_break_is_no_torn_journal_unless_it_begins_as_one(tmp_path, name):
+    out = tmp_path / name
+    out.write_text('{"mine": "and the only copy"}')
+    with pytest.raises(DataError, match="line 1"):
+        Journal(out, LABELS)
+    assert out.read_text() == '{"mine": "and the only copy"}'
+    begun = '{"file": "00' if name == "out.jsonl" else "file,la"
+    for torn in (begun, begun + "\0" * 9, "\0" * 9):  # a power cut may leave zeros
+        out.write_text(torn)
+        with Journal(out, LABELS):
+            assert out.read_text() in ("", "file,label,probability,familiarity,even,odd,reason,mtime_ns\n")
+
+
 def cpu_seconds(process):
     fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
