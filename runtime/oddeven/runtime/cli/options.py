@@ -13,6 +13,7 @@ import click
 
 from oddeven.runtime.artifacts.resolve import bundled, locate
 from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.engines.registry import AUTO, ENGINES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -39,13 +40,13 @@ model_options = option_group(
     ),
     click.option(
         "--min-confidence",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         default=0.0,
         help="Call a less probable label uncertain.  [default: 0]",
     ),
     click.option(
         "--min-familiarity",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=FiniteRange(0, 1, max_open=True),
         help="Call a less familiar image unknown; 0 calls none so.  [default: the model's]",
     ),
     click.option("--engine", default=AUTO, hidden=True, help=f"One of {', '.join(ENGINES)}."),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.options import ENVIRONMENT, exit_on_sigterm, tell_of_path
 from oddeven.runtime.engines.registry import AUTO, ENGINES
 from oddeven.runtime.errors import extra, needing
@@ -23,7 +24,7 @@ from oddeven.runtime.serve.served_model import open_models
 @click.option("--camera", "source", metavar="picamera2|0|DEVICE|FILE", help="Show this machine's camera on the page.")
 @click.option("--keep", "folder", type=click.Path(file_okay=False, path_type=Path), help="Keep labelled images there.")
 @click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
-@click.option("--batch-wait", type=click.FloatRange(0, 1000), default=0.0, help="Milliseconds to wait for a batch.")
+@click.option("--batch-wait", type=FiniteRange(0, 1000), default=0.0, help="Milliseconds to wait for a batch.")
 def command(
     models: tuple[str, ...],
     host: str,
