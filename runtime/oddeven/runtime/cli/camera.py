@@ -41,7 +41,7 @@ STAGES = ("capture_ms", "prepare_ms", "infer_ms")
     hidden=True,
     help="Debouncing: change the steady label when this many frames in a row agree on another.",
 )
-@click.option("--frames", type=click.IntRange(min=1), hidden=True, help="Stop after this many frames.")
+@click.option("--frames", type=click.IntRange(1, 2**31 - 1), hidden=True, help="Stop after this many frames.")
 @model_options
 @pin_option
 @mqtt_options
