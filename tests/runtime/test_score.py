@@ -16,7 +16,7 @@ from PIL import Image
 
 from oddeven.runtime import Classifier
 from oddeven.runtime.archive.blocks import FOLDER_BLOCK, blocks_of
-from oddeven.runtime.archive.score import Run, rows_of, summarise, write_rows
+from oddeven.runtime.archive.score import Run, missing, rows_of, summarise, write_rows
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.prediction import Prediction
 
@@ -175,6 +175,27 @@ def test_a_shard_cut_anywhere_or_damaged_says_so(jpegs, tmp_path):
         *before, (_, last) = blocks_of(str(shard))[0].items()
         assert isinstance(last, DataError)
         assert [content for _, content in before] == contents[: len(before)]
+
+
+def test_a_damaged_row_group_and_rows_without_bytes_are_rows_with_a_reason(jpegs, tmp_path):
+    table, place = pa.table({"image": [jpegs[0], jpegs[1]]}), tmp_path / "a.parquet"
+    pq.write_table(table, place, row_group_size=1, use_dictionary=False)
+    whole = place.read_bytes()
+    place.write_bytes(whole[:4] + b"\xff" * 100 + whole[104:])
+    assert score(place, tmp_path / "damaged") == UNREADABLE
+    rows = answers(tmp_path / "damaged")
+    assert "a.parquet#0 breaks off" in rows.pop("a.parquet")["error"]
+    assert [row["error"] for row in rows.values()] == [None]
+    pq.write_table(pa.table({"image": [{"path": "a.jpg"}]}), place)
+    assert score(place, tmp_path / "empty") == UNREADABLE
+    assert [row["error"] for row in answers(tmp_path / "empty").values()] == ["There are no bytes in this row."]
+
+
+def test_a_source_that_is_named_twice_is_scored_once(jpegs, tmp_path):
+    write_tar(tmp_path / "a.tar", {f"{number}.jpg": content for number, content in enumerate(jpegs[:4])})
+    twice = [block for source in ("a.tar", "") for block in blocks_of(str(tmp_path / source))]
+    assert len(twice) == 2
+    assert missing(twice, tmp_path / "out") == twice[1:]
 
 
 def test_what_holds_no_images_is_refused(run, tmp_path):
