@@ -119,6 +119,11 @@ def test_options_are_refused_when_the_model_is_loaded(option):
         Classifier.load("mlp", **option)
 
 
+def test_of_a_model_without_languages_none_is_known():
+    with pytest.raises(UsageError, match="'ko'; known are none"):
+        Classifier.load("mlp", locale="ko")
+
+
 def test_a_given_spec_of_other_pictures_is_refused_when_the_model_is_loaded(tmp_path):
     content, spec = bundled()["mlp"].read_bytes(), read_spec(bundled()["mlp"])
     (tmp_path / "bare.tflite").write_bytes(content[: content.index(b"PK\3\4")])

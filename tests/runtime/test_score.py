@@ -17,7 +17,7 @@ from PIL import Image
 from oddeven.runtime import Classifier
 from oddeven.runtime.archive.blocks import FOLDER_BLOCK, blocks_of
 from oddeven.runtime.archive.score import Run, missing, rows_of, summarise, write_rows
-from oddeven.runtime.errors import DataError
+from oddeven.runtime.errors import DataError, MissingPackageError
 from oddeven.runtime.prediction import Prediction
 
 pa = pytest.importorskip("pyarrow")
@@ -205,6 +205,15 @@ def test_what_holds_no_images_is_refused(run, tmp_path):
         assert (done.returncode, len(done.stderr.splitlines())) in {(UNREADABLE, 1)}, done.stderr
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
     assert score(tmp_path / "a.parquet", tmp_path / "out") == UNREADABLE
+
+
+def test_a_package_that_a_url_needs_is_missing_and_not_broken(monkeypatch):
+    def url_to_fs(url):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", url_to_fs)
+    with pytest.raises(MissingPackageError, match="s3://a/b cannot be read: Install s3fs to access S3"):
+        blocks_of("s3://a/b")
 
 
 def test_familiarity_and_reason_are_columns_and_null_where_there_is_none(tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oddeven.runtime.errors import DataError, extra, needing, reason
+from oddeven.runtime.errors import DataError, MissingPackageError, extra, needing, reason
 from oddeven.runtime.files import sha256
 from oddeven.runtime.images.sources import is_image_name
 
@@ -84,8 +84,7 @@ def blocks_of(source: str) -> list[Block]:
         import fsspec
         import pyarrow.parquet as pq
     try:
-        with needing(f"Reading {source}", "pip install that package"):
-            system, root = fsspec.core.url_to_fs(source)
+        system, root = fsspec.core.url_to_fs(source)
         found = system.find(root, detail=True) if system.isdir(root) else {root: system.info(root)}
         blocks: list[Block] = []
         for path, info in sorted(found.items()):
@@ -97,6 +96,8 @@ def blocks_of(source: str) -> list[Block]:
                     groups = pq.ParquetFile(file).num_row_groups
                 blocks += [Block(f"{path}#{n}", f"{path}#{n} {stamp}", system, (path,), n) for n in range(groups)]
         images = sorted(path for path in found if is_image_name(path.rpartition("/")[2]))
+    except ImportError as error:  # fsspec's own says which package to install
+        raise MissingPackageError(f"{source} cannot be read: {reason(error)}.") from error
     except (OSError, ValueError) as error:
         raise DataError(f"Cannot read the archive {source}: {str(error) or type(error).__name__:.200}.") from error
     for start in range(0, len(images), FOLDER_BLOCK):
