@@ -14,7 +14,7 @@ from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.options import tell_of_path
 from oddeven.runtime.device.benchmark import Cost, benchmark
 from oddeven.runtime.device.host_info import host_info
-from oddeven.runtime.engines.registry import AUTO, ENGINES
+from oddeven.runtime.engines.registry import AUTO, ENGINES, MOST_THREADS
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.table import render
 
@@ -25,7 +25,7 @@ HEADER = ("file", "engine", "bytes", "best us", "p50 us", "p90 us", "p99 us", "f
 @click.command()
 @click.argument("model", required=False)
 @click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=1, show_default=True)
 @click.option(
     "--seconds", type=FiniteRange(min=0.1), default=10.0, show_default=True, help="Measuring time for each file."
 )

@@ -14,7 +14,7 @@ import click
 from oddeven.runtime.artifacts.resolve import bundled, locate
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.finite_range import FiniteRange
-from oddeven.runtime.engines.registry import AUTO, ENGINES
+from oddeven.runtime.engines.registry import AUTO, ENGINES, MOST_THREADS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 ENVIRONMENT = "ODDEVEN_MODEL"
@@ -50,7 +50,9 @@ model_options = option_group(
         help="Call a less familiar image unknown; 0 calls none so.  [default: the model's]",
     ),
     click.option("--engine", default=AUTO, hidden=True, help=f"One of {', '.join(ENGINES)}."),
-    click.option("--threads", type=click.IntRange(min=1), default=1, hidden=True, help="Threads for one image."),
+    click.option(
+        "--threads", type=click.IntRange(1, MOST_THREADS), default=1, hidden=True, help="Threads for one image."
+    ),
     click.option("--threshold", type=float, hidden=True, help="Decision threshold instead of the model's."),
     click.option(
         "--preprocess",
