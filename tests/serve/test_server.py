@@ -302,7 +302,7 @@ def test_usage_errors_are_one_line(run, tmp_path):
         port = taken.getsockname()[1]
         for arguments, code in (
             (("--port", port), 2), (("--host", "192.0.2.1"), 2), (("nothing",), 2), (("cnn", "cnn"), 2),
-            (("--keep", "/proc/nothing"), 6),
+            (("--host", "a" * 70), 2), (("--keep", "/proc/nothing"), 6),
         ):  # fmt: skip
             done = run("serve", *arguments)
             assert done.returncode == code, done.stderr
