@@ -119,8 +119,10 @@ def project_defaults(name: str, command: click.Command) -> dict[str, Any]:
             raise UsageError(f"{PROJECT}: [tool.oddeven.{name}] has no option {key!r}; known are {', '.join(options)}.")
         if option.is_flag and not option.is_bool_flag:  # `--json` and `--csv` are two values of one parameter
             defaults[str(option.name)] = option.flag_value if value else None
-        else:
-            defaults[str(option.name)] = [value] if option.multiple and not isinstance(value, list) else value
+        elif option.multiple or option.nargs > 1:
+            defaults[str(option.name)] = [str(item) for item in (value if isinstance(value, list) else [value])]
+        else:  # as text, which click converts as it does that of a command line
+            defaults[str(option.name)] = str(value)
     return defaults
 
 
