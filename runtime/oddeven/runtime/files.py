@@ -41,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder or file cannot be written, or the disk is full. An error that names another file passes.
     """
-    partial = path.with_name(f".partial-{secrets.token_hex(8)}-{path.name[-LONGEST:]}")
+    partial = path.parent / f".partial-{secrets.token_hex(8)}-{path.name[-LONGEST:]}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear(path.parent, STALE_S)
