@@ -14,6 +14,7 @@ from PIL import Image
 from serve.conftest import serving
 
 from oddeven.runtime import Classifier
+from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.train.data.listing import read_listing
 
 
@@ -295,6 +296,15 @@ def test_clients_that_leave_before_their_answers_do_not_end_the_server(digit):
             with socket.create_connection(server.address, timeout=30) as sock:
                 sock.sendall(b"GET /v2 HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert server.ask("POST", "/predict", digit.read_bytes())[0] == 200
+
+
+def test_the_model_of_the_environment_may_have_a_space_in_its_path(tmp_path, monkeypatch):
+    path = tmp_path / "my mlp.int8.tflite"
+    path.symlink_to(bundled()["mlp"])
+    monkeypatch.setenv("ODDEVEN_MODEL", str(path))
+    with serving() as running:
+        assert running.url.startswith("http"), running.url
+        assert b"my mlp" in running.ask("GET", "/v2/models/my%20mlp")[2]
 
 
 def test_usage_errors_are_one_line(run, tmp_path):

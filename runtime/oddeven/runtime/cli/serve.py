@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from oddeven.runtime.serve.served_model import open_models
 
 
 @click.command()
-@click.argument("models", metavar="[MODEL]...", nargs=-1, envvar=ENVIRONMENT)
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for a free one.")
 @click.option(
@@ -49,6 +50,8 @@ def command(
         from oddeven.runtime.serve.service import Service
 
     exit_on_sigterm()
+    if not models and (one := os.environ.get(ENVIRONMENT)):  # whole: as an argument's envvar, click would split it
+        models = (one,)
     for model in models:
         tell_of_path(model)
     served = open_models(models or (None,), engine)
