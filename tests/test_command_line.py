@@ -23,6 +23,15 @@ def test_help_shows_eight_options_at_most_and_each_option_says_what_it_does(name
     assert all(option.help for option in options if option.hidden)
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_range_of_numbers_holds_one_that_cannot_be_compared_or_waited_for(name):
+    kinds = [kind for option in command_of(name).params for kind in getattr(option.type, "types", [option.type])]
+    for kind in kinds:
+        for number in ("nan", "inf", "1e300") if isinstance(kind, click.FloatRange) else ():
+            with pytest.raises(click.BadParameter):
+                kind.convert(number, None, None)
+
+
 def test_the_page_lists_the_options_as_they_are():
     script = benchmark("command_line")
     assert script.PAGE.read_text() == script.page(), "write it anew with: python benchmarks/command_line.py"

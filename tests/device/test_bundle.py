@@ -95,7 +95,31 @@ def test_what_it_prints_answers_and_the_installed_oddeven_makes_the_same_wheel(p
     assert contents(out) == contents(pi / "bundle.zip")
 
 
+def test_the_installed_command_takes_a_model_of_any_name_that_a_bundle_holds(tmp_path):
+    script = (DEVICE / "install.sh").read_text()
+    writing = script[script.index('echo "$chosen"') : script.index("for unit in")]
+    installed = tmp_path / "venv" / "bin" / "oddeven"
+    installed.parent.mkdir(parents=True)
+    installed.write_text('#!/bin/sh\necho "$ODDEVEN_MODEL"\n')
+    installed.chmod(0o755)
+    for name in ("my parts.int8.tflite", "it's.int8.tflite", "a}$(echo b).int8.tflite"):
+        setting = {**os.environ, "stage": str(tmp_path), "chosen": f"/model/{name}"}
+        setting.pop("ODDEVEN_MODEL", None)
+        subprocess.run(["sh", "-euc", writing], env=setting, check=True)
+        done = subprocess.run([tmp_path / "oddeven"], env=setting, capture_output=True, text=True, check=True)
+        assert done.stdout == f"/model/{name}\n"
+
+
+def test_what_it_prints_for_a_bundle_with_a_space_in_its_name_can_be_pasted(run, tmp_path):
+    done = run("bundle", "mlp", "--delta", "--out", tmp_path / "my pi.zip")
+    assert "oddeven update 'my pi.zip'" in done.stderr
+
+
 def test_what_cannot_be_bundled_is_refused(run, tmp_path):
+    for name in ("back\\slash.tflite", "mlp.int8\n.tflite"):
+        (tmp_path / name).touch()
+        done = run("bundle", tmp_path / name, "--out", tmp_path / "x.zip")
+        assert (done.returncode, "no bundle can hold" in done.stderr) == (2, True)
     for arguments, code in ((("nope",), 2), (("mlp", "--precision", "float32"), 2), (("mlp", "--offline", "beos"), 2)):
         done = run("bundle", *arguments, "--out", tmp_path / "x.zip")
         assert (done.returncode, len(done.stderr.splitlines())) == (code, 1)

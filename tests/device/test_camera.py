@@ -43,14 +43,15 @@ def test_the_steady_label_changes_when_enough_frames_agree(video, run):
 
 
 def test_what_is_no_camera_is_one_sentence(run, tmp_path):
-    for source in ("/dev/video99", "99", tmp_path / "none.avi"):
+    for source in ("/dev/video99", "99", "9" * 20, tmp_path / "none.avi"):
         done = run("camera", "--source", source)
         assert done.returncode == 5
         assert len(done.stderr.splitlines()) == 1
     (tmp_path / "text.avi").write_text("no video")
     done = run("camera", "--source", tmp_path / "text.avi")
     assert done.returncode == 5
-    assert "cannot be opened" in done.stderr
+    assert done.stderr.endswith("text.avi cannot be opened as a camera or video.\n")
+    assert run("camera", "--source", tmp_path / "text.avi", "--frames", "9" * 20).returncode == 2
     code = "from oddeven.runtime.device.capture import open_source; open_source('99').__enter__()"
     (tmp_path / "99").write_text("no video")  # in a script of one's own OpenCV keeps quiet as well
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -140,6 +140,22 @@ def test_a_journal_has_one_writer_and_one_kind_of_line(run, tmp_path):
         Journal(tmp_path / "b.jsonl", LABELS)
     with pytest.raises(UsageError, match="kind of journal"):
         Journal(tmp_path / "b.txt", LABELS)
+    done = run("watch", tmp_path, "--out", "", "--once")
+    assert (done.returncode, "kind of journal" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_a_file_without_a_line_break_is_no_torn_journal_unless_it_begins_as_one(tmp_path, name):
+    out = tmp_path / name
+    out.write_text('{"mine": "and the only copy"}')
+    with pytest.raises(DataError, match="line 1"):
+        Journal(out, LABELS)
+    assert out.read_text() == '{"mine": "and the only copy"}'
+    begun = '{"file": "00' if name == "out.jsonl" else "file,la"
+    for torn in (begun, begun + "\0" * 9, "\0" * 9):  # a power cut may leave zeros
+        out.write_text(torn)
+        with Journal(out, LABELS):
+            assert out.read_text() in ("", "file,label,probability,familiarity,even,odd,reason,mtime_ns\n")
 
 
 def cpu_seconds(process):

@@ -52,6 +52,11 @@ def test_path_bytes_and_pixels_give_the_same_answer(classifier, raw, tmp_path):
     assert set(answers[0].scores) == {"even", "odd"}
 
 
+def test_a_prediction_can_be_sent_to_another_process(classifier, raw):
+    prediction = classifier.predict(raw["x_test"][0])
+    assert pickle.loads(pickle.dumps(prediction)) == prediction
+
+
 def test_a_batch_comes_in_order_and_lazily(classifier, raw):
     asked = []
 

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,13 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         fail_halfway(path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_path_without_a_name_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="Cannot write"):
+        write(Path(""), b"new")  # such as --out ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def run(code, *arguments):

@@ -91,7 +91,9 @@ def test_a_decompression_bomb_is_refused(monkeypatch):
         decode_image(encoded(Image.new("L", (30, 5)), "PNG"), 1)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(DataError, match="is a folder; expected an image"):
+        decode_image(tmp_path, 1)
     with pytest.raises(DataError, match=r"There is no file .*absent\.png"):
         decode_image(tmp_path / "absent.png", 1)
 

@@ -112,11 +112,16 @@ def test_a_closed_pil_image_is_one_sentence(classifier, photo):
 @pytest.mark.parametrize(
     "option",
     [{"invert": "sideways"}, {"preprocess": "nonsense"}, {"min_confidence": 7}, {"min_confidence": -0.1},
-     {"min_confidence": float("nan")}, {"threads": 0}, {"threshold": float("nan")}],
+     {"min_confidence": float("nan")}, {"threads": 0}, {"threads": 1025}, {"threshold": float("nan")}],
 )  # fmt: skip
 def test_options_are_refused_when_the_model_is_loaded(option):
     with pytest.raises(UsageError, match=str(next(iter(option.values())))):
         Classifier.load("mlp", **option)
+
+
+def test_of_a_model_without_languages_none_is_known():
+    with pytest.raises(UsageError, match="'ko'; known are none"):
+        Classifier.load("mlp", locale="ko")
 
 
 def test_a_given_spec_of_other_pictures_is_refused_when_the_model_is_loaded(tmp_path):

@@ -36,6 +36,8 @@ def test_globs_lists_and_stdin(run, folder):
     assert labels(run("predict", str(folder / "**"), "--json")) == ["odd", "even", "odd", "even"]
     (folder / "list.txt").write_text("\n".join(paths) + "\n\n")
     assert labels(run("predict", "--files-from", folder / "list.txt", "--json")) == ["odd", "even", "odd", "even"]
+    (folder / "list.txt").write_text("\r\n".join(paths), encoding="utf-8-sig")  # as Windows writes it
+    assert labels(run("predict", "--files-from", folder / "list.txt", "--json")) == ["odd", "even", "odd", "even"]
     assert labels(run("predict", "--files-from", "-", "--json", input="\n".join(paths[:2]))) == ["odd", "even"]
     with open(paths[0], "rb") as picture:
         done = subprocess.run(

@@ -33,6 +33,20 @@ def test_an_option_that_may_be_repeated_takes_one_value_or_a_list(project, tmp_p
         assert (done.returncode, "expected LABEL=PIN" in done.stderr) == (2, True), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("mqtt-threshold = 0.5", "2 values are required"),
+        ("out = 2026-01-01", "There is no kind of journal"),
+        ("threads = 1.5", "'1.5' is not a valid integer"),
+        ("once = 7", "'7' is not a valid boolean"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_as_on_the_command_line(project, tmp_path, option, says):
+    done = project(f"[tool.oddeven.watch]\n{option}\n", "watch", tmp_path)
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+
+
 def test_a_project_without_the_table_changes_nothing(project):
     for text in ("[project]\nname = 'x'\n", "[tool.oddeven.parity]\nmax_drop_pp = 0.1\n", "not toml ["):
         assert project(text, "info").returncode == 0

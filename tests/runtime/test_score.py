@@ -16,8 +16,8 @@ from PIL import Image
 
 from oddeven.runtime import Classifier
 from oddeven.runtime.archive.blocks import FOLDER_BLOCK, blocks_of
-from oddeven.runtime.archive.score import Run, rows_of, summarise, write_rows
-from oddeven.runtime.errors import DataError
+from oddeven.runtime.archive.score import Run, missing, rows_of, summarise, write_rows
+from oddeven.runtime.errors import DataError, MissingPackageError
 from oddeven.runtime.prediction import Prediction
 
 pa = pytest.importorskip("pyarrow")
@@ -177,6 +177,27 @@ def test_a_shard_cut_anywhere_or_damaged_says_so(jpegs, tmp_path):
         assert [content for _, content in before] == contents[: len(before)]
 
 
+def test_a_damaged_row_group_and_rows_without_bytes_are_rows_with_a_reason(jpegs, tmp_path):
+    table, place = pa.table({"image": [jpegs[0], jpegs[1]]}), tmp_path / "a.parquet"
+    pq.write_table(table, place, row_group_size=1, use_dictionary=False)
+    whole = place.read_bytes()
+    place.write_bytes(whole[:4] + b"\xff" * 100 + whole[104:])
+    assert score(place, tmp_path / "damaged") == UNREADABLE
+    rows = answers(tmp_path / "damaged")
+    assert "a.parquet#0 breaks off" in rows.pop("a.parquet")["error"]
+    assert [row["error"] for row in rows.values()] == [None]
+    pq.write_table(pa.table({"image": [{"path": "a.jpg"}]}), place)
+    assert score(place, tmp_path / "empty") == UNREADABLE
+    assert [row["error"] for row in answers(tmp_path / "empty").values()] == ["There are no bytes in this row."]
+
+
+def test_a_source_that_is_named_twice_is_scored_once(jpegs, tmp_path):
+    write_tar(tmp_path / "a.tar", {f"{number}.jpg": content for number, content in enumerate(jpegs[:4])})
+    twice = [block for source in ("a.tar", "") for block in blocks_of(str(tmp_path / source))]
+    assert len(twice) == 2
+    assert missing(twice, tmp_path / "out") == twice[1:]
+
+
 def test_what_holds_no_images_is_refused(run, tmp_path):
     (tmp_path / "empty").mkdir()
     for source in (tmp_path / "empty", tmp_path / "missing", "nosuch://x"):
@@ -184,6 +205,15 @@ def test_what_holds_no_images_is_refused(run, tmp_path):
         assert (done.returncode, len(done.stderr.splitlines())) in {(UNREADABLE, 1)}, done.stderr
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
     assert score(tmp_path / "a.parquet", tmp_path / "out") == UNREADABLE
+
+
+def test_a_package_that_a_url_needs_is_missing_and_not_broken(monkeypatch):
+    def url_to_fs(url):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", url_to_fs)
+    with pytest.raises(MissingPackageError, match="s3://a/b cannot be read: Install s3fs to access S3"):
+        blocks_of("s3://a/b")
 
 
 def test_familiarity_and_reason_are_columns_and_null_where_there_is_none(tmp_path):

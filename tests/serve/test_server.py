@@ -14,6 +14,7 @@ from PIL import Image
 from serve.conftest import serving
 
 from oddeven.runtime import Classifier
+from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.train.data.listing import read_listing
 
 
@@ -297,12 +298,21 @@ def test_clients_that_leave_before_their_answers_do_not_end_the_server(digit):
         assert server.ask("POST", "/predict", digit.read_bytes())[0] == 200
 
 
+def test_the_model_of_the_environment_may_have_a_space_in_its_path(tmp_path, monkeypatch):
+    path = tmp_path / "my mlp.int8.tflite"
+    path.symlink_to(bundled()["mlp"])
+    monkeypatch.setenv("ODDEVEN_MODEL", str(path))
+    with serving() as running:
+        assert running.url.startswith("http"), running.url
+        assert b"my mlp" in running.ask("GET", "/v2/models/my%20mlp")[2]
+
+
 def test_usage_errors_are_one_line(run, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for arguments, code in (
             (("--port", port), 2), (("--host", "192.0.2.1"), 2), (("nothing",), 2), (("cnn", "cnn"), 2),
-            (("--keep", "/proc/nothing"), 6),
+            (("--host", "a" * 70), 2), (("--keep", "/proc/nothing"), 6),
         ):  # fmt: skip
             done = run("serve", *arguments)
             assert done.returncode == code, done.stderr

@@ -15,6 +15,7 @@ from oddeven.export.export import Settings, export_model
 from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.export.keras_model import SAY, read_keras_spec
 from oddeven.export.own_model import OwnModel, describe
+from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.policy_options import policy_options
 from oddeven.runtime.cli.progress import progress
 from oddeven.runtime.device.host_info import cpu_features, cpu_name, peak_memory_mb
@@ -117,7 +118,7 @@ HEADER = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
 @click.option("--cost", hidden=True, help="Choose thresholds on validation images by least cost, such as fp=1,fn=5.")
 @click.option(
     "--max-fpr",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     hidden=True,
     help="Choose thresholds with at most this share of false positives.",
 )

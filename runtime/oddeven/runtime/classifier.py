@@ -16,7 +16,7 @@ from oddeven.runtime.artifacts.resolve import locate
 from oddeven.runtime.engines.contract import Engine, closed
 from oddeven.runtime.engines.metadata import read_model
 from oddeven.runtime.engines.quantization import decode, dequantize, encoder, range_gap
-from oddeven.runtime.engines.registry import AUTO, check_familiarity, open_read, select
+from oddeven.runtime.engines.registry import AUTO, MOST_THREADS, check_familiarity, open_read, select
 from oddeven.runtime.errors import BlankError, DataError, ModelError, UsageError, choose
 from oddeven.runtime.familiarity import familiarities
 from oddeven.runtime.images.decode import ImageLike, decode_image, picklable
@@ -105,8 +105,8 @@ class Classifier:
         choose("inversion", invert, INVERSIONS)
         if not 0.0 <= min_confidence <= 1.0:
             raise UsageError(f"min_confidence is {min_confidence}; expected a probability, from 0 to 1.")
-        if threads < 1:
-            raise UsageError(f"threads is {threads}; expected at least 1.")
+        if not 1 <= threads <= MOST_THREADS:
+            raise UsageError(f"threads is {threads}; expected 1 to {MOST_THREADS}.")
         path = locate(model)
         chosen, file = select(path, engine), read_model(path)
         if path.suffix == ".tflite":

@@ -74,7 +74,7 @@ def choose(kind: str, name: str, known: Iterable[str]) -> str:
     """
     names = list(known)
     if name not in names:
-        raise UsageError(f"There is no {kind} {name!r}; known are {', '.join(names)}.")
+        raise UsageError(f"There is no {kind} {name!r}; known are {', '.join(names) or 'none'}.")
     return name
 
 

@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OutputError: the folder or file cannot be written, the path is no file, or the disk is full. An error that
             names another file passes.
     """
-    partial = path.with_name(f".partial-{secrets.token_hex(8)}-{path.name[-LONGEST:]}")
+    partial = path.parent / f".partial-{secrets.token_hex(8)}-{path.name[-LONGEST:]}"
     try:
         check_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)

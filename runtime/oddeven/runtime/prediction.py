@@ -36,6 +36,10 @@ class Prediction(NamedTuple):
     reason: str = ""
     familiarity: float | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, and so for another process: pickle does not take the mapping that `scores` are read from."""
+        return Prediction, (*self[:2], dict(self.scores), *self[3:])
+
 
 def decide(p: float, spec: ModelSpec, gap: float, min_confidence: float) -> Prediction:
     """The prediction for probability `p` of label 1.

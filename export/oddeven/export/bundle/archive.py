@@ -18,6 +18,7 @@ from oddeven.runtime.engines.registry import AUTO
 from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError
 from oddeven.runtime.files import sha256, write
 from oddeven.runtime.parity.check import PASS
+from oddeven.runtime.update.bundle import NAME
 from oddeven.runtime.verify.golden import check_golden, golden_path
 
 TOP = "oddeven-pi"
@@ -62,12 +63,14 @@ def bundle_models(model: str, precision: str) -> list[Path]:
     """The files of `precision` that `model`, a bundled name, a file or an artifact folder, means, each self-tested.
 
     Raises:
-        UsageError: there is no such model, or it is of another precision.
+        UsageError: there is no such model, it is of another precision, or a device would refuse its name.
         ModelError: the folder has no such file that passed the gate, or a file fails its self-test.
         MissingPackageError: no engine for a file is installed, so nobody can tell.
     """
     found = _chosen(model, precision)
     for path in found:
+        if not NAME.fullmatch(path.name):
+            raise UsageError(f"{str(path)!r} has a name that no bundle can hold; export the model under another.")
         with Classifier.load(path) as classifier:
             if classifier.spec.precision != precision:
                 raise UsageError(f"{path} is {classifier.spec.precision}: add --precision {classifier.spec.precision}")

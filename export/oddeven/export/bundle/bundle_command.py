@@ -38,6 +38,7 @@ def command(
 
     On the Pi: python3 -m zipfile -e oddeven-pi.zip . && sh oddeven-pi/install.sh
     """
+    import shlex
     from datetime import datetime, timezone
 
     from oddeven.export.bundle.archive import PI_SYSTEMS, TOP, build_bundle, bundle_models
@@ -51,5 +52,6 @@ def command(
         release = int(datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S")) if key else 0
     build_bundle(found, out, target, serve, release, key, delta)
     click.echo(f"{out}  {out.stat().st_size:,} bytes: {', '.join(path.name for path in found)}; release {release}")
-    by_hand = f"python3 -m zipfile -e {out.name} . && sh {TOP}/install.sh"
-    click.echo(f"On the Pi: {f'oddeven update {out.name}' if delta else by_hand}", err=True)
+    name = shlex.quote(out.name)
+    by_hand = f"python3 -m zipfile -e {name} . && sh {TOP}/install.sh"
+    click.echo(f"On the Pi: {f'oddeven update {name}' if delta else by_hand}", err=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oddeven.runtime.errors import DataError, extra, needing
+from oddeven.runtime.errors import DataError, MissingPackageError, extra, needing, reason
 from oddeven.runtime.files import sha256
 from oddeven.runtime.images.sources import is_image_name
 
@@ -84,8 +84,7 @@ def blocks_of(source: str) -> list[Block]:
         import fsspec
         import pyarrow.parquet as pq
     try:
-        with needing(f"Reading {source}", "pip install that package"):
-            system, root = fsspec.core.url_to_fs(source)
+        system, root = fsspec.core.url_to_fs(source)
         found = system.find(root, detail=True) if system.isdir(root) else {root: system.info(root)}
         blocks: list[Block] = []
         for path, info in sorted(found.items()):
@@ -97,6 +96,8 @@ def blocks_of(source: str) -> list[Block]:
                     groups = pq.ParquetFile(file).num_row_groups
                 blocks += [Block(f"{path}#{n}", f"{path}#{n} {stamp}", system, (path,), n) for n in range(groups)]
         images = sorted(path for path in found if is_image_name(path.rpartition("/")[2]))
+    except ImportError as error:  # fsspec's own says which package to install
+        raise MissingPackageError(f"{source} cannot be read: {reason(error)}.") from error
     except (OSError, ValueError) as error:
         raise DataError(f"Cannot read the archive {source}: {str(error) or type(error).__name__:.200}.") from error
     for start in range(0, len(images), FOLDER_BLOCK):
@@ -141,6 +142,7 @@ def _members(block: Block) -> Items:
 
 def _rows(block: Block) -> Items:
     import pyarrow.parquet as pq
+    from pyarrow.lib import ArrowException
 
     (path,) = block.paths
     with block.system.open(path) as file:
@@ -152,9 +154,12 @@ def _rows(block: Block) -> Items:
             return
         key = next((name for name in KEYS if name in names), None)
         first = sum(parquet.metadata.row_group(n).num_rows for n in range(block.row_group or 0))
-        for batch in parquet.iter_batches(FETCHED, [block.row_group], [name for name in (key, column) if name]):
-            for row in batch.to_pylist():
-                image = row[column]["bytes"] if isinstance(row[column], dict) else row[column]
-                name = str(row[key]) if key else f"{path}#{first}"
-                yield name, image if isinstance(image, bytes) else DataError("There are no bytes in this row.")
-                first += 1
+        try:
+            for batch in parquet.iter_batches(FETCHED, [block.row_group], [name for name in (key, column) if name]):
+                for row in batch.to_pylist():
+                    image = row[column].get("bytes") if isinstance(row[column], dict) else row[column]
+                    name = str(row[key]) if key else f"{path}#{first}"
+                    yield name, image if isinstance(image, bytes) else DataError("There are no bytes in this row.")
+                    first += 1
+        except (OSError, ArrowException) as error:
+            yield path, DataError(f"The row group {block.name} breaks off: {reason(error)}.")

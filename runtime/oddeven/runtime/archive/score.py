@@ -71,8 +71,9 @@ def check_run(folder: Path, run: Run) -> None:
 
 
 def missing(blocks: Sequence[Block], folder: Path) -> list[Block]:
-    """Those of `blocks` whose predictions `folder` does not hold yet."""
-    return [block for block in blocks if not (folder / part_name(block)).exists()]
+    """Those of `blocks` whose predictions `folder` does not hold yet, each once."""
+    parts = {folder / part_name(block): block for block in blocks}
+    return [block for part, block in parts.items() if not part.exists()]
 
 
 def score(classifier: Classifier, blocks: Sequence[Block], folder: Path, run: Run, done: Callable[[int], None]) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import click
 
 from oddeven.runtime.artifacts.resolve import PREFERRED, Candidate, resolve
+from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.options import tell_of_path
 from oddeven.runtime.device.benchmark import Cost, benchmark
 from oddeven.runtime.device.host_info import host_info
-from oddeven.runtime.engines.registry import AUTO, ENGINES
+from oddeven.runtime.engines.registry import AUTO, ENGINES, MOST_THREADS
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.table import render
 
@@ -24,9 +25,9 @@ HEADER = ("file", "engine", "bytes", "best us", "p50 us", "p90 us", "p99 us", "f
 @click.command()
 @click.argument("model", required=False)
 @click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=1, show_default=True)
 @click.option(
-    "--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Measuring time for each file."
+    "--seconds", type=FiniteRange(min=0.1), default=10.0, show_default=True, help="Measuring time for each file."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str | None, engine: str, threads: int, seconds: float, as_json: bool) -> None:

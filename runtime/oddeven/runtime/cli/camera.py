@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
 from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
 from oddeven.runtime.device.capture import Frame, classify_frames, default_source, open_source
@@ -40,7 +41,7 @@ STAGES = ("capture_ms", "prepare_ms", "infer_ms")
     hidden=True,
     help="Debouncing: change the steady label when this many frames in a row agree on another.",
 )
-@click.option("--frames", type=click.IntRange(min=1), hidden=True, help="Stop after this many frames.")
+@click.option("--frames", type=click.IntRange(1, 2**31 - 1), hidden=True, help="Stop after this many frames.")
 @model_options
 @pin_option
 @mqtt_options
@@ -54,7 +55,7 @@ STAGES = ("capture_ms", "prepare_ms", "infer_ms")
 )
 @click.option(
     "--drift-every",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=10.0,
     hidden=True,
     help="Seconds from one frame that counts for oddeven drift to the next.",

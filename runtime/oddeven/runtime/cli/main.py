@@ -117,13 +117,14 @@ def project_defaults(name: str, command: click.Command) -> dict[str, Any]:
         option = options.get(key.replace("_", "-"))
         if option is None:
             raise UsageError(f"{PROJECT}: [tool.oddeven.{name}] has no option {key!r}; known are {', '.join(options)}.")
-        if isinstance(value, list) and not option.multiple:
+        many = option.multiple or option.nargs > 1
+        if isinstance(value, list) and not many:
             raise UsageError(f"{PROJECT}: {key} of [tool.oddeven.{name}] is {value}; expected one value.")
         texts = [str(one) for one in (value if isinstance(value, list) else [value])]  # as on a command line
         if option.is_flag and not option.is_bool_flag:  # `--json` and `--csv` are two values of one parameter
             defaults[str(option.name)] = option.flag_value if value else None
         else:
-            defaults[str(option.name)] = texts if option.multiple else texts[0]
+            defaults[str(option.name)] = texts if many else texts[0]
     return defaults
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.artifacts.resolve import locate
 from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.options import option_group
 from oddeven.runtime.device.drift import DriftMonitor
 from oddeven.runtime.device.host_info import host_info
@@ -30,7 +31,7 @@ from oddeven.runtime.update.channel import device_id
 from oddeven.runtime.verify.golden import check_golden
 
 RUNS = 5  # of which the fastest is the latency
-THRESHOLD = click.FloatRange(0, 1, min_open=True, max_open=True)
+THRESHOLD = FiniteRange(0, 1, min_open=True, max_open=True)
 NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 secret_options = option_group(

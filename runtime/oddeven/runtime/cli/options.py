@@ -13,7 +13,8 @@ import click
 
 from oddeven.runtime.artifacts.resolve import bundled, locate
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.engines.registry import AUTO, ENGINES
+from oddeven.runtime.cli.finite_range import FiniteRange
+from oddeven.runtime.engines.registry import AUTO, ENGINES, MOST_THREADS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 ENVIRONMENT = "ODDEVEN_MODEL"
@@ -39,17 +40,19 @@ model_options = option_group(
     ),
     click.option(
         "--min-confidence",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         default=0.0,
         help="Call a less probable label uncertain.  [default: 0]",
     ),
     click.option(
         "--min-familiarity",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=FiniteRange(0, 1, max_open=True),
         help="Call a less familiar image unknown; 0 calls none so.  [default: the model's]",
     ),
     click.option("--engine", default=AUTO, hidden=True, help=f"One of {', '.join(ENGINES)}."),
-    click.option("--threads", type=click.IntRange(min=1), default=1, hidden=True, help="Threads for one image."),
+    click.option(
+        "--threads", type=click.IntRange(1, MOST_THREADS), default=1, hidden=True, help="Threads for one image."
+    ),
     click.option("--threshold", type=float, hidden=True, help="Decision threshold instead of the model's."),
     click.option(
         "--preprocess",

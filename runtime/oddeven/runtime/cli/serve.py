@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.options import ENVIRONMENT, exit_on_sigterm, tell_of_path
 from oddeven.runtime.engines.registry import AUTO, ENGINES
 from oddeven.runtime.errors import extra, needing
@@ -13,7 +15,7 @@ from oddeven.runtime.serve.served_model import open_models
 
 
 @click.command()
-@click.argument("models", metavar="[MODEL]...", nargs=-1, envvar=ENVIRONMENT)
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for a free one.")
 @click.option(
@@ -23,7 +25,7 @@ from oddeven.runtime.serve.served_model import open_models
 @click.option("--camera", "source", metavar="picamera2|0|DEVICE|FILE", help="Show this machine's camera on the page.")
 @click.option("--keep", "folder", type=click.Path(file_okay=False, path_type=Path), help="Keep labelled images there.")
 @click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
-@click.option("--batch-wait", type=click.FloatRange(0, 1000), default=0.0, help="Milliseconds to wait for a batch.")
+@click.option("--batch-wait", type=FiniteRange(0, 1000), default=0.0, help="Milliseconds to wait for a batch.")
 def command(
     models: tuple[str, ...],
     host: str,
@@ -48,6 +50,8 @@ def command(
         from oddeven.runtime.serve.service import Service
 
     exit_on_sigterm()
+    if not models and (one := os.environ.get(ENVIRONMENT)):  # whole: as an argument's envvar, click would split it
+        models = (one,)
     for model in models:
         tell_of_path(model)
     served = open_models(models or (None,), engine)

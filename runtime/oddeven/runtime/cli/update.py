@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.files import alone_in
 from oddeven.runtime.update.trial import Installation, update
 
@@ -15,7 +16,7 @@ from oddeven.runtime.update.trial import Installation, update
 @click.command()
 @click.argument("source", metavar="URL|FILE")
 @click.option("--service", default="", help="Restart this systemd service, and go back if it does not stay up.")
-@click.option("--watch", type=click.FloatRange(min=0), default=2.0, show_default=True, help="For so many minutes.")
+@click.option("--watch", type=FiniteRange(min=0), default=2.0, show_default=True, help="For so many minutes.")
 @click.option("--allow-downgrade", is_flag=True, help="Take a release that is older than the installed one.")
 @click.option("--prefix", type=click.Path(path_type=Path), help="The installation.  [default: the one that runs this]")
 @click.option("--max-mb", type=click.IntRange(min=1), default=1000, hidden=True, help="Largest bundle, in megabytes.")

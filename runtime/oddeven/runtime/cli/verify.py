@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from oddeven.runtime.artifacts.reference import Reference
+from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.policy_options import policy_options
 from oddeven.runtime.cli.progress import progress
 from oddeven.runtime.engines.registry import ENGINES
@@ -76,7 +77,7 @@ file_path = click.Path(path_type=Path)
 @click.option("--cost", hidden=True, help="With --threshold-from: the threshold of least cost, such as fp=1,fn=5.")
 @click.option(
     "--max-fpr",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     hidden=True,
     help="With --threshold-from: at most this share of false positives.",
 )

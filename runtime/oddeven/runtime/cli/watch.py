@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
 from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
 from oddeven.runtime.device.drift import DriftMonitor, summary_path
@@ -29,7 +30,7 @@ from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN, as_fields
 @click.option("--once", is_flag=True, help="Stop when every image in the folder is classified.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.01),
+    type=FiniteRange(min=0.01),
     default=1.0,
     hidden=True,
     help="Seconds between two looks at the folder.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as NoFrame
@@ -22,6 +23,7 @@ from oddeven.runtime.process import quiet
 PICAMERA2 = "picamera2"
 APT = "sudo apt install python3-picamera2, and use a virtual environment made with --system-site-packages."
 SIZE = (640, 480)
+NUMBER = re.compile("[0-9]{1,9}")  # of a camera; OpenCV takes those of 32 bits
 LOST_SECONDS = 5.0
 
 
@@ -126,11 +128,11 @@ def _picamera2() -> Iterator[Iterator[Pixels]]:
 def _opencv(source: str) -> Iterator[Iterator[Pixels]]:
     with needing("A V4L2 camera or a video", extra("camera")):
         import cv2
-    is_file = Path(source).is_file()
-    if not (is_file or source.isdecimal() or Path(source).exists()):
+    is_number, is_file = NUMBER.fullmatch(source), Path(source).is_file()
+    if not (is_file or is_number or Path(source).exists()):
         raise DataError(f"There is no camera or video {source}; cameras are listed by: v4l2-ctl --list-devices")
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # or each backend prints its opinion
-    capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    capture = cv2.VideoCapture(int(source) if is_number else source)
     cv2.utils.logging.setLogLevel(level)
 
     def frames() -> Iterator[Pixels]:
@@ -144,7 +146,8 @@ def _opencv(source: str) -> Iterator[Iterator[Pixels]]:
 
     try:
         if not capture.isOpened():
-            raise DataError(f"{source} cannot be opened as a camera or video; another program may be using it.")
+            busy = "; another program may be using it" if is_number or Path(source).is_char_device() else ""
+            raise DataError(f"{source} cannot be opened as a camera or video{busy}.")
         if not is_file:
             capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the present frame, not one that waited
         yield frames()

@@ -185,7 +185,7 @@ class DriftMonitor:
 
 def summary_path(journal: Path) -> Path:
     """The file of the summary of `journal`, beside it."""
-    return journal.with_name(f"{journal.name}.drift")
+    return Path(f"{journal}.drift")
 
 
 def read_summary(path: Path) -> Summary:

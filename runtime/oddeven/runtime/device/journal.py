@@ -21,6 +21,7 @@ from oddeven.runtime.prediction import Prediction, as_fields, as_row, header, wr
 Key = tuple[str, int]  # an image's name in its folder, and when it was written, in ns since 1970
 SUFFIXES = (".jsonl", ".csv")
 WRITTEN = "mtime_ns"
+OPENING = '{"file": "'  # of each line of JSON
 
 
 class Journal:
@@ -92,13 +93,18 @@ class Journal:
 
     def _read(self) -> None:
         """Note what each line is about, and remove a torn one at the end."""
-        whole = 0
+        whole, torn = 0, b""
         self._file.seek(0)
         with open(self._file.fileno(), "rb", closefd=False) as lines:  # to close the file would give up the lock
             for number, line in enumerate(lines, 1):
                 if line.endswith(b"\n"):  # a line without is torn, and the last
                     self._note(number, line.decode(errors="replace"))
                     whole += len(line)
+                else:
+                    torn = line.rstrip(b"\0")  # which a power cut may leave
+        first = (_csv_line(self._columns) if self._is_csv else OPENING).encode()
+        if not (whole or first.startswith(torn) or torn.startswith(first)):
+            raise self._foreign(1)
         self._file.truncate(whole)
         if self._is_csv and not whole:
             self._write(_csv_line(self._columns))
@@ -116,9 +122,7 @@ class Journal:
                 name, written = fields["file"], fields[WRITTEN]
             self.done.add((str(name), int(written)))
         except (ValueError, TypeError, LookupError, StopIteration) as error:
-            raise DataError(
-                f"{self._path}, line {number}, is not a prediction of oddeven watch; move the file away."
-            ) from error
+            raise self._foreign(number) from error
 
     def _check_columns(self, columns: list[str]) -> None:
         if columns != self._columns:
@@ -134,6 +138,9 @@ class Journal:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise self._unwritable(error) from error
+
+    def _foreign(self, number: int) -> DataError:
+        return DataError(f"{self._path}, line {number}, is not a prediction of oddeven watch; move the file away.")
 
     def _unwritable(self, error: OSError) -> OutputError:
         return OutputError(f"Cannot write {self._path}: {error.strerror or error}.")

@@ -54,6 +54,7 @@ ENGINES: Mapping[str, EngineRow] = {
     "c": EngineRow(f"{ROOM}.compiled", ".zip", COMPILER, "apt install gcc libc6-dev", True),
 }
 AUTO = "auto"
+MOST_THREADS = 1024  # an engine that cannot start as many as it is told to may crash the process
 DTYPES = ("float32", "uint8", "int8", "int16")
 
 

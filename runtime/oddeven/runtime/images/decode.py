@@ -104,7 +104,10 @@ def picklable(chunk: Iterable[ImageLike], channels: int) -> list[ImageLike]:
 def _decode_file(source: Path | bytes, channels: int) -> Pixels:
     name = "the given bytes" if isinstance(source, bytes) else str(source)
     with _pillow_errors(name):
-        if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):  # a pipe might wait for ever
+        mode = source.stat().st_mode if isinstance(source, Path) else stat.S_IFREG
+        if stat.S_ISDIR(mode):
+            raise DataError(f"{name} is a folder; expected an image.")
+        if not stat.S_ISREG(mode):  # a pipe might wait for ever
             raise DataError(f"{name} is not a file; give the bytes of an image on stdin, as -.")
         with _quiet():
             opened = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=tuple(FORMATS))

@@ -60,13 +60,15 @@ def expand_paths(paths: Iterable[str]) -> Iterator[tuple[str, Path | bytes | Dat
 def paths_in_list(source: str) -> Iterator[str]:
     """The paths in the file `source`, or on stdin where it is `-`: one a line, empty lines left out.
 
+    A list from Windows may begin with a byte order mark, which is not part of the first path.
+
     Raises:
         DataError: the file cannot be read.
     """
     is_file = source != STDIN
     try:
         file = os.open(source, os.O_RDONLY) if is_file else sys.stdin.fileno()
-        lines = os.fdopen(file, encoding="utf-8", errors="surrogateescape", closefd=is_file)
+        lines = os.fdopen(file, encoding="utf-8-sig", errors="surrogateescape", closefd=is_file)
     except OSError as error:
         raise DataError(f"Cannot read the list of files {source}: {error.strerror}.") from error
     return filter(None, (line.rstrip("\n") for line in lines))

@@ -24,9 +24,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason = str(error.strerror).partition(" (")[0]
-        raise UsageError(f"Cannot listen on {host} port {port}: {reason}; choose another --port.") from error
+    except (OSError, UnicodeError) as error:  # the second of a name that is too long for one
+        reason = str(getattr(error, "strerror", error)).partition(" (")[0]
+        raise UsageError(f"Cannot listen on {host} port {port}: {reason}; choose another --host or --port.") from error
     # Its connections inherit this. Without it a response's second packet waits for the client's delayed ACK, 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening

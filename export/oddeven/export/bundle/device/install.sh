@@ -121,9 +121,10 @@ for file in "$stage"/model/*.tflite "$stage"/model/*.onnx; do
 done
 [ -n "$chosen" ] || fail "The bundle holds no model that an engine here reads; bundle an artifact folder, which has .onnx too."
 
+echo "$chosen" >"$stage/MODEL" # in a file, for its name may mean something to sh
 cat >"$stage/oddeven" <<END
 #!/bin/sh
-ODDEVEN_MODEL=\${ODDEVEN_MODEL:-$chosen}
+ODDEVEN_MODEL=\${ODDEVEN_MODEL:-\$(cat "$stage/MODEL")}
 export ODDEVEN_MODEL
 exec "$stage/venv/bin/oddeven" "\$@"
 END
