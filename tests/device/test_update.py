@@ -282,6 +282,19 @@ def test_plain_http_needs_a_trusted_key(device, host):
     (device.prefix / "trusted").unlink()
     done = device.update(f"{host[0]}/second.zip")
     assert (done.returncode, "not encrypted" in done.stderr) == (2, True)
+    done = device.update("https://[::1/second.zip")
+    assert (done.returncode, "Cannot download https://[::1/second.zip" in done.stderr) == (2, True)
+
+
+def test_a_channel_file_on_the_device_may_name_a_url(device, host):
+    digest = write_bundle(device.folder / "second.zip", 6, "second", device.key)
+    channel = device.folder / "channel.json"
+    offered = {"release": 6, "url": f"{host[0]}/second.zip", "sha256": digest, "share": 1.0}
+    channel.write_text(json.dumps({"releases": [offered]}))
+    subprocess.run(
+        ["ssh-keygen", "-q", "-Y", "sign", "-n", "oddeven", "-f", device.key, channel], check=True, capture_output=True
+    )
+    assert device.update(channel).stdout == "release 6\n"
 
 
 def test_a_device_takes_from_a_signed_channel_what_its_share_says(device, host):

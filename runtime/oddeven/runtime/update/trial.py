@@ -67,7 +67,7 @@ def update(here: Installation, source: str) -> bool:
 
     Raises:
         UpdateError: it was refused, which leaves everything as it was, or undone.
-        UsageError: the URL is plain HTTP, and no key is trusted.
+        UsageError: the URL is no URL, or is plain HTTP, and no key is trusted.
         ModelError: the channel file is broken.
     """
     finish_trial(here)
@@ -75,7 +75,7 @@ def update(here: Installation, source: str) -> bool:
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".update-", dir=here.prefix) as folder:
         stage = Path(folder)
-        if urllib.parse.urlsplit(source).path.endswith(".json"):
+        if source.partition("?")[0].endswith(".json"):
             offered = _offered(here, source, stage)
             if offered is None:
                 return False
@@ -160,8 +160,9 @@ def _offered(here: Installation, source: str, stage: Path) -> tuple[str, str] | 
     offer = choose_release(read_channel(content, source), device_id(), here.release, _failed(here))
     if offer is None:
         return None
-    place = urllib.parse.urljoin(source, offer.url) if "://" in source else str(Path(source).parent / offer.url)
-    return place, offer.sha256
+    if "://" in source + offer.url:
+        return urllib.parse.urljoin(source, offer.url), offer.sha256
+    return str(Path(source).parent / offer.url), offer.sha256
 
 
 def _failed(here: Installation) -> set[int]:
@@ -205,7 +206,10 @@ def _stage(here: Installation, source: str, expected: str, folder: Path) -> None
 
 
 def _check_url(here: Installation, url: str) -> None:
-    scheme = urllib.parse.urlsplit(url).scheme
+    try:
+        scheme = urllib.parse.urlsplit(url).scheme
+    except ValueError as error:
+        raise UsageError(f"Cannot download {url}: {error}.") from error
     if scheme not in ("https", "http"):
         raise UsageError(f"Cannot download {url}: expected https:// or http://.")
     if scheme == "http" and not here.signers.exists():
