@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import fields, replace
 
 import click
@@ -10,6 +11,7 @@ import pytest
 from conftest import SHIPPED
 
 from oddeven.runtime.errors import UsageError
+from oddeven.runtime.files import sha256
 from oddeven.runtime.parity.thresholds import by_cost, by_f1
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.dataset import Dataset, ImageSource, Split
@@ -107,10 +109,17 @@ def test_options_that_cannot_be(arguments, says):
         use()
 
 
-def test_what_a_trained_model_gives_is_named_in_the_recipe():
+def test_what_a_trained_model_gives_is_named_in_the_recipe(tmp_path):
     teacher, data = SHIPPED / "mlp.keras", load_dataset("mnist")
     (made,) = given("--teacher", teacher, "--weights", SHIPPED / "cnn.keras").plans(["cnn"], data)
-    assert made.recipe_name == f"fast (weights {SHIPPED / 'cnn.keras'}, teacher {teacher})"
+    digest, own = (sha256((SHIPPED / f"{name}.keras").read_bytes())[:12] for name in ("mlp", "cnn"))
+    assert made.recipe_name == f"fast (weights cnn.keras {own}, teacher mlp.keras {digest})"
+    moved = shutil.copy(teacher, tmp_path / "mlp.keras")
+    (same,) = given("--teacher", moved, "--weights", SHIPPED / "cnn.keras").plans(["cnn"], data)
+    assert same.recipe_name == made.recipe_name
+    shutil.copy(SHIPPED / "deep_cnn.keras", moved)  # as one that was trained again
+    (other,) = given("--teacher", moved, "--weights", SHIPPED / "cnn.keras").plans(["cnn"], data)
+    assert other.recipe_name != made.recipe_name
     assert (made.teacher, made.weights) == (teacher, SHIPPED / "cnn.keras")
     with pytest.raises(UsageError, match=r"mlp.keras holds the weights of mlp; expected those of a trained cnn"):
         given("--weights", teacher).plans(["cnn"], data)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oddeven.runtime.errors import UsageError
+from oddeven.runtime.files import sha256
 from oddeven.runtime.parity.thresholds import ThresholdRule, by_f1, threshold_rule
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.architectures import PUBLISHED, check_input_size
@@ -147,8 +148,8 @@ class TrainOptions:
             "balanced": balance,
             f"patience {self.patience}": self.patience,
             " ".join(filter(None, ("threshold by", self.threshold_by, self.cost))): self.threshold_by,
-            f"weights {self.weights}": self.weights,
-            f"teacher {self.teacher}": self.teacher,
+            f"weights {_fingerprint(self.weights)}": self.weights,
+            f"teacher {_fingerprint(self.teacher)}": self.teacher,
             "quick": self.quick,
         }
         changed = ", ".join(change for change, made in changes.items() if made)
@@ -165,3 +166,8 @@ class TrainOptions:
             threshold=self.threshold_rule(),
             teacher=self.teacher,
         )
+
+
+def _fingerprint(path: Path | None) -> str:
+    """A file's name and what tells its content from another's; whoever reads it says so where it is missing."""
+    return f"{path.name} {sha256(path.read_bytes())[:12]}" if path and path.is_file() else str(path)
