@@ -64,6 +64,13 @@ def test_an_image_folder_and_a_named_dataset_have_their_own_defaults(tmp_path):
     assert not plan("--data", tmp_path, "--no-balance").balanced
 
 
+def test_subclasses_are_named_in_the_recipe_and_refused_where_there_are_none():
+    (mnist,) = given("--subclasses", "--quick").plans(["cnn"], load_dataset("mnist"))
+    assert (mnist.recipe_name, len(mnist.subclasses.names)) == ("fast (10 subclasses, quick)", 10)
+    with pytest.raises(UsageError, match="--subclasses needs slices with images of one label each"):
+        plan("--subclasses")
+
+
 def test_stroke_is_light_or_what_the_recipe_has():
     own = [name for name, recipe in RECIPES.items() if not recipe.transfer]
     recipes = {name: plan("--augment", "stroke", "--recipe", name).recipe for name in own}

@@ -81,7 +81,9 @@ def test_a_run_that_was_killed_ends_alike(plan, stopped, tmp_path, monkeypatch, 
     assert (again.test_loss, again.threshold) == (stopped.test_loss, stopped.threshold)
 
 
-def test_class_weights_make_both_labels_count_the_same():
-    weights = fit._class_weight(np.array([0] * 90 + [1] * 10, np.uint8))
-    assert weights[0] * 90 == pytest.approx(weights[1] * 10)
-    assert weights[0] * 90 + weights[1] * 10 == pytest.approx(100)
+def test_weights_make_both_labels_count_the_same(plan):
+    images, labels, weights = next(iter(plan.batches(range(1)).unbatch().batch(400)))
+    assert images.shape == (400, 28, 28, 1)
+    weights = np.asarray(weights)
+    assert weights[np.asarray(labels)[:, 0] == 1].sum() == pytest.approx(200)
+    assert weights.sum() == pytest.approx(400)

@@ -39,7 +39,7 @@ def cross_entropy(target, p):
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0)])
 def test_half_of_the_loss_is_that_of_the_teacher_in_training_alone(few, low, high):
     data = replace(few, input=replace(few.input, low=low, high=high))
-    model = compiled(plan(data, teacher=TEACHER))
+    _, model = compiled(plan(data, teacher=TEACHER))
     x, labels = to_float(few.train.images, data.input), few.train.labels[:, None].astype(np.float32)
     p = np.linspace(0.1, 0.9, len(x), dtype=np.float32)[:, None]
 
@@ -56,7 +56,7 @@ def test_a_student_learns_and_its_checkpoint_needs_no_teacher(few, tmp_path):
     import keras
 
     taught = plan(few, teacher=TEACHER)
-    model = compiled(taught)
+    _, model = compiled(taught)
     before = model.get_weights()
     model.fit(taught.batches(range(1)), steps_per_epoch=taught.steps, shuffle=False, verbose=0)
     assert any((new != old).any() for new, old in zip(model.get_weights(), before, strict=True))
@@ -69,7 +69,7 @@ def test_a_student_learns_and_its_checkpoint_needs_no_teacher(few, tmp_path):
 
 def test_training_starts_from_the_weights_of_a_trained_model(few):
     theirs = load_without_familiarity(TEACHER).get_weights()
-    for own, other in zip(compiled(plan(few, weights=TEACHER)).get_weights(), theirs, strict=True):
+    for own, other in zip(compiled(plan(few, weights=TEACHER))[0].get_weights(), theirs, strict=True):
         np.testing.assert_array_equal(own, other)
 
 

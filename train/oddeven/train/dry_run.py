@@ -39,12 +39,12 @@ def plan_table(plans: Sequence[Plan]) -> str:
 
 def _rows(plans: Sequence[Plan]) -> Iterator[tuple[object, ...]]:
     for plan in plans:
-        model, batches = compiled(plan), iter(plan.batches(range(100)))
+        (network, model), batches = compiled(plan), iter(plan.batches(range(100)))
         for batch in islice(batches, WARM_STEPS):
             model.train_on_batch(*batch)
         start = time.perf_counter()
         for batch in islice(batches, TIMED_STEPS):
             model.train_on_batch(*batch)
         seconds = (time.perf_counter() - start) / TIMED_STEPS * plan.steps * plan.epochs
-        parameters = f"{model.count_params():,}"
+        parameters = f"{network.count_params():,}"
         yield plan.architecture, plan.recipe_name, parameters, plan.epochs, plan.recipe.batch_size, f"{seconds:.0f} s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from oddeven.train.data.input_pipeline import evaluation_batches, steps_per_epoc
 from oddeven.train.familiarity import calibrate, load_without_familiarity, save_with_familiarity
 from oddeven.train.probe import fit_probe, pooled_features
 from oddeven.train.recipes import Recipe
+from oddeven.train.subclasses import Subclasses, probability, with_subclasses
 from oddeven.train.teacher import teach
 from oddeven.train.train_report import examined_images, write_train_report
 
@@ -44,6 +45,7 @@ class Plan:
         weights: what to start from: a file of a backbone's weights, or a trained `.keras` model of the architecture.
             None for a backbone's own, or random ones.
         teacher: a trained `.keras` model to learn from besides the labels.
+        subclasses: to learn to tell apart besides the labels.
         patience: stop after that many epochs without a lower validation loss, and keep the best epoch's weights.
         threshold: chooses the decision threshold on the validation split; None for one half.
     """
@@ -59,6 +61,7 @@ class Plan:
     weights: Path | None = None
     threshold: ThresholdRule | None = None
     teacher: Path | None = None
+    subclasses: Subclasses | None = None
 
     @property
     def steps(self) -> int:
@@ -66,9 +69,19 @@ class Plan:
         return steps_per_epoch(len(self.dataset.train), self.recipe.batch_size)
 
     def batches(self, epochs: range) -> Any:
-        """The training batches of these epochs, see `training_batches`."""
-        data, recipe = self.dataset, self.recipe
-        return training_batches(data.train, data.input, recipe.batch_size, recipe.augmentation, self.seed, epochs)
+        """The training batches of these epochs, see `training_batches`: images, targets and, if balanced, weights."""
+        data, recipe, kinds = self.dataset, self.recipe, self.subclasses
+        split = kinds.number(data.train) if kinds else data.train
+        batches = training_batches(split, data.input, recipe.batch_size, recipe.augmentation, self.seed, epochs)
+        batches = batches.map(kinds.targets) if kinds else batches
+        return batches.map(_weigh(data.train.labels)) if self.balanced else batches
+
+    def validation_batches(self) -> Any:
+        """The validation images, see `evaluation_batches`, with the targets of `compiled`."""
+        data, kinds = self.dataset, self.subclasses
+        split = kinds.number(data.validation) if kinds else data.validation
+        batches = evaluation_batches(split, data.input)
+        return batches.map(kinds.targets) if kinds else batches
 
     def provenance(self) -> Provenance:
         """What identifies this run: a checkpoint or model with an equal one is its own."""
@@ -131,26 +144,29 @@ def train(plan: Plan, folder: Path, fresh: bool = False) -> TrainingResult:
             return result
     if plan.recipe.transfer:
         check_templates()  # of its report
-    model, history = _fit(plan, checkpoint, best)
-    result = _evaluate_and_save(plan, model, history, path)
+    network, history = _fit(plan, checkpoint, best)
+    result = _evaluate_and_save(plan, network, history, path)
     write(record, to_json(result))
     checkpoint.unlink(missing_ok=True)
     best.unlink(missing_ok=True)
     return result
 
 
-def compiled(plan: Plan) -> Any:
-    """A new model with its optimizer; the one-cycle rate spans the whole run."""
+def compiled(plan: Plan) -> tuple[Any, Any]:
+    """A new network, and the model that trains its layers, with its optimizer: the one-cycle rate spans the whole run.
+
+    They are one where there are no subclasses.
+    """
     import keras
 
     recipe = plan.recipe
-    model = build(plan.architecture, plan.dataset.input.shape)
+    network = build(plan.architecture, plan.dataset.input.shape)
     if plan.architecture in BACKBONES:
-        BACKBONES[plan.architecture].load_weights(model, plan.weights)
+        BACKBONES[plan.architecture].load_weights(network, plan.weights)
     elif plan.weights:
-        model.set_weights(load_without_familiarity(plan.weights).get_weights())
+        network.set_weights(load_without_familiarity(plan.weights).get_weights())
     if recipe.transfer:
-        freeze(model, plan.architecture)
+        freeze(network, plan.architecture)
     if recipe.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(recipe.peak_learning_rate)
     else:
@@ -164,28 +180,32 @@ def compiled(plan: Plan) -> Any:
         )
         optimizer = keras.optimizers.AdamW(cycle, weight_decay=recipe.weight_decay)
         optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model, metrics = network, ["accuracy"]  # type: Any, Any
     loss = keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
+    if plan.subclasses:
+        model, metrics = with_subclasses(network, plan.subclasses), {"probability": metrics}
+        loss = {"probability": loss, "subclass": "sparse_categorical_crossentropy"}
     # XLA on a CPU makes these convolutions up to five times slower.
-    model.compile(optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(optimizer, loss=loss, metrics=metrics, jit_compile=False)
     if plan.teacher:
         teach(model, plan.teacher, plan.dataset)
-    return model
+    return network, model
 
 
 def _fit(plan: Plan, checkpoint: Path, best: Path) -> tuple[Any, History]:
-    """The trained model and its history, from the `checkpoint` of this run where there is one."""
+    """The trained network and its history, from the `checkpoint` of this run where there is one."""
     import keras
 
     keras.utils.set_random_seed(plan.seed)
-    model, data = compiled(plan), plan.dataset
+    (network, model), data = compiled(plan), plan.dataset
     history = restore_checkpoint(checkpoint, model, plan.provenance()) or {key: [] for key in METRICS}
     done = len(history["loss"])
     if done:
         click.echo(f"{plan.architecture}: resuming after epoch {done} of {plan.epochs}", err=True)
     elif plan.recipe.transfer:
         click.echo(f"{plan.architecture}: a linear classifier on its frozen features first", err=True)
-        kernel, bias = fit_probe(pooled_features(model, data.train, data.input), data.train.labels)
-        model.get_layer("probability").set_weights([kernel[:, None], np.array([bias])])
+        kernel, bias = fit_probe(pooled_features(network, data.train, data.input), data.train.labels)
+        network.get_layer("probability").set_weights([kernel[:, None], np.array([bias])])
     if not _stops_early(plan, history):
         with redirect_stdout(sys.stderr):  # Keras prints its progress to stdout, which is for results
             model.fit(
@@ -194,19 +214,21 @@ def _fit(plan: Plan, checkpoint: Path, best: Path) -> tuple[Any, History]:
                 epochs=plan.epochs,
                 steps_per_epoch=plan.steps,
                 shuffle=False,
-                validation_data=evaluation_batches(data.validation, data.input),
-                class_weight=_class_weight(data.train.labels) if plan.balanced else None,
+                validation_data=plan.validation_batches(),
                 callbacks=[_each_epoch(plan, model, history, checkpoint, best)],
                 verbose=1 if sys.stderr.isatty() else 2,
             )
     if plan.patience:
         model.load_weights(best)
-    return model, history
+    return network, history
 
 
-def _class_weight(labels: Any) -> dict[int, float]:
-    """The weight of an image of each label: both labels together count the same, and an image 1 on average."""
-    return {label: len(labels) / (2 * int(count)) for label, count in enumerate(np.bincount(labels, minlength=2))}
+def _weigh(labels: Any) -> Callable[[Any, Any], tuple[Any, Any, Any]]:
+    """Adds a weight to each image of a batch: both labels together count the same, and an image 1 on average."""
+    import tensorflow as tf
+
+    weights = tf.constant(len(labels) / (2 * np.bincount(labels, minlength=2)), tf.float32)
+    return lambda images, targets: (images, targets, tf.gather(weights, tf.cast(probability(targets)[:, 0], tf.int32)))
 
 
 def _stops_early(plan: Plan, history: History) -> bool:
@@ -229,8 +251,10 @@ def _each_epoch(plan: Plan, model: Any, history: History, checkpoint: Path, best
 
     def end(epoch: int, logs: dict[str, float]) -> None:
         wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
-        for key, value in {**logs, "seconds": wall, "cpu_seconds": cpu}.items():
-            history[key].append(float(value))
+        labels = {key.replace("probability_", ""): value for key, value in logs.items() if "probability_" in key}
+        measured = {**logs, **labels, "seconds": wall, "cpu_seconds": cpu}
+        for key in METRICS:
+            history[key].append(float(measured[key]))
         # In this order: a run that is killed in between repeats the epoch and writes the same weights again.
         if plan.patience and int(np.argmin(history["val_loss"])) == epoch:
             with replacing(best) as partial:
@@ -241,13 +265,13 @@ def _each_epoch(plan: Plan, model: Any, history: History, checkpoint: Path, best
     return keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)
 
 
-def _evaluate_and_save(plan: Plan, model: Any, history: History, path: Path) -> TrainingResult:
-    """Calibrate the final model, evaluate it on the test split, once, plot it, and save it with its familiarity."""
+def _evaluate_and_save(plan: Plan, network: Any, history: History, path: Path) -> TrainingResult:
+    """Calibrate the trained network, evaluate it on the test split, once, plot it, and save it with its familiarity."""
     import keras
 
     data, folder = plan.dataset, path.parent
     bare = build(plan.architecture, data.input.shape)
-    bare.set_weights(model.get_weights())
+    bare.set_weights(network.get_weights())
     calibrate(bare, data)
 
     def predict(split: Split) -> Any:
@@ -262,7 +286,7 @@ def _evaluate_and_save(plan: Plan, model: Any, history: History, path: Path) -> 
     if plan.recipe.transfer:
         click.echo(f"{plan.architecture}: cross-validating for {folder / 'train-report.html'}", err=True)
         split = examined_images(data, plan.seed)
-        features = pooled_features(compiled(plan), split, data.input)  # of the network before fine-tuning
+        features = pooled_features(compiled(plan)[0], split, data.input)  # of the network before fine-tuning
         write_train_report(folder / "train-report.html", bare, data, features, split, probabilities, threshold)
     click.echo(f"{plan.architecture}: fitting how familiar an image is, from made-up images", err=True)
     spec = ModelSpec(plan.architecture, data.labels, data.input, plan.provenance(), threshold)

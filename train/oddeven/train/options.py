@@ -17,6 +17,7 @@ from oddeven.train.data.dataset import Dataset, ImageSource
 from oddeven.train.data.listing import read_listing
 from oddeven.train.fit import Plan
 from oddeven.train.recipes import RECIPES, TRANSFER, augmented, scaled
+from oddeven.train.subclasses import find_subclasses
 from oddeven.train.teacher import trained_spec
 
 QUICK_COUNT = 2000
@@ -47,6 +48,7 @@ class TrainOptions:
     quick: bool
     weights: Path | None = None
     teacher: Path | None = None
+    subclasses: bool = False
 
     def __post_init__(self) -> None:
         """Refuse options that do not fit together (UsageError)."""
@@ -136,6 +138,9 @@ class TrainOptions:
         if self.teacher:
             trained_spec(self.teacher, data)  # a model for other images is refused before the work
         augment, balance = self.augment, self.balance
+        kinds = find_subclasses(data) if self.subclasses else None
+        if self.subclasses and kinds is None:
+            raise UsageError("--subclasses needs slices with images of one label each, and several of them in a label.")
         if self.data is not None:
             recipe = scaled(recipe, len(data.train))
             augment = augment or ("strong" if recipe.transfer else "photo" if recipe.augmentation else "none")
@@ -150,6 +155,7 @@ class TrainOptions:
             " ".join(filter(None, ("threshold by", self.threshold_by, self.cost))): self.threshold_by,
             f"weights {_fingerprint(self.weights)}": self.weights,
             f"teacher {_fingerprint(self.teacher)}": self.teacher,
+            f"{kinds and len(kinds.names)} subclasses": kinds,
             "quick": self.quick,
         }
         changed = ", ".join(change for change, made in changes.items() if made)
@@ -165,6 +171,7 @@ class TrainOptions:
             weights=self.weights,
             threshold=self.threshold_rule(),
             teacher=self.teacher,
+            subclasses=kinds,
         )
 
 

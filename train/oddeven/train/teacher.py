@@ -14,6 +14,7 @@ from oddeven.runtime.errors import UsageError
 from oddeven.runtime.spec import ModelSpec
 from oddeven.train.data.dataset import Dataset
 from oddeven.train.familiarity import load_without_familiarity
+from oddeven.train.subclasses import probability
 
 TEMPERATURE = 4.0  # divides the logits, so that probabilities near 0 and 1 still say how sure the teacher is
 
@@ -39,7 +40,7 @@ def teach(model: Any, path: Path, data: Dataset) -> None:
         if not training:
             return loss
         taught = teacher((x - own.low) * scale + theirs.low, training=False)
-        entropy = keras.losses.binary_crossentropy(_softened(taught), _softened(y_pred))
+        entropy = keras.losses.binary_crossentropy(_softened(taught), _softened(probability(y_pred)))
         return (loss + TEMPERATURE**2 * keras.ops.mean(entropy)) / 2
 
     model.compute_loss = compute_loss

@@ -117,6 +117,12 @@ MOST_EPOCHS = 1_000_000  # TensorFlow counts steps in 64 bits
     hidden=True,
     help="A trained .keras model to learn from besides the labels (knowledge distillation).",
 )
+@click.option(
+    "--subclasses",
+    is_flag=True,
+    hidden=True,
+    help="Learn to tell the slices apart as well, such as digits, where each slice has one label.",
+)
 @click.option("--fresh", is_flag=True, hidden=True, help="Train again what is finished or was interrupted.")
 @click.option(
     "--quick", is_flag=True, hidden=True, help="Smoke run of one epoch on few images; the models are not fit for use."
