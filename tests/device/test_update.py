@@ -323,6 +323,14 @@ def test_a_device_takes_from_a_signed_channel_what_its_share_says(device, host):
     assert offer(1.0).stdout == "release 6: nothing to do\n"
 
 
+def test_a_missing_bundle_or_channel_is_an_update_refused(tmp_path):
+    device, channel = Device(tmp_path, trust=False), tmp_path / "channel.json"
+    channel.write_text('{"releases": [{"release": 6, "url": "missing.zip", "sha256": "0"}]}')
+    for source in (tmp_path / "missing.zip", channel, tmp_path / "missing.json"):
+        done = device.update(source)
+        assert (done.returncode, "There is no file" in done.stderr) == (REFUSED, True), done.stderr
+
+
 @pytest.mark.parametrize("url", ["https://[::1/second.zip", "\ud800.zip"])
 def test_a_channel_with_a_malformed_url_is_broken(url):
     channel = {"releases": [{"release": 6, "url": url, "sha256": "0"}]}
