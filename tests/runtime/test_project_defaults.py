@@ -37,6 +37,7 @@ def test_an_option_that_may_be_repeated_takes_one_value_or_a_list(project, tmp_p
     ("option", "says"),
     [
         ("mqtt-threshold = 0.5", "2 values are required"),
+        ("mqtt-threshold = [0.7, 0.3]\nonce = true", "the lower bound comes first"),
         ("out = 2026-01-01", "There is no kind of journal"),
         ("threads = 1.5", "'1.5' is not a valid integer"),
         ("once = 7", "'7' is not a valid boolean"),
