@@ -303,6 +303,7 @@ def test_a_folder_as_reference_means_its_float32_file(run, copy, pictures):
     files = {file["format"]: file["parity"] for file in json.loads(done.stdout)["files"]}
     assert files["tflite-float32"]["max_shift"] == 0.0 < files["tflite-int8"]["max_shift"]
     refused(run("verify", copy / FILE, "--data", pictures, "--reference", pictures), 4, "holds no manifest.json")
+    refused(run("verify", copy, "--data", pictures, "--reference", copy / FILE), 2, "is int8; expected the float32")
 
 
 def test_unusable_labelled_folders_are_named(run, copy, pictures, tmp_path):
