@@ -236,6 +236,13 @@ def test_a_file_alone_is_held_to_a_reference(run, copy, exported, tmp_path):
         assert "manifest.json" not in done.stderr
 
 
+def test_a_pipe_is_not_waited_for(run, copy):
+    (copy / "reference.npz").unlink()
+    os.mkfifo(copy / "reference.npz")
+    refused(run("verify", copy), 4, "reference.npz: it is a pipe")
+    refused(run("verify", copy, "--reference", copy / "reference.npz"), 5, "not a readable reference (it is a pipe)")
+
+
 def test_the_baseline_tells_what_changed_since(run, copy, degraded, tmp_path):
     """The baseline is made before the model is degraded, and a looser policy would let that through."""
     baseline = tmp_path / "baseline.json"

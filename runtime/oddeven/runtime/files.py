@@ -127,6 +127,13 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def read(path: Path) -> bytes:
+    """What the file `path` holds. A pipe, which would be waited for, is an OSError like what cannot be read."""
+    if path.is_fifo():
+        raise OSError("it is a pipe")
+    return path.read_bytes()
+
+
 def sha256(content: bytes) -> str:
     """Hexadecimal SHA-256 of `content`."""
     return hashlib.sha256(content).hexdigest()
