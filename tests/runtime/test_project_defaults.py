@@ -20,7 +20,7 @@ def project(tmp_path, run):
 
 def test_a_table_gives_defaults_and_the_command_line_wins(project, digit):
     text = "[tool.oddeven.predict]\nmodel = 'mlp'\nmin_confidence = 1.0\njson = true\n"
-    answer = json.loads(project(text, "predict", digit).stdout)
+    answer = json.loads(project(f"\ufeff{text}", "predict", digit).stdout)  # Windows begins it so
     assert (answer["file"], answer["label"]) == (str(digit), "uncertain")
     answer = json.loads(project(text, "predict", digit, "--min-confidence", "0").stdout)
     assert answer["label"] == "odd"
