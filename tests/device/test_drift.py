@@ -189,6 +189,12 @@ def test_watch_and_camera_keep_the_summary_that_drift_draws(pictures, video, run
     assert page.read_text().count("<polyline") == len(shares)
 
 
+def test_drift_of_a_model_that_has_seen_no_image_says_so(spec, run, tmp_path):
+    DriftMonitor(spec, summary_path(tmp_path / "a.csv")).save()
+    done = run("drift", tmp_path / "a.csv")
+    assert (done.returncode, done.stdout, "no image is counted for mlp " in done.stderr) == (0, "", True)
+
+
 def test_drift_of_no_journal_is_one_sentence(run, tmp_path):
     done = run("drift", tmp_path / "none.jsonl")
     assert (done.returncode, len(done.stderr.splitlines())) == (5, 1)

@@ -21,7 +21,7 @@ from device.fleet import new_key, programs, running, write_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oddeven.runtime.errors import OddEvenError, UpdateError
+from oddeven.runtime.errors import ModelError, OddEvenError, UpdateError
 from oddeven.runtime.update.bundle import unpack as unpack_checked
 from oddeven.runtime.update.channel import Channel, Release, choose_release, device_id, place_of, read_channel
 
@@ -265,12 +265,12 @@ def host(device):
 
 def test_a_download_goes_on_where_it_broke_off_and_has_a_limit(device, host):
     url, handler = host
-    bundle = device.bundle(6, "second")
+    bundle = device.bundle(6, "zweites Bündel")
     handler.most = bundle.stat().st_size // 3 + 1
-    done = device.update(f"{url}/second.zip")
+    done = device.update(f"{url}/{bundle.name}")
     assert done.returncode == 0, done.stderr
     assert handler.ranges == [0, handler.most, 2 * handler.most]
-    assert running(device.prefix) == "second"
+    assert running(device.prefix) == "zweites Bündel"
     done = device.update(f"{url}/nothing.zip")
     assert (done.returncode, "404" in done.stderr) == (REFUSED, True)
     (device.folder / "large.zip").write_bytes(bytes(1_000_001))
@@ -321,6 +321,21 @@ def test_a_device_takes_from_a_signed_channel_what_its_share_says(device, host):
     assert running(device.prefix) == "second"
     digest = "0" * 64
     assert offer(1.0).stdout == "release 6: nothing to do\n"
+
+
+def test_a_missing_bundle_or_channel_is_an_update_refused(tmp_path):
+    device, channel = Device(tmp_path, trust=False), tmp_path / "channel.json"
+    channel.write_text('{"releases": [{"release": 6, "url": "missing.zip", "sha256": "0"}]}')
+    for source in (tmp_path / "missing.zip", channel, tmp_path / "missing.json"):
+        done = device.update(source)
+        assert (done.returncode, "There is no file" in done.stderr) == (REFUSED, True), done.stderr
+
+
+@pytest.mark.parametrize("url", ["https://[::1/second.zip", "\ud800.zip"])
+def test_a_channel_with_a_malformed_url_is_broken(url):
+    channel = {"releases": [{"release": 6, "url": url, "sha256": "0"}]}
+    with pytest.raises(ModelError, match=r"channel\.json\.releases\[0\]: "):
+        read_channel(json.dumps(channel).encode(), "channel.json")
 
 
 def test_a_share_of_the_fleet_is_that_share_of_it():

@@ -44,6 +44,8 @@ def test_a_file_with_channels_first_is_sent_to_export(tmp_path, run_here):
     path = onnx_model(tmp_path / "existing.onnx", batch="n")
     done = run_here("attach-spec", path, "--labels", "a,b", "--range", "0..1")
     assert (done.returncode, "channels first is turned by: oddeven export" in done.stderr) == (4, True)
+    done = run_here("attach-spec", "mlp.int8.zip", "--labels", "a,b", "--range", "0..1")
+    assert (done.returncode, "expected a .tflite or .onnx file" in done.stderr) == (4, True)
 
 
 def test_the_spec_is_metadata_that_onnx_reads_and_the_seal_covers(bare):

@@ -82,12 +82,15 @@ def test_a_symbolic_link_at_a_name_that_could_be_foreseen_is_not_followed(tmp_pa
 
 
 def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path):
-    pipe = tmp_path / "pipe"
+    pipe, stdout = tmp_path / "pipe", tmp_path / "stdout"
     os.mkfifo(pipe)
-    with pytest.raises(OutputError, match="pipe: it is a device or pipe"):
-        write(pipe, b"new")
-    assert pipe.is_fifo()
-    assert list(tmp_path.iterdir()) == [pipe]
+    with (tmp_path / "redirected").open("w") as redirected:
+        stdout.symlink_to(f"/proc/self/fd/{redirected.fileno()}")
+        for path in (pipe, stdout):
+            with pytest.raises(OutputError, match=f"{path.name}: it is a device or pipe"):
+                write(path, b"new")
+    assert (pipe.is_fifo(), stdout.is_symlink()) == (True, True)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_file_has_the_mode_that_the_umask_gives(tmp_path):

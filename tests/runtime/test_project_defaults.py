@@ -20,7 +20,7 @@ def project(tmp_path, run):
 
 def test_a_table_gives_defaults_and_the_command_line_wins(project, digit):
     text = "[tool.oddeven.predict]\nmodel = 'mlp'\nmin_confidence = 1.0\njson = true\n"
-    answer = json.loads(project(text, "predict", digit).stdout)
+    answer = json.loads(project(f"\ufeff{text}", "predict", digit).stdout)  # Windows begins it so
     assert (answer["file"], answer["label"]) == (str(digit), "uncertain")
     answer = json.loads(project(text, "predict", digit, "--min-confidence", "0").stdout)
     assert answer["label"] == "odd"
@@ -37,6 +37,7 @@ def test_an_option_that_may_be_repeated_takes_one_value_or_a_list(project, tmp_p
     ("option", "says"),
     [
         ("mqtt-threshold = 0.5", "2 values are required"),
+        ("mqtt-threshold = [0.7, 0.3]\nonce = true", "the lower bound comes first"),
         ("out = 2026-01-01", "There is no kind of journal"),
         ("threads = 1.5", "'1.5' is not a valid integer"),
         ("once = 7", "'7' is not a valid boolean"),

@@ -134,7 +134,7 @@ def test_each_kind_of_source_gives_the_predictions_of_predict(kind, jpegs, expec
 
 
 def test_what_is_done_is_not_done_again_and_another_model_is_refused(jpegs, run, tmp_path):
-    shards, out = tmp_path / "shards", tmp_path / "out"
+    shards, out = tmp_path / "shards", tmp_path / "shards" / "out"
     shards.mkdir()
     write_tar(shards / "a.tar", {"a.jpg": jpegs[0]})
     arguments = ("score", shards, "--out", out, "--html", tmp_path / "page.html")

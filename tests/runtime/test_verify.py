@@ -236,6 +236,13 @@ def test_a_file_alone_is_held_to_a_reference(run, copy, exported, tmp_path):
         assert "manifest.json" not in done.stderr
 
 
+def test_a_pipe_is_not_waited_for(run, copy):
+    (copy / "reference.npz").unlink()
+    os.mkfifo(copy / "reference.npz")
+    refused(run("verify", copy), 4, "reference.npz: it is a pipe")
+    refused(run("verify", copy, "--reference", copy / "reference.npz"), 5, "not a readable reference (it is a pipe)")
+
+
 def test_the_baseline_tells_what_changed_since(run, copy, degraded, tmp_path):
     """The baseline is made before the model is degraded, and a looser policy would let that through."""
     baseline = tmp_path / "baseline.json"
@@ -303,6 +310,7 @@ def test_a_folder_as_reference_means_its_float32_file(run, copy, pictures):
     files = {file["format"]: file["parity"] for file in json.loads(done.stdout)["files"]}
     assert files["tflite-float32"]["max_shift"] == 0.0 < files["tflite-int8"]["max_shift"]
     refused(run("verify", copy / FILE, "--data", pictures, "--reference", pictures), 4, "holds no manifest.json")
+    refused(run("verify", copy, "--data", pictures, "--reference", copy / FILE), 2, "is int8; expected the float32")
 
 
 def test_unusable_labelled_folders_are_named(run, copy, pictures, tmp_path):

@@ -65,7 +65,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def check_file(path: Path) -> None:
     """Refuse a `path` that is there and is no file: as root, a file would take the place of a device (OutputError)."""
-    if path.exists() and not path.is_file():
+    leads_to_stream = path.is_symlink() and os.readlink(path).startswith("/proc/")  # as /dev/stdout does
+    if leads_to_stream or (path.exists() and not path.is_file()):
         raise OutputError(f"Cannot write {path}: it is {'a folder' if path.is_dir() else 'a device or pipe'}.")
 
 
@@ -125,6 +126,13 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def read(path: Path) -> bytes:
+    """What the file `path` holds. A pipe, which would be waited for, is an OSError like what cannot be read."""
+    if path.is_fifo():
+        raise OSError("it is a pipe")
+    return path.read_bytes()
 
 
 def sha256(content: bytes) -> str:

@@ -22,7 +22,7 @@ def read_tables(path: Path) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     for name in ("tool", "oddeven"):
         table = table.get(name, {})
         if not isinstance(table, dict):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER_BLOCK = 5000  # files of a folder in a block
 FETCHED = 64  # files of a remote folder that are read at once
+RUN = "_oddeven.json"  # in a folder of predictions; readers of Parquet folders leave out what begins with an underscore
 TAR = (".tar", ".tar.gz", ".tgz")
 PARQUET = (".parquet",)
 KEYS, IMAGES = ("key", "path", "__key__"), ("image", "bytes", "jpg", "png")  # usual names of columns
@@ -91,7 +92,7 @@ def blocks_of(source: str) -> list[Block]:
             stamp = f"{info.get('size')} {info.get('mtime') or info.get('ETag') or info.get('etag')}"
             if path.endswith(TAR):
                 blocks.append(Block(path, f"{path} {stamp}", system, (path,)))
-            elif path.endswith(PARQUET):
+            elif path.endswith(PARQUET) and f"{path.rpartition('/')[0]}/{RUN}" not in found:
                 with system.open(path) as file:
                     groups = pq.ParquetFile(file).num_row_groups
                 blocks += [Block(f"{path}#{n}", f"{path}#{n} {stamp}", system, (path,), n) for n in range(groups)]

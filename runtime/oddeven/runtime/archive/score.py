@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from oddeven.runtime.archive.blocks import Block, part_name
+from oddeven.runtime.archive.blocks import RUN, Block, part_name
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import DataError, UsageError
 from oddeven.runtime.files import replacing, write
@@ -19,7 +19,6 @@ from oddeven.runtime.images.parallel import FILES
 from oddeven.runtime.prediction import Prediction, writable
 from oddeven.runtime.schema import from_json, to_json
 
-RUN = "_oddeven.json"  # readers of Parquet folders leave out what begins with an underscore
 ROWS = 10_000  # in memory, and in a row group
 BINS = 10  # of the histogram of probabilities
 Row = tuple[str, str | None, float | None, float | None, str | None, str]

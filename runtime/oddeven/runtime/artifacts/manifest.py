@@ -8,7 +8,7 @@ from pathlib import Path
 from oddeven.runtime.engines.quantization import TensorInfo
 from oddeven.runtime.engines.saturation import Overflow
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.files import sha256
+from oddeven.runtime.files import read, sha256
 from oddeven.runtime.parity.compare import Parity
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import PRECISIONS, ModelSpec, plain
@@ -143,6 +143,6 @@ def check_hash(path: Path, expected: str) -> None:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read(path)
     except OSError as error:
-        raise ModelError(f"Cannot read {path}: {error.strerror}.") from error
+        raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error

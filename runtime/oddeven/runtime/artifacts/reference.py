@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from oddeven.runtime.arrays import Familiarities, Labels, Pixels, Probabilities
 from oddeven.runtime.errors import DataError, ModelError
-from oddeven.runtime.files import DAMAGED, replacing, sha256
+from oddeven.runtime.files import DAMAGED, read, replacing, sha256
 
 REFERENCE = "reference.npz"
 VALIDATION = "validation.npz"
@@ -76,7 +77,7 @@ def load_reference(path: Path) -> Reference:
         ModelError: the file is missing, damaged, or its arrays do not fit together.
     """
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with np.load(io.BytesIO(read(path)), allow_pickle=False) as file:
             arrays = {name: file[name] for name in ARRAYS if name not in OPTIONAL or name in file}
             reference = Reference(**{"labels": None, **arrays}, dataset_sha256=str(file["dataset_sha256"]))
     except DAMAGED as error:

@@ -12,7 +12,7 @@ import numpy as np
 from oddeven.runtime.engines.contract import Engine
 from oddeven.runtime.engines.metadata import attach_to_onnx, attach_to_tflite, read_model
 from oddeven.runtime.engines.quantization import encoder
-from oddeven.runtime.engines.registry import check_familiarity, open_engine
+from oddeven.runtime.engines.registry import check_familiarity, holds_code, open_engine
 from oddeven.runtime.errors import DataError, ModelError, UsageError
 from oddeven.runtime.files import write
 from oddeven.runtime.images.image_folder import load_image_folder
@@ -50,8 +50,10 @@ def command(
     """
     if range_name is None and data is None:
         raise UsageError("Say which values the model expects with --range, or give labelled images with --data.")
+    if holds_code(model):
+        raise ModelError(f"{model}: expected a .tflite or .onnx file.")
     if out and out.suffix != model.suffix:
-        raise UsageError(f"--out {out} does not end in {model.suffix or 'nothing'}, as {model} does.")
+        raise UsageError(f"--out {out} does not end in {model.suffix}, as {model} does.")
     engine = open_engine(model)
     try:
         if engine.spec:

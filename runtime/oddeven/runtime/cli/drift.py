@@ -33,7 +33,11 @@ def command(journal: Path, html: Path | None, as_json: bool) -> None:
         figures = {"mean_images": MEAN_IMAGES, "reference": REFERENCE}
         rows = [(share, _cells(share)) for share in shares]
         write(html, render_page(TEMPLATE, journal=journal.name, model=summary.model, rows=rows, **figures))
-    if as_json:
+    if not shares:
+        click.echo(
+            f"oddeven: no image is counted for {summary.model} yet; the count begins anew with another model.", err=True
+        )
+    elif as_json:
         for share in shares:
             click.echo(json.dumps({**dataclasses.asdict(share), "departed": share.departed}))
     else:

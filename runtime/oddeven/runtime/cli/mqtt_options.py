@@ -22,7 +22,7 @@ from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.options import option_group
 from oddeven.runtime.device.drift import DriftMonitor
 from oddeven.runtime.device.host_info import host_info
-from oddeven.runtime.errors import OddEvenError
+from oddeven.runtime.errors import OddEvenError, UsageError
 from oddeven.runtime.files import sha256
 from oddeven.runtime.fleet.broker import parse_broker
 from oddeven.runtime.fleet.outbox import Command, Outbox
@@ -81,8 +81,11 @@ def open_outbox(
         last_seen: gives the last image as the model takes it, if there is one.
 
     Raises:
-        UsageError, MissingPackageError: as `parse_broker` and `Outbox`.
+        UsageError, MissingPackageError: as `parse_broker` and `Outbox`, or the bounds of the threshold are reversed.
     """
+    low, high = options["mqtt_threshold"] or (0.0, 1.0)
+    if low > high:
+        raise UsageError(f"--mqtt-threshold {low:g} {high:g} allows no threshold; the lower bound comes first.")
     if not options["mqtt"] or journal is None:
         return nullcontext()
     path = locate(model)
@@ -114,7 +117,6 @@ def open_outbox(
         return "passed" if outcome.passed else f"FAILED, off by {outcome.largest:.6f}"
 
     def threshold(asked: str) -> str:
-        low, high = options["mqtt_threshold"]
         try:
             value = float(asked)
         except ValueError:

@@ -15,7 +15,7 @@ import click
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.options import model_options, open_classifier
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.files import write
+from oddeven.runtime.files import LONGEST, write
 from oddeven.runtime.images.decode import ImageLike
 from oddeven.runtime.images.encode import to_png
 from oddeven.runtime.images.preview import draw_pixels
@@ -89,7 +89,7 @@ def _show_inputs(classifier: Classifier, sources: Sources, show: bool, folder: P
         if show:
             click.echo(f"{writable(name)}\n{draw_pixels(pixels)}", err=True)
         if folder:
-            write(folder / f"{number:04}-{Path(name).stem}.png", to_png(pixels))
+            write(folder / f"{number:04}-{Path(name).stem[:LONGEST]}.png", to_png(pixels))
 
 
 def _counted(predictions: Predictions) -> Predictions:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from oddeven.runtime.schema import from_json
 
@@ -31,6 +32,7 @@ class Release:
     def __post_init__(self) -> None:
         if not 0.0 <= self.share <= 1.0:
             raise ValueError(f"share is {self.share}; expected 0 to 1.")
+        urlsplit(self.url).geturl().encode()  # a ValueError for what is no URL
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import string
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -35,7 +37,7 @@ def download(url: str, path: Path, limit_bytes: int) -> None:
             if error.code == NOTHING_LEFT and path.exists():
                 return
             raise UpdateError(f"Cannot download {url}: HTTP status {error.code}.") from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             reason = str(error) or type(error).__name__
     raise UpdateError(f"Cannot download {url}: {reason}. Started again, it goes on where it broke off.")
 
@@ -44,7 +46,7 @@ def _continued(url: str, path: Path, limit_bytes: int) -> bool:
     """Whether the file is whole after one more connection."""
     there = path.stat().st_size if path.exists() else 0
     headers = {"Range": f"bytes={there}-"} if there else {}
-    request = urllib.request.Request(url, headers=headers)
+    request = urllib.request.Request(urllib.parse.quote(url, string.punctuation), headers=headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
         if url.startswith("https:") and not response.url.startswith("https:"):
             raise UpdateError(f"{url} leads to {response.url}, which is not encrypted.")

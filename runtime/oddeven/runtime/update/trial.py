@@ -173,9 +173,9 @@ def _failed(here: Installation) -> set[int]:
 
 def _fetched(here: Installation, source: str, path: Path) -> Path:
     """A small file at a URL or path, downloaded to `path` if need be."""
+    _check_source(here, source)
     if "://" not in source:
         return Path(source)
-    _check_url(here, source)
     download(source, path, CHANNEL_BYTES)
     return path
 
@@ -184,8 +184,8 @@ def _stage(here: Installation, source: str, expected: str, folder: Path) -> None
     """Download, check and unpack the bundle `source` into the new folder `folder`."""
     is_url = "://" in source
     archive = here.prefix / f".download-{sha256(source.encode())[:16]}.zip" if is_url else Path(source)
+    _check_source(here, source)
     if is_url:
-        _check_url(here, source)
         here.say(f"downloading {source}")
         download(source, archive, here.limit_bytes)
     folder.mkdir()
@@ -205,7 +205,12 @@ def _stage(here: Installation, source: str, expected: str, folder: Path) -> None
     here.say(f"release {release}, installed {here.release}; {trusted}")
 
 
-def _check_url(here: Installation, url: str) -> None:
+def _check_source(here: Installation, url: str) -> None:
+    """Refuse a path at which there is no file (UpdateError), and what is no URL or not to be trusted (UsageError)."""
+    if "://" not in url:
+        if not os.path.isfile(url):
+            raise UpdateError(f"There is no file {url}.")
+        return
     try:
         scheme = urllib.parse.urlsplit(url).scheme
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.registry import ENGINES
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.files import DAMAGED, replacing
+from oddeven.runtime.files import DAMAGED, read, replacing
 from oddeven.runtime.spec import model_name
 
 GOLDEN_SUFFIX = ".selftest.npz"
@@ -96,7 +97,7 @@ def load_golden(path: Path) -> Golden:
         ModelError: the file is missing or damaged.
     """
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with np.load(io.BytesIO(read(path)), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         images, known = arrays.pop(IMAGES), [name for name in arrays if name.startswith(FAMILIARITY)]
         familiarities = {name.removeprefix(FAMILIARITY): arrays.pop(name) for name in known}

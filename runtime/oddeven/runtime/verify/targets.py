@@ -178,6 +178,8 @@ def _predicted(model: Path, data: Path, spec: ModelSpec, max_bad: int, note: Not
     if images.labels is None:
         note(f"{data} has no subfolder {' or '.join(spec.labels)}, so its images count as unlabelled.")
     with Classifier.load(model) as classifier:
+        if classifier.spec.precision != "float32":
+            raise UsageError(f"--reference {model} is {classifier.spec.precision}; expected the float32 file.")
         if classifier.spec.labels != spec.labels or classifier.spec.input != spec.input:
             raise DataError(f"{model} has other labels or takes other images than {spec.name}.")
         p = classifier.probabilities(images.images)
