@@ -18,7 +18,7 @@ from PIL import Image
 from oddeven.runtime.artifacts.resolve import DEFAULT_MODEL, bundled
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import DataError, ModelError, UsageError
-from oddeven.runtime.images.preprocess import is_ready
+from oddeven.runtime.images.ready import is_ready
 from oddeven.runtime.prediction import UNCERTAIN
 
 

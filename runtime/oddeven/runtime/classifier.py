@@ -21,7 +21,8 @@ from oddeven.runtime.errors import BlankError, DataError, ModelError, UsageError
 from oddeven.runtime.familiarity import familiarities
 from oddeven.runtime.images.decode import ImageLike, decode_image, picklable
 from oddeven.runtime.images.parallel import chunks_of, in_order
-from oddeven.runtime.images.preprocess import INVERSIONS, all_ready, is_ready, prepare, prepare_each
+from oddeven.runtime.images.preprocess import INVERSIONS, prepare, prepare_each
+from oddeven.runtime.images.ready import ReadyImages
 from oddeven.runtime.overrides import overridden, with_threshold
 from oddeven.runtime.prediction import Prediction, blank_prediction, decide, with_familiarity
 from oddeven.runtime.spec import ModelSpec
@@ -53,15 +54,8 @@ class Classifier:
         self.engine, self.spec = engine, spec
         self.encode = encoder(engine.input, spec.input)
         self._idle, self._another, self._invert = [engine], another, invert
-        shape = spec.input.shape
-        self._chunk = max(1, CHUNK_BYTES // max(784, int(np.prod(shape))))
-        self._row = shape[1] * shape[2]
-        # The shapes that may need no preprocessing, and the index that makes a batch of one.
-        self._ready: dict[tuple[int, ...], Any] = {}
-        if invert != "yes" and spec.input.polarity != "dark-on-light":
-            self._ready[shape] = (np.newaxis,)
-            if shape[2] == 1:
-                self._ready[shape[:2]] = (np.newaxis, ..., np.newaxis)
+        self._chunk = max(1, CHUNK_BYTES // max(784, int(np.prod(spec.input.shape))))
+        self._ready = ReadyImages(spec.input, invert)
         self._min_confidence = min_confidence
         self.use_threshold(spec.threshold)
 
@@ -132,9 +126,8 @@ class Classifier:
             DataError: the image cannot be read, is not uint8 pixels, or is none of these.
             ModelError: the engine fails, or its output is not a probability, or its second one not a number.
         """
-        if isinstance(image, np.ndarray) and (one := self._ready.get(image.shape)) and is_ready(image, self._row):
-            pixels = image[one]
-        else:
+        pixels = self._ready.one(image)
+        if pixels is None:
             try:
                 pixels = self.prepare(image)[np.newaxis]
             except BlankError as error:
@@ -245,7 +238,7 @@ class Classifier:
         prepare_chunk = partial(prepare_each, spec=self.spec.input, invert=self._invert, strict=strict)
 
         def predict_arrays(chunk: Any) -> list[Prediction | DataError]:
-            ready = self._stack_ready(chunk)
+            ready = self._ready.stack(chunk)
             return self._predict_stacked(*(prepare_chunk(chunk) if ready is None else (ready, {})))
 
         for first in chunks:
@@ -295,19 +288,6 @@ class Classifier:
         for position, error in errors.items():
             outcomes.insert(position, blank_prediction(error) if isinstance(error, BlankError) else error)
         return outcomes
-
-    def _stack_ready(self, chunk: Any) -> Pixels | None:
-        """The images as one array, uint8 (N, *spec.input.shape), where none needs preprocessing."""
-        if isinstance(chunk, np.ndarray):
-            stacked = chunk
-        else:
-            if not all(isinstance(image, np.ndarray) and image.shape in self._ready for image in chunk):
-                return None
-            stacked = np.concatenate([image[self._ready[image.shape]] for image in chunk])
-        if stacked.shape[1:] not in self._ready or stacked.dtype != np.uint8:
-            return None
-        stacked = stacked.reshape(-1, *self.spec.input.shape)
-        return stacked if all_ready(stacked) else None
 
 
 def _closed() -> Engine:

@@ -8,17 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from oddeven.runtime.arrays import Array, Pixels
+from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.errors import BlankError, DataError, choose
-from oddeven.runtime.images.decode import UINT8, ImageLike, decode_image
+from oddeven.runtime.images.decode import ImageLike, decode_image
 from oddeven.runtime.images.encode import to_image
 from oddeven.runtime.images.foreground import Floats, find_foreground, middle
+from oddeven.runtime.images.ready import is_ready
 from oddeven.runtime.spec import InputSpec
 
 INVERSIONS = ("auto", "yes", "no")
 STROKE_PART = 20 / 28  # of the image's shorter side: what MNIST's digits fill
-DARK = 64
-BRIGHT = 128  # what `bytes.isascii` tells from the rest, some thirty times as fast as NumPy's `max`
 
 
 def prepare(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixels:
@@ -64,23 +63,6 @@ def prepare_each(
                 raise
             errors[position] = error
     return np.stack(ready) if ready else np.empty((0, *spec.shape), np.uint8), errors
-
-
-def is_ready(image: Array, row: int) -> bool:
-    """Whether `image`, with `row` values in a row, is uint8, bright on dark and not blank, so that preprocessing would
-    at most resize it: its corners are dark, and something is bright. Takes a quarter of a microsecond."""
-    if image.dtype != UINT8:
-        return False
-    pixels = image.tobytes()
-    # DARK is a power of two, so corners below it stay below it when their bits are joined.
-    return not pixels.isascii() and (pixels[0] | pixels[row - 1] | pixels[-row] | pixels[-1]) < DARK
-
-
-def all_ready(images: Pixels) -> bool:
-    """Whether `is_ready` holds for each of `images`, uint8 (N, H, W, C)."""
-    row = images.shape[2] * images.shape[3]
-    pixels = images.reshape(len(images), -1)
-    return bool(pixels[:, [0, row - 1, -row, -1]].max() < DARK and pixels.max(axis=1).min() >= BRIGHT)
 
 
 def raw(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixels:
