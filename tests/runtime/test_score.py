@@ -249,7 +249,7 @@ def test_a_large_folder_is_several_blocks(tmp_path):
 def test_killed_at_random_nothing_is_lost_and_nothing_is_double(jpegs, tmp_path):
     shards, out = tmp_path / "shards", tmp_path / "out"
     shards.mkdir()
-    for shard in range(12):
+    for shard in range(24):
         write_tar(shards / f"{shard:02}.tar", {f"{shard:02}-{n:02}.jpg": content for n, content in enumerate(jpegs)})
     command = [sys.executable, "-m", "oddeven.runtime", "score", shards, "--out", out, "--model", "mlp"]
     dice, kills = random.Random(0), 0
@@ -258,12 +258,12 @@ def test_killed_at_random_nothing_is_lost_and_nothing_is_double(jpegs, tmp_path)
         there = len(list(out.glob("part-*")))
         while process.poll() is None and len(list(out.glob("part-*"))) == there:
             time.sleep(0.005)
-        time.sleep(dice.uniform(0, 0.1))
+        time.sleep(dice.uniform(0, 0.05))
         process.kill()
         code = process.wait()
         kills += code == -signal.SIGKILL
         if code == 0:
             break
     assert kills > 3
-    assert len(answers(out)) == 12 * COUNT
-    assert summarise(out).images == 12 * COUNT
+    assert len(answers(out)) == 24 * COUNT
+    assert summarise(out).images == 24 * COUNT
