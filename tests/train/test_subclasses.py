@@ -57,6 +57,7 @@ def test_the_network_is_trained_by_both_and_kept_without_the_second_output(few):
     assert [weight.path for weight in network.weights] == [w.path for w in model.weights if "subclass" not in w.path]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(few, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
