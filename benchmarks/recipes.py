@@ -94,12 +94,14 @@ def recipes_text(results: list[Run]) -> str:
 
 
 def more_runs(folder: Path) -> Iterator[Run]:
-    """`best` with subclasses, seed by seed; the first deep_cnn teaches the cnns."""
-    for seed in MORE_SEEDS:
-        for model in ("deep_cnn", "mlp", "cnn"):
-            epochs = ("--epochs", str(MORE_EPOCHS[model])) if model in MORE_EPOCHS else ()
-            teacher = ("--teacher", str(folder / "seed0" / TEACHER / f"{TEACHER}.keras")) if model == "cnn" else ()
-            yield train("best", model, seed, folder, "--subclasses", *epochs, *teacher)
+    """`best` with subclasses, model by model; those that train for longer learn from a deep_cnn that was trained so."""
+    longer = {model: ("--subclasses", "--epochs", str(epochs)) for model, epochs in MORE_EPOCHS.items()}
+    train("best", TEACHER, 0, folder / "teacher", *longer[TEACHER])
+    teacher = folder / "teacher" / "seed0" / TEACHER / f"{TEACHER}.keras"
+    for model in MODELS:
+        for seed in MORE_SEEDS:
+            options = (*longer[model], "--teacher", str(teacher)) if model in longer else ("--subclasses",)
+            yield train("best", model, seed, folder, *options)
 
 
 def more_text(results: list[Run]) -> str:
@@ -112,7 +114,7 @@ def more_text(results: list[Run]) -> str:
             rows.append(
                 (
                     model,
-                    TEACHER if model == "cnn" else "-",
+                    TEACHER if model in MORE_EPOCHS else "-",
                     group[0].epochs,
                     len(group),
                     f"{mean:.4f}",
