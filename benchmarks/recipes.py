@@ -3,9 +3,9 @@
     python benchmarks/recipes.py
     python benchmarks/recipes.py --more
 
-About an hour and a half on two cores each; the second trains `best` to learn more than the labels. Stopped and started
-again, it goes on where it was. The `best` models that the repository ships come from the first: `make models` copies
-them and exports the bundled ones.
+About an hour and a half on two cores, and two hours for the second, which trains `best` to learn more than the labels.
+Stopped and started again, it goes on where it was. The `best` models that the repository ships come from the first:
+`make models` copies them and exports the bundled ones.
 """
 
 from __future__ import annotations
