@@ -75,7 +75,7 @@ def perturbed(source):
     for weight in source.model.weights:
         if "dense" in weight.path:
             w = weight.numpy()
-            weight.assign(w + random.normal(0, w.std(), w.shape))
+            weight.assign(w + random.normal(0, 2 * w.std(), w.shape))
     return source
 
 

@@ -41,7 +41,7 @@ def test_what_export_makes_cannot_overflow_and_says_so(exported):
 def test_what_can_overflow_is_noted_in_manifest_and_every_report(full_range, run, tmp_path):
     (record,) = load_manifest(full_range).files
     assert [found.layer for found in record.overflow[:2]] == ["conv2d", "conv2d_1"]
-    assert {found.layer for found in record.overflow[2:]} == {"dense_3", *(f"familiarity_{part}" for part in range(5))}
+    assert {found.layer for found in record.overflow[2:]} == {"dense", *(f"familiarity_{part}" for part in range(5))}
     assert all(0 < found.pairs < found.of and 0 <= found.seen < 1 for found in record.overflow)
     assert record.overflow[0].seen > 0.01
     outputs = [x for form in ("json", "junit", "markdown", "html") for x in (f"--{form}", tmp_path / f"out.{form}")]

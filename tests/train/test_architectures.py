@@ -43,6 +43,12 @@ def test_layers_and_parameters_are_the_published_ones(name):
     assert model.layers[-1].activation.__name__ == "sigmoid"
 
 
+def test_layers_have_the_same_names_however_many_networks_were_built_before():
+    first, second = (build("cnn", (28, 28, 1)) for _ in range(2))
+    names = ["conv2d", "max_pooling2d", "conv2d_1", "max_pooling2d_1", "flatten", "dense", "probability"]
+    assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers] == names
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_other_input_shapes_work(name):
     assert build(name, (40, 32, 3)).output_shape == (None, 1)

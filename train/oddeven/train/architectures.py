@@ -5,6 +5,7 @@ Each function takes `keras.layers`, so that the table can be read without import
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -93,7 +94,12 @@ def build(name: str, input_shape: tuple[int, int, int]) -> Any:
     from keras import layers
 
     head = layers.Dense(1, activation="sigmoid", name="probability")
-    return keras.Sequential([keras.Input(input_shape, name="image"), *body(layers), head], name=name)
+    hidden, count = body(layers), Counter[str]()
+    for layer in hidden:  # Keras goes on counting from the last network that this process has built
+        kind = layer.name.rstrip("_0123456789")
+        layer.name = f"{kind}_{count[kind]}" if count[kind] else kind
+        count[kind] += 1
+    return keras.Sequential([keras.Input(input_shape, name="image"), *hidden, head], name=name)
 
 
 def check_input_size(name: str, input_shape: tuple[int, int, int]) -> None:

@@ -26,7 +26,7 @@ from oddeven.train.outliers import make_up, out_of_focus
 MIN_FAMILIARITY = 0.01  # the share of validation images that is called unknown
 KNOWN, MADE_UP = 20_000, 3  # training images at most, and made-up ones for each of them
 VALUES = 100_000_000  # of pixels in these training images, at most
-OUT_OF_FOCUS = 0.25  # of the training images, a second time
+OUT_OF_FOCUS = 0.5  # of the training images, a second time
 LEAST_MADE_UP = 1000
 SHARE = 0.026  # of the model's parameters, which the fit may add
 MOST_UNITS = 32

@@ -18,6 +18,7 @@ from oddeven.runtime.images.encode import to_image
 
 Random = np.random.Generator
 BLUR, RESOLUTION = (0.01, 0.045), (0.32, 0.7)  # of an image out of focus: the blur's radius and the size, of a side
+GAIN = (1.0, 2.0)  # contrast, of that before, where some is added
 
 
 def make_up(images: Pixels, count: int, random: Random) -> Pixels:
@@ -34,7 +35,7 @@ def make_up(images: Pixels, count: int, random: Random) -> Pixels:
 
 
 def out_of_focus(images: Pixels, random: Random) -> Pixels:
-    """Each of the images, uint8 (N, H, W, C), blurred or of low resolution, or both."""
+    """Each of the images, uint8 (N, H, W, C), blurred or of low resolution, or both, and half with contrast added."""
     return _to_pixels([_softened(image, random) for image in images]) if len(images) else images
 
 
@@ -44,7 +45,7 @@ def _to_pixels(images: list[Any]) -> Pixels:
 
 
 def _softened(image: Pixels, random: Random) -> Any:
-    height, width = image.shape[:2]
+    (height, width), sharp = image.shape[:2], np.ptp(image)
     for _ in range(random.integers(1, 3)):
         if random.random() < 0.5:
             blur = ImageFilter.GaussianBlur(random.uniform(*BLUR) * min(height, width))
@@ -53,6 +54,10 @@ def _softened(image: Pixels, random: Random) -> Any:
             few = [max(1, round(random.uniform(*RESOLUTION) * side)) for side in (width, height)]
             small = to_image(image).resize((few[0], few[1]), Image.Resampling.BOX)
             image = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).reshape(image.shape)
+    if random.random() < 0.5:
+        gain = random.uniform(*GAIN) * float(sharp) / max(1.0, float(np.ptp(image)))
+        paper = np.median(image, axis=(0, 1))
+        return paper + gain * (image - paper)
     return image
 
 
@@ -122,6 +127,16 @@ def clouded(a: Pixels, b: Pixels, random: Random) -> Any:
     return 255 * np.clip((noise - random.uniform(0.2, 0.8)) * random.uniform(0.5, 8) + 0.5, 0, 1)
 
 
+def striped(a: Pixels, b: Pixels, random: Random) -> Any:
+    """Waves of any direction, length and contrast, or two that cross."""
+    height, width = a.shape[:2]
+    (y, x), waves = np.mgrid[:height, :width], np.zeros((height, width))
+    for _ in range(random.integers(1, 3)):
+        angle, length = random.uniform(0, np.pi), min(height, width) ** random.uniform(0.2, 1)  # in pixels
+        waves += np.sin(2 * np.pi * ((np.cos(angle) * x + np.sin(angle) * y) / length + random.random()))
+    return np.repeat(127.5 + 127.5 * np.clip(waves * random.uniform(0.5, 8), -1, 1)[..., None], a.shape[2], axis=2)
+
+
 def noisy(a: Pixels, b: Pixels, random: Random) -> Any:
     """An image under noise that leaves little of it, or the noise alone."""
     noise = random.normal(0, random.uniform(60, 200), a.shape)
@@ -158,6 +173,6 @@ def _resized(image: Pixels, width: int, height: int) -> Any:
 
 # How often each is taken: more often what is nearer to the training images.
 MAKERS: Mapping[Callable[[Pixels, Pixels, Random], Any], int] = {
-    shuffled: 3, turned: 2, joined: 2, mixed: 2, warped: 3, scribbled: 2, enlarged: 1, paired: 1, clouded: 1, noisy: 1,
-    inverted: 1, blank: 1,
+    shuffled: 3, turned: 2, joined: 2, mixed: 2, warped: 3, scribbled: 2, enlarged: 1, paired: 1, clouded: 1,
+    striped: 1, noisy: 1, inverted: 1, blank: 1,
 }  # fmt: skip
