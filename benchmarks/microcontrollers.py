@@ -2,12 +2,13 @@
 
     python benchmarks/microcontrollers.py [FILE.int8.tflite]...
 
-Without files, the bundled models and tests/data/tiny.int8.tflite. A minute on two cores; needs Debian's
-gcc-arm-none-eabi and qemu-system-arm, and `pip install 'oddeven[micro]'`.
+Without files, the bundled models and tests/data/tiny.int8.tflite. Two minutes on two cores; needs gcc,
+Debian's gcc-arm-none-eabi and qemu-system-arm, and `pip install 'oddeven[micro]'`.
 """
 
 from __future__ import annotations
 
+import ctypes
 import io
 import re
 import subprocess
@@ -45,7 +46,9 @@ CORES: Mapping[str, tuple[tuple[str, ...], str]] = {
 }
 FLAGS = ("-std=gnu99", "-Wall", "-Wextra", "-Werror", "-O2", "-mthumb", "-mfloat-abi=soft", "-ffreestanding",
          "-fno-tree-loop-distribute-patterns", "-ffunction-sections", "-fdata-sections")  # fmt: skip
+HOST_FLAGS = ("-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror", "-O2")
 LINK: tuple[str | Path, ...] = ("-nostdlib", "-nostartfiles", "-Wl,--gc-sections", "-T", FIRMWARE / "mps2.ld")
+SINGLE_ROUNDING = "-DODDEVEN_SINGLE_ROUNDING"
 TURNS, CALLS = 40, 100
 TICK = 40  # instructions: SysTick counts the board's 25 MHz, and `-icount shift=0` gives each instruction 1 ns
 # Board -> core, MHz, kB of flash, kB of RAM, by its data sheet.
@@ -73,10 +76,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Model:
-    """A model's cost and worth: its int8 file in bytes, LiteRT's time here, its accuracy, and its runs by core."""
+    """A model's cost and worth: its int8 file in bytes, LiteRT's time here, its accuracy, and its runs by core.
+
+    And its probabilities of the test images by both roundings.
+    """
 
     size_bytes: int
     latency_us: float
+    double: Answers
+    single: Answers
     right: int
     count: int
     runs: Mapping[str, Run]
@@ -100,6 +108,31 @@ def expected_answers(path: Path, images: Pixels) -> Answers:
     return q_outputs
 
 
+def unpack(path: Path, folder: Path) -> Path:
+    """The C file in the library of the int8 `.tflite` file `path`, which is unpacked into `folder`."""
+    spec = cast(ModelSpec, read_spec(path))
+    with zipfile.ZipFile(io.BytesIO(c_library(path.read_bytes(), spec))) as archive:
+        archive.extractall(folder)
+    return folder / f"oddeven_{spec.name}" / "src" / f"oddeven_{spec.name}.c"
+
+
+def compute(source: Path, images: Pixels, *flags: str) -> Answers:
+    """Probability and raw familiarity by the C file `source`, which this machine's gcc builds with `flags`: (N, 2)."""
+    built = source.with_name(f"library{''.join(flags)}.so")
+    subprocess.run(["gcc", "-std=c99", *HOST_FLAGS, *flags, "-shared", "-fPIC", "-o", built, source], check=True)
+    library = ctypes.CDLL(str(built))
+    probability, familiarity = (library[f"{source.stem}_{what}"] for what in ("probability", "raw_familiarity"))
+    probability.argtypes, probability.restype = [ctypes.c_char_p], ctypes.c_uint8
+    familiarity.argtypes, familiarity.restype = [], ctypes.c_uint8
+    return np.array([(probability(image.tobytes()), familiarity()) for image in images], np.uint8)
+
+
+def both_roundings(path: Path, images: Pixels, folder: Path) -> tuple[Answers, Answers]:
+    """The probabilities of `images`, uint8 (N,), as TensorFlow Lite for Microcontrollers rounds, and as LiteRT does."""
+    source = unpack(path, folder)
+    return compute(source, images)[:, 0], compute(source, images, SINGLE_ROUNDING)[:, 0]
+
+
 def emulate(
     path: Path,
     images: Pixels,
@@ -115,12 +148,8 @@ def emulate(
         counted: count instructions, which is slower.
         flags: more of them for the compiler.
     """
-    options, board = CORES[core]
-    spec = cast(ModelSpec, read_spec(path))
-    with zipfile.ZipFile(io.BytesIO(c_library(path.read_bytes(), spec))) as archive:
-        archive.extractall(folder)
-    source = folder / f"oddeven_{spec.name}" / "src" / f"oddeven_{spec.name}.c"
-    _write_goldens(folder / "goldens.h", spec.name, images, expected)
+    (options, board), source = CORES[core], unpack(path, folder)
+    _write_goldens(folder / "goldens.h", source.stem, images, expected)
     compiler: list[str | Path] = ["arm-none-eabi-gcc", *FLAGS, *options, *flags, f"-I{source.parent}", f"-I{folder}"]
     model, elf = folder / "model.o", folder / "firmware.elf"
     subprocess.run([*compiler, "-Wconversion", "-pedantic", "-c", "-o", model, source], check=True)
@@ -147,7 +176,7 @@ def _write_goldens(path: Path, name: str, images: Pixels, expected: Answers) -> 
     flat = images.reshape(len(images), -1)
     rows = ",\n".join("{" + ",".join(map(str, row)) + "}" for row in flat.tolist())
     path.write_text(
-        f'#include "oddeven_{name}.h"\n#define IMAGES {len(images)}\n#define predict oddeven_{name}_probability\n'
+        f'#include "{name}.h"\n#define IMAGES {len(images)}\n#define predict {name}_probability\n'
         f"static const uint8_t images[IMAGES][{flat.shape[1]}] = {{\n{rows}}};\n"
         f"static const uint8_t expected[IMAGES] = {{{','.join(map(str, expected.tolist()))}}};\n"
     )
@@ -186,7 +215,18 @@ def measured(path: Path, latency_us: float) -> Model:
             runs[core] = run = emulate(path, images[:2], expected, core, Path(folder), counted=True)
         if run.exit_code:
             sys.exit(f"{path} on {core}: {run}")
-    return Model(path.stat().st_size, latency_us, right, len(images), runs)
+    with tempfile.TemporaryDirectory() as folder:
+        double, single = both_roundings(path, images, Path(folder))
+    return Model(path.stat().st_size, latency_us, double, single, right, len(images), runs)
+
+
+def roundings(models: Mapping[str, Model]) -> str:
+    """For how many test images the two roundings give another byte, by how much, and another label."""
+    rows = []
+    for name, model in models.items():
+        off = np.abs(model.double.astype(int) - model.single)
+        rows.append((name, np.sum(off > 0), f"{off.max()}/256", np.sum((model.double > 128) != (model.single > 128))))
+    return table(("model", "another byte", "by at most", "another prediction"), rows)
 
 
 def cores(models: Mapping[str, Model]) -> str:
@@ -261,7 +301,7 @@ def main() -> None:
     paths = [Path(name) for name in sys.argv[1:]] or [TINY, *bundled().values()]
     times = latencies(paths)
     models = {path.name.partition(".")[0]: measured(path, us) for path, us in zip(paths, times, strict=True)}
-    fill_page("microcontrollers.md", {part.__name__: part(models) for part in (front, cores, boards)})
+    fill_page("microcontrollers.md", {part.__name__: part(models) for part in (front, roundings, cores, boards)})
     plot(models)
 
 

@@ -4,8 +4,8 @@
     python benchmarks/recipes.py --more
 
 About an hour and a half on two cores, and two hours for the second, which trains `best` to learn more than the labels.
-Stopped and started again, it goes on where it was. The `best` models that the repository ships come from the first:
-`make models` copies them and exports the bundled ones.
+Stopped and started again, it goes on where it was. The models that the repository ships come from the second: those of
+seed 0, and the deep_cnn that teaches the others. `make models` copies them and exports the bundled ones.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Run:
 
 
 def runs(folder: Path) -> Iterator[Run]:
-    """Train what is not trained yet, a process a run, and yield each result; the models to ship come first."""
+    """Train what is not trained yet, a process a run, and yield each result."""
     for turn in range(max(map(len, SEEDS.values()))):
         for recipe in reversed(SEEDS):
             for model in MODELS:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from handwriting import photographs
 from PIL import Image, ImageDraw, ImageFont
 from shared import DOCS, MODELS, ROOT, fill_page, parser, table
 
@@ -42,6 +43,7 @@ FONTS = ("breip", "dkg", "femkeklaver", "Klee", "Kristi", "Rufscript", "Humor", 
 PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "hubble", "ihc",
                "moon", "motorcycle_left", "retina", "rocket")  # fmt: skip
 MIRRORED = ("2", "3", "4", "5", "6", "7", "9")
+OTHER_DIGITS = "UCI digits as photographs"  # are known, like the test images
 COUNT = 500
 Random = np.random.Generator
 
@@ -161,7 +163,7 @@ def curves(scores: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(12, 4.2), layout="constrained")
     axes = figure.subplots(1, len(scores), sharey=True)
     for axis, (model, own) in zip(axes, scores.items(), strict=True):
-        for number, name in enumerate(list(own)[1:]):
+        for number, name in enumerate(list(own)[2:]):
             limits = np.quantile(own["test"], np.linspace(0, 1, 1001))
             refused = [[float((own[key] < limit).mean()) for limit in limits] for key in ("test", name)]
             axis.plot(*refused, label=name, color=mpl.colormaps["tab20"](number))
@@ -196,15 +198,18 @@ def main() -> None:
     """Measure, and write the page."""
     data = load_dataset("mnist")
     sets = unknown_sets(data, parser(__doc__, root=Path("/")).parse_args().root)
-    scores, calibrated = {}, []
+    scores: dict[str, dict[str, Any]] = {}
+    calibrated = []
     for model in MODELS:
         with Classifier.load(model) as classifier:
             p, known = classifier.scores(data.test.images)
             calibrated.append((model, f"{calibration_error(p, data.test.labels):.4f}"))
-            scores[model] = {"test": known, **{name: classifier.scores(images)[1] for name, images in sets.items()}}
+            others = np.stack([classifier.prepare(picture) for picture in photographs()])
+            scores[model] = {"test": known, OTHER_DIGITS: classifier.scores(others)[1]}
+            scores[model] |= {name: classifier.scores(images)[1] for name, images in sets.items()}
             least = classifier.spec.min_familiarity
     rows = [
-        (name, str(len(sets[name])) if name in sets else f"{len(data.test):,}",
+        (name, f"{len(scores[MODELS[0]][name]):,}",
          *(_cell(scores[model], name, least) for model in MODELS))
         for name in scores[MODELS[0]]
     ]  # fmt: skip
@@ -225,7 +230,7 @@ def main() -> None:
 
 def _cell(own: Mapping[str, Any], name: str, least: float) -> str:
     refused = f"{(own[name] < least).mean():.1%}"
-    if name == "test":
+    if name in ("test", OTHER_DIGITS):
         return refused
     known = np.concatenate([own["test"], own[name]])
     labels = np.repeat([1, 0], [len(own["test"]), len(own[name])]).astype(np.uint8)
