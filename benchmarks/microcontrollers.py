@@ -2,7 +2,7 @@
 
     python benchmarks/microcontrollers.py [FILE.int8.tflite]...
 
-Without files, the bundled models and tests/data/tiny.int8.tflite. Two minutes on two cores; needs gcc,
+Without files, the bundled models and tests/data/tiny.int8.tflite. Four minutes; needs gcc,
 Debian's gcc-arm-none-eabi and qemu-system-arm, and `pip install 'oddeven[micro]'`.
 """
 
@@ -30,6 +30,7 @@ from oddeven.export.c.library import c_library
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.runtime.classifier import Classifier
+from oddeven.runtime.device.host_info import cpu_features, cpu_name
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.engines.registry import open_engine
 from oddeven.runtime.parity.statistics import share_limits
@@ -278,19 +279,22 @@ def plot(models: Mapping[str, Model]) -> None:
 
     figure = Figure((10.5, 3.8), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
-    for name, model in models.items():
+    costs = [(m.size_bytes / 1e3, m.latency_us, m.runs["M4"].instructions / 1e6) for m in models.values()]
+    middle = [sorted(column)[len(column) // 2] for column in zip(*costs, strict=True)]
+    for (name, model), xs in zip(models.items(), costs, strict=True):
         low, high = (100 * limit for limit in share_limits(model.right, model.count, 0.975))
         y, fill = 100 * model.accuracy, "#00538a" if on_front(model, models.values()) else "w"
-        for axes, x in zip(panels, (model.size_bytes / 1e3, model.latency_us, model.costs[-1] / 1e6), strict=True):
+        for axes, x, least in zip(panels, xs, middle, strict=True):
             axes.errorbar(x, y, [[y - low], [high - y]], fmt="o", color="#00538a", capsize=3, mfc=fill)
-            axes.annotate(name, (x, high), xytext=(0, 3), textcoords="offset points", ha="center", va="bottom")
+            side, offset = ("left", 6) if x >= least else ("right", -6)
+            axes.annotate(name, (x, y), xytext=(offset, 0), textcoords="offset points", ha=side, va="center")
     titles = ("int8 .tflite file, kB", "LiteRT on a desktop, us an image", "Cortex-M4, million instructions an image")
     for axes, title in zip(panels, titles, strict=True):
         axes.set(xscale="log", xlabel=title)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")
-        axes.margins(x=0.25, y=0.14)
+        axes.margins(x=0.5, y=0.08)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("test accuracy, %")
     figure.savefig(DOCS / "images" / "microcontrollers.png", dpi=110)
@@ -301,7 +305,9 @@ def main() -> None:
     paths = [Path(name) for name in sys.argv[1:]] or [TINY, *bundled().values()]
     times = latencies(paths)
     models = {path.name.partition(".")[0]: measured(path, us) for path, us in zip(paths, times, strict=True)}
-    fill_page("microcontrollers.md", {part.__name__: part(models) for part in (front, roundings, cores, boards)})
+    texts = {part.__name__: part(models) for part in (front, roundings, cores, boards)}
+    texts["machine"] = f"Measured on {cpu_name()} ({', '.join(cpu_features())}); the models took turns."
+    fill_page("microcontrollers.md", texts)
     plot(models)
 
 

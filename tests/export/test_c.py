@@ -94,7 +94,7 @@ def test_tiny_keeps_to_its_limits(raw):
 
 
 def test_litert_takes_a_mean_in_float(raw, tmp_path):
-    """XNNPACK rounds the float32 product to even, so a few of the 10,000 outputs may be off by a few steps; no label."""
+    """XNNPACK rounds the float32 product to even, so a few of 10,000 outputs may be some steps off; no label."""
     images = raw["x_test"][..., None]
     single = compute(unpack(TINY, tmp_path), images, SINGLE_ROUNDING)[:, 0].astype(int)
     litert = oracle(TINY, "litert", images)[:, 0].astype(int)
