@@ -114,3 +114,7 @@ def test_the_shipped_models_refuse_few_digits_and_most_of_everything_else(name):
 
     assert refused(data.test.images[:2000]) < 0.025  # 1 % is meant, and 1.5 % of all 10,000 allowed
     assert refused(random.integers(0, 256, (300, 28, 28, 1)).astype(np.uint8)) > 0.99
+    y, x = np.mgrid[:28, :28]
+    turns, waves = random.uniform(0, np.pi, (300, 1, 1)), random.uniform(0.3, 2.5, (300, 1, 1))
+    stripes = 127.5 + 127.5 * np.sin((np.cos(turns) * x + np.sin(turns) * y) * waves)
+    assert refused(stripes.astype(np.uint8)[..., None]) > 0.95  # 99 % of deep_cnn's; docs/unknown.md
