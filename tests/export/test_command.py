@@ -164,6 +164,14 @@ def test_an_export_that_fails_leaves_no_manifest_for_files_that_are_not_its_own(
     assert not manifest.exists()
 
 
+def test_files_that_an_earlier_export_left_are_named(colours, save, tmp_path):
+    path, left = save(colour_model(1, "sigmoid")), tmp_path / "out" / "foreign" / "foreign.float16.tflite"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"earlier")
+    assert f"still has {left.name} of an earlier export" in export(path, tmp_path / "out").stderr
+    assert left.read_bytes() == b"earlier"
+
+
 def test_two_exports_do_not_meet_in_one_folder(colours, save, tmp_path):
     path = save(colour_model(1, "sigmoid"))
     (tmp_path / "out").mkdir()

@@ -63,13 +63,18 @@ def test_bad_input_is_one_sentence_and_a_code(run, tmp_path, pictures):
     refused(run("verify", tmp_path / "empty"), 4, "holds no manifest.json")
 
 
-def test_info_names_engines_models_and_what_a_file_is(run):
+def test_info_names_engines_models_and_what_a_file_is(run, tmp_path):
     here = json.loads(run("info", "--json").stdout)
     assert set(here["models"]) == {"mlp", "cnn", "deep_cnn"}
     assert here["engines"]["litert"] == "installed"
     model = json.loads(run("info", "mlp", "--json").stdout)
     assert (model["input"]["dtype"], model["spec"]["labels"]) == ("uint8", ["even", "odd"])
     assert "calibration" in run("info", "mlp").stdout
+    trained = json.loads(run("info", SHIPPED / "mlp.keras", "--json").stdout)
+    assert trained["engines"].startswith("none; oddeven export")
+    assert trained["spec"]["provenance"]["dataset"] == "mnist"
+    (tmp_path / "cut.keras").write_bytes((SHIPPED / "mlp.keras").read_bytes()[:1000])
+    refused(run("info", tmp_path / "cut.keras"), 4, "cut.keras is damaged")
 
 
 def test_an_output_folder_that_cannot_be_written_is_found_before_the_work(run, tmp_path):

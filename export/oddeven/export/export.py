@@ -101,7 +101,7 @@ def export_model(
         settings: formats and options.
         out: the artifact folder.
         step: told each file as it begins.
-        warn: told each doubt about the calibration images.
+        warn: told each doubt about the calibration images, and of files in `out` that an earlier export left.
         own: of a model that carries no spec.
 
     Raises:
@@ -155,6 +155,9 @@ def export_model(
     )
     write(out / CARD, model_card(manifest, reports, model, settings.about))
     write(out / MANIFEST, to_json(manifest))
+    earlier = [row.file_name(spec.name) for name, row in FORMATS.items() if name not in settings.formats]
+    if left := [name for name in earlier if (out / name).exists()]:
+        warn(f"{out} still has {', '.join(left)} of an earlier export; its manifest has only the new files.")
     stability = []
     if settings.calibration_check:
         draws = disjoint_draws(dataset, size, settings.calibration_seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import zipfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,9 +15,11 @@ import click
 from oddeven.runtime.artifacts.resolve import bundled, locate
 from oddeven.runtime.cli.options import tell_of_path
 from oddeven.runtime.device.host_info import cpu_features
+from oddeven.runtime.engines.metadata import read_model
 from oddeven.runtime.engines.registry import ENGINES, installed, open_engine
-from oddeven.runtime.errors import OddEvenError
+from oddeven.runtime.errors import ModelError, OddEvenError
 from oddeven.runtime.files import sha256
+from oddeven.runtime.spec import ModelSpec
 
 
 @click.command()
@@ -54,20 +57,27 @@ def _about_model(model: str) -> dict[str, object]:
 
     tell_of_path(model)
     path = locate(model)
+    found = read_model(path)
+    facts = {"file": str(path), "size_bytes": len(found.content), "sha256": sha256(found.content)}
+    if path.suffix == ".keras":
+        if not zipfile.is_zipfile(path):
+            raise ModelError(f"{path} is damaged, or no model that Keras 3 saved.")
+        return {**facts, "engines": "none; oddeven export makes files that they run", "spec": _about_spec(found.spec)}
     engine = open_engine(path)
-    content = path.read_bytes()
-    facts: dict[str, object] = {
-        "file": str(path),
-        "size_bytes": len(content),
-        "sha256": sha256(content),
+    metadata = read_metadata(found.content, path) or {} if path.suffix == ".tflite" else engine.metadata
+    engine.close()
+    return {
+        **facts,
         "engines": {name: _tried(path, name) for name, row in ENGINES.items() if row.reads(path)},
         "input": dataclasses.asdict(engine.input),
         "output": dataclasses.asdict(engine.output),
-        "metadata": read_metadata(content, path) or {} if path.suffix == ".tflite" else engine.metadata,
-        "spec": dataclasses.asdict(engine.spec) if engine.spec else "none; the file says nothing of itself",
+        "metadata": metadata,
+        "spec": _about_spec(engine.spec),
     }
-    engine.close()
-    return facts
+
+
+def _about_spec(spec: ModelSpec | None) -> object:
+    return dataclasses.asdict(spec) if spec else "none; the file says nothing of itself"
 
 
 def _tried(path: Path, name: str) -> str:
