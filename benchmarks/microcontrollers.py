@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import json
 import re
 import subprocess
 import sys
@@ -38,6 +39,7 @@ from oddeven.runtime.spec import ModelSpec
 
 FIRMWARE = ROOT / "tests" / "device" / "firmware"
 TINY = ROOT / "tests" / "data" / "tiny.int8.tflite"
+DIFFERENT = ROOT / "tests" / "data" / "roundings.json"  # of each model, the test images for which the roundings differ
 # Name -> compiler flags, QEMU's board. QEMU has no board with an M0+: an M3 runs its instructions, which are a subset.
 CORES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "M0+": (("-mcpu=cortex-m0plus",), "mps2-an385"),
@@ -301,7 +303,7 @@ def plot(models: Mapping[str, Model]) -> None:
 
 
 def main() -> None:
-    """Measure, and write the page's tables and its plot."""
+    """Measure, and write the page's tables, its plot, and for the tests the images for which the roundings differ."""
     paths = [Path(name) for name in sys.argv[1:]] or [TINY, *bundled().values()]
     times = latencies(paths)
     models = {path.name.partition(".")[0]: measured(path, us) for path, us in zip(paths, times, strict=True)}
@@ -309,6 +311,8 @@ def main() -> None:
     texts["machine"] = f"Measured on {cpu_name()} ({', '.join(cpu_features())}); the models took turns."
     fill_page("microcontrollers.md", texts)
     plot(models)
+    different = {name: np.flatnonzero(model.double != model.single).tolist() for name, model in models.items()}
+    DIFFERENT.write_text(json.dumps(different) + "\n")
 
 
 if __name__ == "__main__":
