@@ -70,8 +70,8 @@ def test_two_scores_add_up_to_one_and_the_higher_is_the_label_of_the_plain_file(
     assert np.mean((found[:, 1] > found[:, 0]) == expected) >= 0.999
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0), (0.5, 1.5)])
-def test_a_colour_model_of_any_value_range_takes_pixels(tmp_path, low, high):
+@pytest.mark.parametrize(("low", "high", "threshold"), [(0.0, 1.0, 0.5), (-1.0, 1.0, 0.5), (0.5, 1.5, 0.1)])
+def test_a_colour_model_of_any_value_range_takes_pixels(tmp_path, low, high, threshold):
     keras.utils.set_random_seed(0)
     layers = [keras.Input((12, 10, 3)), keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(),
               keras.layers.Dense(1, activation="sigmoid")]  # fmt: skip
@@ -81,8 +81,9 @@ def test_a_colour_model_of_any_value_range_takes_pixels(tmp_path, low, high):
     pixels = np.random.default_rng(0).integers(0, 256, (200, 12, 10, 3), np.uint8)
     model = keras.Sequential(layers)
     model.layers[-1].bias.assign([0.1])  # the converter leaves out one of zeros
-    ours, _ = made(tmp_path, model, replace(spec, input=view), pixels)
-    expected = model.predict(low + pixels * np.float32((high - low) / 255), verbose=0)[:, 0]
+    ours, _ = made(tmp_path, model, replace(spec, input=view, threshold=threshold), pixels)
+    p = model.predict(low + pixels * np.float32((high - low) / 255), verbose=0)[:, 0]
+    expected = 1 / (1 + (1 / p - 1) * threshold / (1 - threshold))  # the sum moved: the threshold is one half
     # Of an untrained model, whose probabilities are spread: eight bits of weights, activations and sums.
     assert np.abs(scores(ours, pixels)[:, 1] / 255 - expected).max() < 0.03
     with Classifier.load(ours) as classifier:  # takes the same pixels

@@ -17,7 +17,7 @@ WIDEST = 2 * LIMIT / (LEVELS - 1)  # step of the sum
 
 
 def refine(parsed: Any, threshold: float, shift: float = 0.0) -> bool:
-    """Cut the range of the sum in a `ModelT` to `LIMIT`, and move its bias by up to half a level.
+    """Make `LIMIT` the range of the sum in a `ModelT` that is wider or moved, and move its bias by up to half a level.
 
     Rounding then parts the sums at the `threshold` of the probability, where float arithmetic parts them. A model that
     does not end in a dense layer and a sigmoid of eight bits is left as it is. Two scores may be made of the sigmoid.
@@ -47,7 +47,7 @@ def refine(parsed: Any, threshold: float, shift: float = 0.0) -> bool:
         return False
     total = graph.tensors[dense.outputs[0]]
     step = total.quantization.scale[0]
-    if step > WIDEST:
+    if step > WIDEST or shift:  # a range that was calibrated would cut what is moved out of it
         step = WIDEST
         set_quantization(total, step, 0)
     if len(dense.inputs) < 3 or dense.inputs[2] < 0:
