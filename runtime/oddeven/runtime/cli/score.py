@@ -18,7 +18,7 @@ from oddeven.runtime.archive.cluster import connected, score_on_cluster
 from oddeven.runtime.archive.report import to_html, to_text
 from oddeven.runtime.archive.score import Run, check_run, missing, score, summarise, uncounted
 from oddeven.runtime.artifacts.resolve import locate
-from oddeven.runtime.cli.options import model_options, open_classifier
+from oddeven.runtime.cli.options import model_options, open_classifier, page_option
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import alone_in, sha256, writable_folder, write
 from oddeven.runtime.images.sources import SUFFIXES
@@ -29,7 +29,7 @@ from oddeven.runtime.images.sources import SUFFIXES
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the Parquet files."
 )
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write the summary as a page.")
+@page_option("Also write the summary as a page.")
 @click.option("--cluster", metavar="auto|ADDRESS", help="Score on the nodes of this Ray cluster.")
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
