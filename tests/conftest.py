@@ -74,7 +74,7 @@ def benchmark(name):
 def oddeven(*arguments, **options):
     """Run the real command line in a process of its own."""
     command = [sys.executable, "-m", "oddeven.runtime", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, check=False, **{"timeout": 900, **options})
 
 
 def oddeven_here(*arguments):

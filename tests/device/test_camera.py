@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import types
@@ -57,6 +58,14 @@ def test_what_is_no_camera_is_one_sentence(run, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "99 cannot be opened as a camera or video" in done.stderr
     assert "WARN" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("source", ["", "pipe"])
+def test_neither_an_empty_source_nor_a_pipe_is_waited_for(source, run, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    done = run("camera", "--source", source and tmp_path / source, "--model", "mlp", "--frames", "1", timeout=60)
+    assert done.returncode == 5
+    assert f"{'pipe is a pipe' if source else 'source is empty'}; name a camera or a video file." in done.stderr
 
 
 def test_without_opencv_the_pip_line_is_given(video):

@@ -16,7 +16,7 @@ import pytest
 from oddeven.runtime import Classifier
 from oddeven.runtime.device import drift
 from oddeven.runtime.device.drift import BLOCKS, REFERENCE, DriftMonitor, Share, read_summary, step, summary_path
-from oddeven.runtime.errors import DataError
+from oddeven.runtime.errors import DataError, OutputError
 from oddeven.runtime.parity.statistics import share_limits
 from oddeven.runtime.prediction import Prediction
 
@@ -193,6 +193,25 @@ def test_drift_of_a_model_that_has_seen_no_image_says_so(spec, run, tmp_path):
     DriftMonitor(spec, summary_path(tmp_path / "a.csv")).save()
     done = run("drift", tmp_path / "a.csv")
     assert (done.returncode, done.stdout, "no image is counted for mlp " in done.stderr) == (0, "", True)
+
+
+def test_the_summary_that_cannot_be_saved_does_not_hide_what_ended_the_run(spec, tmp_path):
+    (tmp_path / "file").touch()
+    nowhere = tmp_path / "file" / "a.drift"
+    with pytest.raises(OutputError, match="the journal"), DriftMonitor(spec, nowhere):
+        raise OutputError("the journal")
+    with pytest.raises(OutputError, match=r"a\.drift"), DriftMonitor(spec, nowhere):
+        sys.exit(0)  # as at SIGTERM
+
+
+def test_a_page_is_not_written_over_a_journal(spec, run, tmp_path):
+    journal = tmp_path / "a.csv"
+    journal.write_text("rows")
+    DriftMonitor(spec, summary_path(journal)).save()
+    for command in (("drift", journal), ("score", tmp_path, "--out", tmp_path), ("fleet", "--mqtt", "mqtt://x")):
+        done = run(*command, "--html", journal)
+        assert (done.returncode, f"{journal}: its name must end in .html." in done.stderr) == (2, True), done.stderr
+    assert journal.read_text() == "rows"
 
 
 def test_drift_of_no_journal_is_one_sentence(run, tmp_path):

@@ -55,6 +55,7 @@ def test_bad_input_is_one_sentence_and_a_code(run, tmp_path, pictures):
     (tmp_path / "empty").mkdir()
     refused(run("predict", tmp_path / "empty"), 5, "holds no image")
     refused(run("predict", tmp_path / "absent.png"), 5, "There is no file")
+    refused(run("predict", ""), 5, "The path is empty")
     refused(run("predict"), 2, "Missing argument")
     refused(run("predict", pictures, "--model", "resnet"), 2, "bundled are cnn, deep_cnn, mlp")
     refused(run("predict", pictures, "--engine", "tensorrt"), 2, "known are litert")

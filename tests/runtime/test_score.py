@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import signal
 import subprocess
@@ -150,6 +151,63 @@ def test_what_is_done_is_not_done_again_and_another_model_is_refused(jpegs, run,
     assert (done.returncode, "name another --out" in done.stderr) == (2, True)
 
 
+def test_an_image_that_is_written_again_is_scored_again_and_counted_once(raw, tmp_path, capsys):
+    photos, out, size = tmp_path / "photos", tmp_path / "out", set()
+    photos.mkdir()
+    for seconds, number in enumerate((0, 1)):  # odd, even
+        Image.fromarray(raw["x_test"][number]).save(photos / "a.bmp")
+        os.utime(photos / "a.bmp", (seconds, seconds))
+        size.add((photos / "a.bmp").stat().st_size)
+        assert score(photos, out) == 0
+    assert len(size) == 1
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["labels"] == {"even": 1}
+
+
+def test_files_of_blocks_that_are_no_more_are_named_and_not_counted(jpegs, run, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"no image")
+    command = ("score", photos, "--out", out, "--model", "mlp", "--json")
+    assert run(*command).returncode == UNREADABLE
+    (before,) = out.glob("part-*")
+    for number in range(3):
+        (photos / f"{'abc'[number]}.jpg").write_bytes(jpegs[number])
+    done = run(*command)
+    assert (done.returncode, json.loads(done.stdout)["images"]) == (0, 3), done.stderr
+    assert (f"(1): {before.name};" in done.stderr, len(done.stderr.splitlines())) == (True, 1)
+    before.unlink()
+    assert run(*command).stderr == ""
+
+
+def test_a_damaged_file_of_predictions_is_one_sentence(jpegs, run, tmp_path):
+    write_tar(tmp_path / "a.tar", {"a.jpg": jpegs[0]})
+    command = ("score", tmp_path / "a.tar", "--out", tmp_path / "out", "--model", "mlp")
+    assert run(*command).returncode == 0
+    (part,) = (tmp_path / "out").glob("part-*")
+    whole = part.read_bytes()
+    end = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")  # of the columns
+    empty = io.BytesIO()
+    pq.write_table(pa.table({"a": [1]}), empty)
+    for damaged in (b"", whole[:-20], b"PAR1" + b"\xff" * (end - 4) + whole[end:], empty.getvalue()):
+        part.write_bytes(damaged)
+        done = run(*command)
+        assert (done.returncode, len(done.stderr.splitlines())) == (UNREADABLE, 1), done.stderr
+        assert f"{part} is damaged" in done.stderr
+
+
+def test_a_damaged_parquet_file_is_a_row_with_a_reason_beside_the_others(jpegs, tmp_path):
+    (tmp_path / "in").mkdir()
+    whole = as_parquet(tmp_path / "in", {"0.jpg": jpegs[0]})
+    for number, content in enumerate((b"", whole.read_bytes()[:-20], b"PAR1" + b"\xff" * 99 + b"PAR1")):
+        (tmp_path / "in" / f"b{number}.parquet").write_bytes(content)
+    assert score(tmp_path / "in", tmp_path / "out") == UNREADABLE
+    rows = answers(tmp_path / "out")
+    assert rows.pop("0.jpg")["error"] is None
+    assert sorted(rows) == ["b0.parquet", "b1.parquet", "b2.parquet"]
+    assert all(f"{name} breaks off: " in row["error"] for name, row in rows.items())
+
+
 def test_a_shard_that_breaks_off_keeps_what_was_before(jpegs, tmp_path):
     shard, out = tmp_path / "a.tar", tmp_path / "out"
     write_tar(shard, {f"{number}.jpg": content for number, content in enumerate(jpegs)})
@@ -198,11 +256,16 @@ def test_a_source_that_is_named_twice_is_scored_once(jpegs, tmp_path):
     assert missing(twice, tmp_path / "out") == twice[1:]
 
 
-def test_what_holds_no_images_is_refused(run, tmp_path):
+def test_what_holds_no_images_is_refused(jpegs, run, tmp_path):
     (tmp_path / "empty").mkdir()
     for source in (tmp_path / "empty", tmp_path / "missing", "nosuch://x"):
         done = run("score", source, "--out", tmp_path / "out", "--model", "mlp")
         assert (done.returncode, len(done.stderr.splitlines())) in {(UNREADABLE, 1)}, done.stderr
+    write_tar(tmp_path / "notes.tar", {"notes.txt": b"no image"})
+    done = run("score", tmp_path / "notes.tar", "--out", tmp_path / "out", "--model", "mlp")
+    assert (done.returncode, "notes.tar holds no image" in done.stderr) == (UNREADABLE, True), done.stderr
+    write_tar(tmp_path / "a.tar", {"a.jpg": jpegs[0]})
+    assert run("score", tmp_path, "--out", tmp_path / "out", "--model", "mlp").returncode == 0
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
     assert score(tmp_path / "a.parquet", tmp_path / "out") == UNREADABLE
 
@@ -266,4 +329,4 @@ def test_killed_at_random_nothing_is_lost_and_nothing_is_double(jpegs, tmp_path)
             break
     assert kills > 3
     assert len(answers(out)) == 24 * COUNT
-    assert summarise(out).images == 24 * COUNT
+    assert summarise(out, blocks_of(str(shards))).images == 24 * COUNT

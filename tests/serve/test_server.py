@@ -15,6 +15,7 @@ from serve.conftest import serving
 
 from oddeven.runtime import Classifier
 from oddeven.runtime.artifacts.resolve import bundled
+from oddeven.runtime.serve.collection import Collection
 from oddeven.train.data.listing import read_listing
 
 
@@ -168,6 +169,16 @@ def test_kept_images_are_read_by_training(tmp_path, raw):
     listing = read_listing(folder)
     assert len(listing.records) == 80
     assert listing.labels == ("even", "odd")
+
+
+def test_what_a_crash_left_of_an_image_is_not_taken_for_the_image(tmp_path, digit):
+    kept, content = tmp_path / "kept", digit.read_bytes()
+    collection = Collection(kept, ("even", "odd"))
+    whole = kept / collection.keep("odd", content)
+    whole.rename(whole.with_name(f".partial-{'0' * 16}-{whole.name}"))
+    assert collection.counts() == {"even": 0, "odd": 0}
+    assert (kept / collection.keep("even", content)).read_bytes() == content
+    assert collection.counts() == {"even": 1, "odd": 0}
 
 
 def test_a_camera_on_the_server_gives_frames_and_predictions(video, raw):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,14 +43,14 @@ class _Member(tarfile.TarInfo):
 
 @dataclass(frozen=True)
 class Block:
-    """A tar shard, a row group of a Parquet file, or a run of a folder's files.
+    """A tar shard, a row group of a Parquet file, a damaged one as a whole, or a run of a folder's files.
 
     Attributes:
         name: for messages.
         identity: changes when the block does.
         system: of files, fsspec's.
         paths: of the files in it, or of the one file that it is or is in.
-        row_group: in a Parquet file.
+        row_group: in a Parquet file; None for all.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Block:
 
     def items(self) -> Items:
         """Each image with its key. Where the block breaks off, a DataError takes the place of what is missing."""
-        if self.row_group is not None:
+        if self.paths[0].endswith(PARQUET):
             return _rows(self)
         if self.paths[0].endswith(TAR):
             return _members(self)
@@ -84,18 +85,21 @@ def blocks_of(source: str) -> list[Block]:
     with needing("Reading an archive", extra("archive")):
         import fsspec
         import pyarrow.parquet as pq
+        from pyarrow.lib import ArrowException
     try:
         system, root = fsspec.core.url_to_fs(source)
         found = system.find(root, detail=True) if system.isdir(root) else {root: system.info(root)}
         blocks: list[Block] = []
-        for path, info in sorted(found.items()):
-            stamp = f"{info.get('size')} {info.get('mtime') or info.get('ETag') or info.get('etag')}"
-            if path.endswith(TAR):
+        for path in sorted(found):
+            stamp = _stamp(found[path])
+            if path.endswith(PARQUET) and f"{path.rpartition('/')[0]}/{RUN}" not in found:
+                with suppress(OSError, ArrowException), system.open(path) as file:
+                    groups = range(pq.ParquetFile(file).num_row_groups)
+                    blocks += [Block(f"{path}#{n}", f"{path}#{n} {stamp}", system, (path,), n) for n in groups]
+                    continue
+                blocks.append(Block(path, f"{path} {stamp}", system, (path,)))  # its row says what is damaged
+            elif path.endswith(TAR):
                 blocks.append(Block(path, f"{path} {stamp}", system, (path,)))
-            elif path.endswith(PARQUET) and f"{path.rpartition('/')[0]}/{RUN}" not in found:
-                with system.open(path) as file:
-                    groups = pq.ParquetFile(file).num_row_groups
-                blocks += [Block(f"{path}#{n}", f"{path}#{n} {stamp}", system, (path,), n) for n in range(groups)]
         images = sorted(path for path in found if is_image_name(path.rpartition("/")[2]))
     except ImportError as error:  # fsspec's own says which package to install
         raise MissingPackageError(f"{source} cannot be read: {reason(error)}.") from error
@@ -103,9 +107,8 @@ def blocks_of(source: str) -> list[Block]:
         raise DataError(f"Cannot read the archive {source}: {str(error) or type(error).__name__:.200}.") from error
     for start in range(0, len(images), FOLDER_BLOCK):
         run = images[start : start + FOLDER_BLOCK]
-        blocks.append(
-            Block(f"{run[0]} ...", "\n".join(f"{path} {found[path].get('size')}" for path in run), system, run)
-        )
+        identity = "\n".join(f"{path} {_stamp(found[path])}" for path in run)
+        blocks.append(Block(f"{run[0]} ...", identity, system, run))
     if not blocks:
         raise DataError(f"{source} holds no image, no tar shard and no Parquet file.")
     return blocks
@@ -114,6 +117,11 @@ def blocks_of(source: str) -> list[Block]:
 def part_name(block: Block) -> str:
     """The file of the block's predictions."""
     return f"part-{sha256(block.identity.encode(errors='surrogateescape'))[:20]}.parquet"
+
+
+def _stamp(info: Mapping[str, Any]) -> str:
+    """What changes when a file of fsspec's listing is written again, as far as the listing tells."""
+    return f"{info.get('size')} {info.get('mtime') or info.get('ETag') or info.get('etag')}"
 
 
 def _files(block: Block) -> Items:
@@ -146,21 +154,22 @@ def _rows(block: Block) -> Items:
     from pyarrow.lib import ArrowException
 
     (path,) = block.paths
-    with block.system.open(path) as file:
-        parquet = pq.ParquetFile(file)
-        names = parquet.schema_arrow.names
-        column = next((name for name in IMAGES if name in names), None)
-        if column is None:
-            yield path, DataError(f"{path} has the columns {', '.join(names):.200}, none of {', '.join(IMAGES)}.")
-            return
-        key = next((name for name in KEYS if name in names), None)
-        first = sum(parquet.metadata.row_group(n).num_rows for n in range(block.row_group or 0))
-        try:
-            for batch in parquet.iter_batches(FETCHED, [block.row_group], [name for name in (key, column) if name]):
+    try:
+        with block.system.open(path) as file:
+            parquet = pq.ParquetFile(file)
+            names = parquet.schema_arrow.names
+            column = next((name for name in IMAGES if name in names), None)
+            if column is None:
+                yield path, DataError(f"{path} has the columns {', '.join(names):.200}, none of {', '.join(IMAGES)}.")
+                return
+            key = next((name for name in KEYS if name in names), None)
+            groups = None if block.row_group is None else [block.row_group]
+            first = sum(parquet.metadata.row_group(n).num_rows for n in range(block.row_group or 0))
+            for batch in parquet.iter_batches(FETCHED, groups, [name for name in (key, column) if name]):
                 for row in batch.to_pylist():
                     image = row[column].get("bytes") if isinstance(row[column], dict) else row[column]
                     name = str(row[key]) if key else f"{path}#{first}"
                     yield name, image if isinstance(image, bytes) else DataError("There are no bytes in this row.")
                     first += 1
-        except (OSError, ArrowException) as error:
-            yield path, DataError(f"The row group {block.name} breaks off: {reason(error)}.")
+    except (OSError, ArrowException) as error:
+        yield path, DataError(f"{block.name} breaks off: {reason(error)}.")

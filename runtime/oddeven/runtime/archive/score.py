@@ -13,7 +13,7 @@ import numpy as np
 
 from oddeven.runtime.archive.blocks import RUN, Block, part_name
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.errors import DataError, UsageError
+from oddeven.runtime.errors import DataError, UsageError, reason
 from oddeven.runtime.files import replacing, write
 from oddeven.runtime.images.parallel import FILES
 from oddeven.runtime.prediction import Prediction, writable
@@ -119,17 +119,32 @@ def write_rows(file: Path | IO[bytes], rows: Iterator[Row]) -> int:
     return count
 
 
-def summarise(folder: Path) -> Summary:
-    """Count what the Parquet files in `folder` hold."""
+def uncounted(folder: Path, blocks: Sequence[Block]) -> list[str]:
+    """The files of predictions in `folder` that are for none of `blocks`: of a source as it was, or of another."""
+    return sorted({path.name for path in folder.glob("part-*.parquet")} - set(map(part_name, blocks)))
+
+
+def summarise(folder: Path, blocks: Sequence[Block]) -> Summary:
+    """Count what the predictions of `blocks` in `folder` add up to.
+
+    Raises:
+        DataError: a file of predictions is damaged.
+    """
     import pyarrow.parquet as pq
+    from pyarrow.lib import ArrowException
 
     labels: Counter[str | None] = Counter()
     histogram = np.zeros(BINS, np.int64)
-    for path in sorted(folder.glob("part-*.parquet")):
-        table = pq.ParquetFile(path).read(["label", "probability"])
-        counted = table["label"].value_counts().to_pylist()
+    for path in {folder / part_name(block): None for block in blocks}:
+        if not path.exists():
+            continue  # no image is in the block
+        try:
+            table = pq.ParquetFile(path).read(["label", "probability"])
+            counted = table["label"].value_counts().to_pylist()
+            known = table["probability"].drop_null().combine_chunks()
+        except (OSError, ValueError, KeyError, ArrowException) as error:
+            raise DataError(f"{path} is damaged ({reason(error)}); remove it, and its block is scored anew.") from error
         labels.update({entry["values"]: entry["counts"] for entry in counted})
-        known = table["probability"].drop_null().combine_chunks()
         histogram += np.histogram(np.from_dlpack(known), BINS, (0.0, 1.0))[0]
     unreadable = labels.pop(None, 0)
     named = {str(label): count for label, count in labels.most_common()}
@@ -159,5 +174,5 @@ def _row(key: str, outcome: Prediction | DataError, run: Run) -> Row:
     """A row of the schema in `write_rows`."""
     if isinstance(outcome, DataError):
         return writable(key), None, None, None, writable(str(outcome)), run.model_sha256
-    reason = outcome.reason or None
-    return writable(key), outcome.label, outcome.probability, outcome.familiarity, reason, run.model_sha256
+    why = outcome.reason or None
+    return writable(key), outcome.label, outcome.probability, outcome.familiarity, why, run.model_sha256

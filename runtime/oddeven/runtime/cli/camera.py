@@ -81,7 +81,7 @@ def command(
     A pin of --on-label follows the steady label. Exit code 0 at the end of a video, 5 when the camera is lost.
     """
     exit_on_sigterm()
-    source = source or default_source()
+    source = default_source() if source is None else source
     live = sys.stdout.isatty() and not (headless or as_json)
     steady = None
     mqtt = {name: options.pop(name) for name in list(options) if name.startswith("mqtt")}

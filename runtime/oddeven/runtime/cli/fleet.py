@@ -11,6 +11,7 @@ import click
 
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.mqtt_options import secret_options
+from oddeven.runtime.cli.options import page_option
 from oddeven.runtime.files import write
 from oddeven.runtime.fleet.broker import parse_broker
 from oddeven.runtime.fleet.overview import HEADER, listen, rows, to_html
@@ -20,7 +21,7 @@ from oddeven.runtime.table import render
 @click.command()
 @click.option("--mqtt", metavar="URL", required=True, help="The broker that the devices send to.")
 @click.option("--seconds", type=FiniteRange(min=0.1), default=2.0, show_default=True, help="How long to listen.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as a page.")
+@page_option("Write the table as a page.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a device.")
 @secret_options
 def command(

@@ -15,9 +15,11 @@ from oddeven.runtime.artifacts.resolve import bundled, locate
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.engines.registry import AUTO, ENGINES, MOST_THREADS
+from oddeven.runtime.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 ENVIRONMENT = "ODDEVEN_MODEL"
+PAGE = ".html"
 
 
 def option_group(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -103,6 +105,17 @@ pin_option = click.option(
     callback=_wiring,
     help="Turn a GPIO pin (BCM number, or BOARD11) on while LABEL is predicted; repeatable.",
 )
+
+
+def _page(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path | None:
+    if given and given.suffix != PAGE:
+        raise UsageError(f"--html {given}: its name must end in {PAGE}.")
+    return given
+
+
+def page_option(help_text: str) -> Callable[[Command], Command]:
+    """--html FILE, whose name must be that of a page, lest it be a file that the command reads."""
+    return click.option("--html", type=click.Path(dir_okay=False, path_type=Path), callback=_page, help=help_text)
 
 
 def exit_on_sigterm() -> None:

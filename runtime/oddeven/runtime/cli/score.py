@@ -16,11 +16,12 @@ import click
 from oddeven.runtime.archive.blocks import blocks_of
 from oddeven.runtime.archive.cluster import connected, score_on_cluster
 from oddeven.runtime.archive.report import to_html, to_text
-from oddeven.runtime.archive.score import Run, check_run, missing, score, summarise
+from oddeven.runtime.archive.score import Run, check_run, missing, score, summarise, uncounted
 from oddeven.runtime.artifacts.resolve import locate
-from oddeven.runtime.cli.options import model_options, open_classifier
+from oddeven.runtime.cli.options import model_options, open_classifier, page_option
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import alone_in, sha256, writable_folder, write
+from oddeven.runtime.images.sources import SUFFIXES
 
 
 @click.command()
@@ -28,7 +29,7 @@ from oddeven.runtime.files import alone_in, sha256, writable_folder, write
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the Parquet files."
 )
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write the summary as a page.")
+@page_option("Also write the summary as a page.")
 @click.option("--cluster", metavar="auto|ADDRESS", help="Score on the nodes of this Ray cluster.")
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -48,12 +49,21 @@ def command(
     with open_classifier(model, options) as classifier, alone_in(writable_folder(out)), connection:
         run = Run(classifier.spec.name, sha256(locate(model).read_bytes()), settings)
         check_run(out, run)
-        blocks = missing([block for source in sources for block in blocks_of(source)], out)
+        blocks = [block for source in sources for block in blocks_of(source)]
+        left = missing(blocks, out)
         if cluster is None:
-            score(classifier, blocks, out, run, _progress(len(blocks)))
+            score(classifier, left, out, run, _progress(len(left)))
         else:
-            score_on_cluster(locate(model), options, blocks, out, run, _progress(len(blocks)))
-    summary = summarise(out)
+            score_on_cluster(locate(model), options, left, out, run, _progress(len(left)))
+    summary = summarise(out, blocks)
+    if not summary.images:
+        raise DataError(f"{', '.join(sources):.200} holds no image ({', '.join(SUFFIXES)}).")
+    if others := uncounted(out, blocks):
+        click.echo(
+            f"oddeven: not counted in {out} are files of a source as it was before, or of another ({len(others)}): "
+            f"{', '.join(others):.1000}; remove them, or name their sources too.",
+            err=True,
+        )
     if html:
         write(html, to_html(summary, run, str(out)))
     click.echo(json.dumps(dataclasses.asdict(summary)) if as_json else to_text(summary))

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from oddeven.runtime.errors import DataError, ModelError
+from oddeven.runtime.errors import DataError, ModelError, OutputError
 from oddeven.runtime.files import sha256, write
 from oddeven.runtime.parity.statistics import share_limits
 from oddeven.runtime.prediction import Prediction
@@ -179,8 +179,12 @@ class DriftMonitor:
     def __enter__(self) -> DriftMonitor:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.save()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.save()
+        except OutputError:
+            if kind is None or not issubclass(kind, Exception):  # or it would hide the error that ended the body
+                raise
 
 
 def summary_path(journal: Path) -> Path:

@@ -34,7 +34,7 @@ def watch_folder(
 ) -> Iterator[tuple[str, Prediction]]:
     """Classify each image that appears in `folder`, not below it, and yield the prediction when it is in `journal`.
 
-    An image that is overwritten counts as new. Hidden files are ignored.
+    An image that is overwritten counts as new, unless it keeps its time of writing. Hidden files are ignored.
 
     Args:
         interval: seconds between two scans of the folder.

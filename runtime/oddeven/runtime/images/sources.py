@@ -43,6 +43,9 @@ def expand_paths(paths: Iterable[str]) -> Iterator[tuple[str, Path | bytes | Dat
             content = sys.stdin.buffer.read()
             yield "stdin", content or DataError("There is nothing on stdin; give an image there, or name files.")
             continue
+        if not path:
+            yield "''", DataError("The path is empty; name an image or a folder.")
+            continue
         if os.path.isdir(path):
             found, none = walk(Path(path)), f"The folder {path} holds no image ({', '.join(SUFFIXES)})."
         elif has_magic(path) and not os.path.exists(path):

@@ -44,7 +44,7 @@ class Collection:
         with Image.open(io.BytesIO(content), formats=tuple(FORMATS)) as image:
             suffix = FORMATS[str(image.format)][-1]
         digest = sha256(content)[:DIGEST]
-        for kept in self.folder.glob(f"*/*-{digest}.*"):
+        for kept in self.folder.glob(f"[!.]*/[!.]*-{digest}.*"):  # none that a crash left
             if kept.parent.name != label:
                 raise DataError(f"This image is kept as {kept.parent.name} already: {kept.name}.")
             return str(kept.relative_to(self.folder))
