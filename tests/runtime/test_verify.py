@@ -530,6 +530,24 @@ def test_the_plan_is_what_the_interval_says(run):
     assert re.search(r"^ *0\.00% +59 +59 +59 +59$", small.stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("options", "ignored"),
+    [("--plan artifacts --data x --json - --strict", "ARTIFACTS|MODEL..., --data, --json, --strict"),
+     ("--plan --merge", "--merge"), ("--plan --update-baseline", "--update-baseline"),
+     ("--merge a b --engine c --data x --baseline none --strict --max-drop 1",
+      "--engine, --data, --max-drop, --baseline, --strict")],
+)  # fmt: skip
+def test_a_mode_ignores_nothing(run, options, ignored):
+    done = run("verify", *options.split())
+    refused(done, 2, "checks no file and would ignore")
+    given = done.stderr.split("ignore ")[1].split(";")[0]
+    assert sorted(given.split(", ")) == sorted(ignored.split(", "))
+
+
+def test_unusable_images_are_allowed_only_in_data(run):
+    refused(run("verify", "artifacts", "--max-bad", 3), 2, "--max-bad is about the images of --data")
+
+
 def test_a_report_survives_its_file():
     report = Report(Policy(), "a machine", {"litert": "2"}, 1.0, 2.0, ())
     assert from_json(Report, to_json(report), "report") == report
