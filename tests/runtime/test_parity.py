@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS
 from oddeven.runtime.parity.compare import Parity, compare
 from oddeven.runtime.parity.policy import BUILT_IN, Policy
-from oddeven.runtime.parity.sample_size import chance_of_pass, images_needed
+from oddeven.runtime.parity.sample_size import SIZES, chance_of_pass, images_needed
 from oddeven.runtime.parity.statistics import drop_interval
 from oddeven.runtime.parity.verdict import Counts
 from oddeven.runtime.parity.verdict import judge as verdict_of
@@ -194,6 +194,15 @@ def test_so_many_images_as_planned_let_a_good_file_pass(policy, share, power, la
         assert abs(rates[-1] - expected) < 4 * math.sqrt(0.25 / runs)
     assert rates[0] > power - 3 * math.sqrt(power * (1 - power) / runs)
     assert rates[1] < power - 3 * math.sqrt(power * (1 - power) / runs)
+
+
+@pytest.mark.parametrize(("share", "labelled", "expected"), [(0.0001, True, 1500), (0.0005, False, 4600)])
+def test_no_smaller_number_of_images_would_do(share, labelled, expected):
+    """Each number at which one more change is allowed raises the chance, and it falls up to the next."""
+    needed = images_needed(share / 2, share / 2, Policy(), labelled, 0.9)
+    assert needed == expected
+    chances = [chance_of_pass(count, share / 2, share / 2, Policy(), labelled) for count in SIZES if count <= needed]
+    assert max(chances[:-1]) < 0.9 <= chances[-1]
 
 
 def test_the_rates_of_the_page_are_those_of_the_verdict():

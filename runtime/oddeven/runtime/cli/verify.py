@@ -271,9 +271,9 @@ def _merge(paths: tuple[Path, ...], outputs: Mapping[Path, str]) -> None:
 def _plan(policy: Policy) -> str:
     header, rows = sample_size.plan(policy)
     note = (
-        "The number of images on which a file passes with a probability of 80% or 90%, on accuracy and agreement\n"
-        "together, if it changes that share of its predictions, half of them for the worse. A dash: over 100,000.\n"
-        "The shipped models change 0.00% to 0.02%."
+        "The least number of images on which a file passes with a probability of 80% or 90%, on accuracy and\n"
+        "agreement together, if it changes that share of its predictions, half of them for the worse. A dash: over\n"
+        "100,000. The shipped models change 0.00% to 0.02%."
     )
     return f"{render(header, rows)}\n\n{note}"
 
