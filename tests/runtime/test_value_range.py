@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oddeven.runtime.value_range import RANGES, find_range
+from oddeven.runtime.device.watcher import UNREADABLE
+from oddeven.runtime.errors import UsageError
+from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN
+from oddeven.runtime.value_range import RANGES, find_range, two_labels
 
 PLAIN = ("0..1", "-1..1", "0..255")
 LABELS = ("blue", "red")
@@ -70,3 +73,13 @@ def test_a_range_that_only_makes_a_model_surer_is_named_but_not_taken():
 
 def test_a_range_under_which_a_model_is_right_but_says_one_half_is_too_narrow():
     assert scaled(0.05) == ("0..255", "value range 0..255, right for 100.0% of 20 images")
+
+
+@pytest.mark.parametrize("bad", [UNCERTAIN, UNKNOWN.title(), UNREADABLE, "a\nb", "a/b", "Good"])
+def test_what_cannot_be_told_from_another_answer_is_no_label(bad):
+    with pytest.raises(UsageError, match=r"--labels: .*(cannot be a label|differ only in case)"):
+        two_labels(f"good,{bad}")
+
+
+def test_two_labels_are_read():
+    assert two_labels(" good, très mauvais ") == ("good", "très mauvais")

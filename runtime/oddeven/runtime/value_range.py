@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from oddeven.runtime.arrays import Labels, Pixels, Probabilities
 from oddeven.runtime.errors import ModelError, UsageError
+from oddeven.runtime.spec import label_fault
 
 MOST = 50  # images of a label to try a range on
 SURE = 1.645  # standard errors; one-sided 95 %
@@ -73,11 +74,13 @@ def two_labels(given: str) -> tuple[str, str]:
     """The two labels in `A,B`.
 
     Raises:
-        UsageError: there are not two different ones.
+        UsageError: there are not two different ones, or one cannot be a label.
     """
     names = [name.strip() for name in given.split(",")]
     if len(names) != 2 or not all(names) or names[0] == names[1]:
         raise UsageError(f"--labels {given} is not two labels; give those of 0 and 1, such as good,defective.")
+    if fault := label_fault(names):
+        raise UsageError(f"--labels: {fault}")
     return names[0], names[1]
 
 

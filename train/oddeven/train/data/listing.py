@@ -14,6 +14,7 @@ import numpy as np
 from oddeven.runtime.arrays import Labels
 from oddeven.runtime.errors import DataError, choose
 from oddeven.runtime.images.sources import below, folders
+from oddeven.runtime.spec import label_fault
 
 SPLITS = ("train", "val", "test")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
@@ -120,11 +121,8 @@ def _two_labels(records: Sequence[Record], path: Path) -> tuple[str, str]:
     counts = Counter(record.label for record in records)
     names = sorted(counts)
     listed = ", ".join(map(repr, names[:8])) or "none"
-    for name in names:
-        if not name.isprintable() or not name or "/" in name:
-            raise DataError(f"{name!r} in {path} cannot be a label: it must be printable, without a slash; rename it.")
-    if len({name.casefold() for name in names}) < len(names):
-        raise DataError(f"Labels in {path} differ only in case ({listed}); make them one.")
+    if fault := label_fault(names):
+        raise DataError(f"{path}: {fault}")
     if len(names) != 2:
         raise DataError(f"{path} has {len(names)} labels ({listed}); expected two, such as a folder for each.")
     for name in names:
