@@ -146,6 +146,8 @@ def command(
 
     A run that was stopped goes on where it was when the same command is given again.
     """
+    if dry_run and as_json:
+        raise UsageError("--dry-run prints a table; leave out --json.")
     options = TrainOptions(**given)
     names = options.architectures(architectures)
     source = options.source(names)
