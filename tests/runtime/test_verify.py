@@ -294,6 +294,13 @@ def pictures(tmp_path, raw):
     return folder
 
 
+def test_copies_of_an_image_are_counted(run, copy, photos):
+    for number in range(100, 160):
+        shutil.copyfile(photos / "99.png", photos / f"{number}.png")
+    done = run("verify", copy, "--data", photos, "--policy", "small", "--allow-inconclusive")
+    assert "copies of other images: 60 of 160, so the limits hold for 100 images at best" in done.stderr
+
+
 def test_a_labelled_folder_is_asked_about(run, copy, pictures):
     done = run("verify", copy, "--data", pictures, "--allow-inconclusive", "--json", "-")
     assert done.returncode == 0, done.stderr

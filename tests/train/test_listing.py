@@ -106,6 +106,11 @@ def test_links_are_followed_but_not_in_a_circle(tmp_path):
         ("path,label,path", rows(lambda _: ",1"), "expected path, label"),
         ("path,label,group", rows(), "row 2: expected 3 values"),
         ("path,label", [*rows(), "p/absent.png,a"], "1 missing files, first 'p/absent.png'"),
+        (
+            "path,label",
+            [*rows(), "p/3.png,b", "./p/4.png,a", "p/3.png,b"],
+            r"lists images more than once: 2, first .*3\.png",
+        ),
         ("path,label", ["p/0.png,a", '"p/1.png,b'], "cannot be read as a CSV"),
         ("path,label,split", rows(lambda n: ",dev"), "has the split 'dev'"),
         ("path,label,split", rows(lambda n: ",train"), "expected train and test"),

@@ -104,14 +104,17 @@ def _from_csv(path: Path) -> Iterator[Record]:
         raise DataError(f"{path} cannot be read as a CSV file in UTF-8 ({error}).") from error
     if not set(COLUMNS[:2]) <= set(header) <= set(COLUMNS) or len(set(header)) < len(header):
         raise DataError(f"{path} has the columns {header}; expected path, label and optionally split, group, slice.")
-    missing = []
+    missing, images = [], Counter[Path]()
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise DataError(f"{path}, row {number}: expected {len(header)} values, as in its header.")
         image, label = Path(os.path.normpath(path.parent / row["path"])), row["label"].strip()
         if not (row["path"] and image.is_file()):
             missing.append(row["path"])
+        images[image] += 1
         yield Record(image, label, row.get("split", ""), row.get("group", ""), row.get("slice", "") or label)
+    if repeated := [image for image, count in images.items() if count > 1]:
+        raise DataError(f"{path} lists images more than once: {len(repeated)}, first {repeated[0]}; list each once.")
     if missing:
         raise DataError(f"{path} lists {len(missing)} missing files, first {missing[0]!r}; correct or remove them.")
 
