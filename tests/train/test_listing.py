@@ -71,9 +71,9 @@ def test_odd_file_names_are_only_names(tmp_path, name):
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        ({"a": LEAST}, r"1 labels \('a'\); expected two"),
+        ({"a": LEAST}, r"1 label \('a'\); expected two"),
         ({"a": LEAST, "b": LEAST, "c": LEAST}, r"3 labels \('a', 'b', 'c'\)"),
-        ({"a": LEAST, "b": 4}, "4 images of 'b'; at least 25"),
+        ({"a": LEAST, "b": 4}, r"too few images of 'b' \(4\); at least 25"),
         ({"a": LEAST, "A": LEAST}, r"differ only in case \('A', 'a'\)"),
         ({"a": LEAST, "b\nc": LEAST}, r"'b\\nc' cannot be a label"),
         ({"a": LEAST, "Unknown": LEAST}, "'Unknown' cannot be a label: predictions say so"),

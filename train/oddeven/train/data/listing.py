@@ -127,10 +127,11 @@ def _two_labels(records: Sequence[Record], path: Path) -> tuple[str, str]:
     if fault := label_fault(names):
         raise DataError(f"{path}: {fault}")
     if len(names) != 2:
-        raise DataError(f"{path} has {len(names)} labels ({listed}); expected two, such as a folder for each.")
+        found = f"{len(names)} label{'s' * (len(names) != 1)} ({listed})"
+        raise DataError(f"{path} has {found}; expected two, such as a folder for each.")
     for name in names:
         if counts[name] < LEAST:
-            raise DataError(f"{path} has {counts[name]} images of {name!r}; at least {LEAST} are needed, add more.")
+            raise DataError(f"{path} has too few images of {name!r} ({counts[name]}); at least {LEAST} are needed.")
     return names[0], names[1]
 
 
