@@ -199,6 +199,7 @@ def test_labels_and_images_must_fit(tmp_path, data):
         ("--labels", "blue,red"): (2, "--labels needs images"),
         ("--labels", "a,b,c", "--data", data): (2, "--labels a,b,c is not two labels"),
         ("--range", "0..1"): (2, "--range is about a model from elsewhere"),
+        ("--fit", "raw"): (2, "--fit is about a model from elsewhere"),
         (): (4, "carries no ModelSpec; train it with oddeven train, or add --labels A,B --data FOLDER"),
     }
     for options, (code, sentence) in asked.items():

@@ -69,9 +69,7 @@ def bare(model, parts, cache):
 
 def test_the_range_is_found_and_every_file_passes(walk):
     folder, printed = walk
-    assert re.search(
-        r"mine\.keras: value range 0\.\.255, right for 100\.0% of 100 training images", printed[COMMANDS[0]]
-    )
+    assert re.search(r"mine\.keras: value range 0\.\.255, right for 100\.0% of 100 images", printed[COMMANDS[0]])
     for name, formats in (("mine", 8), ("existing", 4)):
         manifest = load_manifest(folder / "artifacts" / name)
         assert [file.parity.verdict for file in manifest.files] == ["PASS"] * formats

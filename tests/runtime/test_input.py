@@ -112,7 +112,9 @@ def test_a_closed_pil_image_is_one_sentence(classifier, photo):
 @pytest.mark.parametrize(
     "option",
     [{"invert": "sideways"}, {"preprocess": "nonsense"}, {"min_confidence": 7}, {"min_confidence": -0.1},
-     {"min_confidence": float("nan")}, {"threads": 0}, {"threads": 1025}, {"threshold": float("nan")}],
+     {"min_confidence": float("nan")}, {"threads": 0}, {"threads": 1025}, {"threads": 2.5},
+     {"threads": "a"}, {"min_confidence": "a"}, {"min_familiarity": "a"}, {"threshold": float("nan")},
+     {"threshold": "a"}],
 )  # fmt: skip
 def test_options_are_refused_when_the_model_is_loaded(option):
     with pytest.raises(UsageError, match=str(next(iter(option.values())))):

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS
 from oddeven.runtime.parity.compare import Parity, compare
+from oddeven.runtime.parity.metrics import chance_of_auc
 from oddeven.runtime.parity.policy import BUILT_IN, Policy
-from oddeven.runtime.parity.sample_size import chance_of_pass, images_needed
+from oddeven.runtime.parity.sample_size import SIZES, chance_of_pass, images_needed
 from oddeven.runtime.parity.statistics import drop_interval
 from oddeven.runtime.parity.verdict import Counts
 from oddeven.runtime.parity.verdict import judge as verdict_of
@@ -196,6 +197,15 @@ def test_so_many_images_as_planned_let_a_good_file_pass(policy, share, power, la
     assert rates[1] < power - 3 * math.sqrt(power * (1 - power) / runs)
 
 
+@pytest.mark.parametrize(("share", "labelled", "expected"), [(0.0001, True, 1500), (0.0005, False, 4600)])
+def test_no_smaller_number_of_images_would_do(share, labelled, expected):
+    """Each number at which one more change is allowed raises the chance, and it falls up to the next."""
+    needed = images_needed(share / 2, share / 2, Policy(), labelled, 0.9)
+    assert needed == expected
+    chances = [chance_of_pass(count, share / 2, share / 2, Policy(), labelled) for count in SIZES if count <= needed]
+    assert max(chances[:-1]) < 0.9 <= chances[-1]
+
+
 def test_the_rates_of_the_page_are_those_of_the_verdict():
     """The simulated PASS rates in docs/ci.md against exact sums."""
     page = (ROOT / "docs" / "ci.md").read_text()
@@ -212,6 +222,29 @@ def test_the_rates_of_the_page_are_those_of_the_verdict():
             expected = 100 * chance_of_pass(count, (share + drop) / 2, (share - drop) / 2, Policy())
             assert abs(passed - expected) < 2.5, (drop_pp, changed, count)
             assert 99 <= passed + sum(others) <= 101
+
+
+@pytest.mark.parametrize(("count", "step"), [(12, 1), (300, 1), (300, 20)])
+def test_a_reference_fails_only_if_it_surely_ranks_the_wrong_way_round(count, step):
+    stats = pytest.importorskip("scipy.stats")
+    random = np.random.default_rng(0)
+    for wrong in (0.0, 0.05, 0.2, 0.6):
+        labels = np.arange(count, dtype=np.uint8) % 2
+        p = (random.integers(0, 100 // step, count) * step / 200 + wrong / 2 * (1 - labels)).astype(np.float32)
+        groups = [p[labels == label].astype(np.float64) for label in (1, 0)]
+        expected = stats.mannwhitneyu(*groups, alternative="less", method="asymptotic").pvalue
+        assert chance_of_auc(p, labels) == pytest.approx(expected, rel=1e-9)
+        names = [check.name for check in judged(p, p, labels, "float32").checks]
+        assert ("reference" in names) == (expected < 0.05)
+    same = np.full(count, 0.5, np.float32)
+    assert chance_of_auc(same, labels) == chance_of_auc(p, np.ones_like(labels)) == 1.0
+
+
+def test_a_dozen_images_ranked_badly_by_chance_do_not_fail():
+    labels = np.array([1, 0] * 6, np.uint8)
+    p = np.linspace(0.3, 0.7, 12, dtype=np.float32)
+    result = judged(p, p, labels, "float32")
+    assert (result.reference.auc < 0.5, result.verdict) == (True, PASS)
 
 
 def test_no_number_of_images_lets_a_bad_file_pass():

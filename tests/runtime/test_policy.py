@@ -67,3 +67,12 @@ def test_what_is_no_policy_is_refused(tmp_path, text, says):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"absent\.toml.*or one of default, small"):
         load_policy(tmp_path / "absent.toml")
+    with pytest.raises(UsageError, match=r"Cannot read the policy in nosuch: No such file or directory\. Give a TOML"):
+        load_policy(Path("nosuch"))
+
+
+def test_a_broken_project_is_not_called_a_policy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("pyproject.toml").write_text("[tool.oddeven.parity")
+    with pytest.raises(UsageError, match=r"Cannot read pyproject\.toml, .*: Expected .*\. Mend it"):
+        load_policy(None)

@@ -87,3 +87,12 @@ def test_a_value_of_another_type_is_read_as_on_a_command_line(project, setting, 
     assert (done.returncode, done.stdout) == (code, "")
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["plan", "merge"])
+def test_a_project_cannot_switch_the_gate_off(project, mode):
+    text = f"[tool.oddeven.verify]\n{mode} = true\nstrict = true\nmax-bad = 3\n"
+    done = project(text, "verify", "artifacts")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"With {mode} = true no run checks a file" in done.stderr
+    assert project(text.replace("merge", "plan").replace("plan = true", ""), "verify", "--plan").returncode == 0

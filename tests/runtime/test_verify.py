@@ -294,6 +294,13 @@ def pictures(tmp_path, raw):
     return folder
 
 
+def test_copies_of_an_image_are_counted(run, copy, photos):
+    for number in range(100, 160):
+        shutil.copyfile(photos / "99.png", photos / f"{number}.png")
+    done = run("verify", copy, "--data", photos, "--policy", "small", "--allow-inconclusive")
+    assert "copies of other images: 60 of 160, so the limits hold for 100 images at best" in done.stderr
+
+
 def test_a_labelled_folder_is_asked_about(run, copy, pictures):
     done = run("verify", copy, "--data", pictures, "--allow-inconclusive", "--json", "-")
     assert done.returncode == 0, done.stderr
@@ -528,6 +535,24 @@ def test_the_plan_is_what_the_interval_says(run):
     small = run("verify", "--plan", "--policy", "small")
     # log(0.05) / log(0.95) is 58.4.
     assert re.search(r"^ *0\.00% +59 +59 +59 +59$", small.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("options", "ignored"),
+    [("--plan artifacts --data x --json - --strict", "ARTIFACTS|MODEL..., --data, --json, --strict"),
+     ("--plan --merge", "--merge"), ("--plan --update-baseline", "--update-baseline"),
+     ("--merge a b --engine c --data x --baseline none --strict --max-drop 1",
+      "--engine, --data, --max-drop, --baseline, --strict")],
+)  # fmt: skip
+def test_a_mode_ignores_nothing(run, options, ignored):
+    done = run("verify", *options.split())
+    refused(done, 2, "checks no file and would ignore")
+    given = done.stderr.split("ignore ")[1].split(";")[0]
+    assert sorted(given.split(", ")) == sorted(ignored.split(", "))
+
+
+def test_unusable_images_are_allowed_only_in_data(run):
+    refused(run("verify", "artifacts", "--max-bad", 3), 2, "--max-bad is about the images of --data")
 
 
 def test_a_report_survives_its_file():

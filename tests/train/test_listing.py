@@ -71,11 +71,12 @@ def test_odd_file_names_are_only_names(tmp_path, name):
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        ({"a": LEAST}, r"1 labels \('a'\); expected two"),
+        ({"a": LEAST}, r"1 label \('a'\); expected two"),
         ({"a": LEAST, "b": LEAST, "c": LEAST}, r"3 labels \('a', 'b', 'c'\)"),
-        ({"a": LEAST, "b": 4}, "4 images of 'b'; at least 25"),
+        ({"a": LEAST, "b": 4}, r"too few images of 'b' \(4\); at least 25"),
         ({"a": LEAST, "A": LEAST}, r"differ only in case \('A', 'a'\)"),
-        ({"a": LEAST, "b\nc": LEAST}, r"'b\\nc' .* cannot be a label"),
+        ({"a": LEAST, "b\nc": LEAST}, r"'b\\nc' cannot be a label"),
+        ({"a": LEAST, "Unknown": LEAST}, "'Unknown' cannot be a label: predictions say so"),
         ({"a": LEAST, "b": 0}, "b' holds no image"),
         ({}, "0 labels"),
     ],
@@ -105,6 +106,11 @@ def test_links_are_followed_but_not_in_a_circle(tmp_path):
         ("path,label,path", rows(lambda _: ",1"), "expected path, label"),
         ("path,label,group", rows(), "row 2: expected 3 values"),
         ("path,label", [*rows(), "p/absent.png,a"], "1 missing files, first 'p/absent.png'"),
+        (
+            "path,label",
+            [*rows(), "p/3.png,b", "./p/4.png,a", "p/3.png,b"],
+            r"lists images more than once: 2, first .*3\.png",
+        ),
         ("path,label", ["p/0.png,a", '"p/1.png,b'], "cannot be read as a CSV"),
         ("path,label,split", rows(lambda n: ",dev"), "has the split 'dev'"),
         ("path,label,split", rows(lambda n: ",train"), "expected train and test"),

@@ -149,3 +149,8 @@ def test_an_option_for_own_images_without_them_is_refused(option):
 def test_help_shows_eight_options():
     shown = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
     assert len(shown) <= 8
+
+
+def test_a_dry_run_gives_no_json():
+    with pytest.raises(UsageError, match="--dry-run prints a table; leave out --json"):
+        command.main(["cnn", "--dry-run", "--json"], standalone_mode=False)

@@ -101,4 +101,4 @@ def test_export_without_the_images_says_how_to_name_them(walk, run, tmp_path):
     write(tmp_path / "other", (30, 30), names=("good", "defective"))
     done = run("export", alone, "--data", tmp_path / "other", env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)})
     assert done.returncode == 5
-    assert "was trained on another parts than this one" in done.stderr
+    assert "was trained on other data than this 'parts'" in done.stderr

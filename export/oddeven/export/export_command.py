@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from oddeven.export.calibration import DEFAULT_SIZE
 from oddeven.export.conversion import About
@@ -160,7 +161,9 @@ def command(
     about = About(author, license, description, model_version)
     names = dict(map(_locale_names, display_names))
     settings = Settings(formats, policy, rule, float_io=io == "float32", about=about, display_names=names, **options)
-    _check_given(models, formats, labels, range_name, data)
+    fit_given = context.get_parameter_source("fit") is ParameterSource.COMMANDLINE
+    foreign = "--range" if range_name else "--fit" if fit_given else None
+    _check_given(models, formats, labels, foreign, data)
     own: dict[Path, OwnModel] = {}
     if labels is not None and data is not None:
         _import_converters()
@@ -228,13 +231,13 @@ def _default_formats(models: tuple[Path, ...]) -> list[str]:
 
 
 def _check_given(
-    models: tuple[Path, ...], formats: tuple[str, ...], labels: str | None, range_name: str | None, data: Path | None
+    models: tuple[Path, ...], formats: tuple[str, ...], labels: str | None, foreign: str | None, data: Path | None
 ) -> None:
-    """Refuse what does not fit together (UsageError)."""
+    """Refuse what does not fit together (UsageError); `foreign` is an option given for a model from elsewhere."""
     if labels is not None and data is None:
         raise UsageError("--labels needs images to calibrate and to test with; add --data FOLDER.")
-    if range_name and labels is None:
-        raise UsageError(f"--range is about a model from elsewhere; add {SAY}.")
+    if foreign and labels is None:
+        raise UsageError(f"{foreign} is about a model from elsewhere; add {SAY}.")
     for path in models:
         if labels is None and path.exists() and (path.is_dir() or path.suffix != ".keras"):
             raise UsageError(f"{path} does not say what its labels are; add {SAY}.")

@@ -99,7 +99,7 @@ def describe(
         with quiet():  # TensorFlow wonders about so many models
             return np.asarray(_behind(model, values).predict(pixels, batch_size=BATCH, verbose=0))[:, 0]
 
-    found, accuracy = find_range(str(path), names, range_name, predict, truth, labels)
+    found, finding = find_range(str(path), names, range_name, predict, truth, labels)
     values = RANGES[found]
     spec = ModelSpec(
         name=model_name(path),
@@ -107,7 +107,6 @@ def describe(
         input=replace(seen, low=values.low, high=values.high),
         provenance=Provenance(dataset.name, dataset.sha256, "trained elsewhere", 0, 0, {}),
     )
-    finding = f"value range {found}, right for {accuracy:.1%} of {len(truth)} training images"
     return OwnModel(spec, values, dataset, finding)
 
 

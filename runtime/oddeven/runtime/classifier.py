@@ -23,7 +23,7 @@ from oddeven.runtime.images.decode import ImageLike, decode_image, picklable
 from oddeven.runtime.images.parallel import chunks_of, in_order
 from oddeven.runtime.images.preprocess import INVERSIONS, prepare, prepare_each
 from oddeven.runtime.images.ready import ReadyImages
-from oddeven.runtime.overrides import overridden, with_threshold
+from oddeven.runtime.overrides import check_number, overridden, with_threshold
 from oddeven.runtime.prediction import Prediction, blank_prediction, decide, with_familiarity
 from oddeven.runtime.spec import ModelSpec
 
@@ -97,6 +97,8 @@ class Classifier:
             ModelError: the file is damaged, or carries no spec and none is given.
         """
         choose("inversion", invert, INVERSIONS)
+        check_number("min_confidence", min_confidence)
+        check_number("threads", threads, whole=True)
         if not 0.0 <= min_confidence <= 1.0:
             raise UsageError(f"min_confidence is {min_confidence}; expected a probability, from 0 to 1.")
         if not 1 <= threads <= MOST_THREADS:

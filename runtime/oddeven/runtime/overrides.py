@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 
 from oddeven.runtime.errors import UsageError, choose
@@ -31,6 +32,7 @@ def overridden(
         spec = replace(spec, labels=names[choose(f"language of {path.name}", locale, names)])
     if min_familiarity is None:
         return spec
+    check_number("min_familiarity", min_familiarity)
     if not 0.0 <= min_familiarity < 1.0:
         raise UsageError(f"min_familiarity is {min_familiarity}; expected a share, at least 0 and below 1.")
     if min_familiarity and not spec.familiarity:
@@ -42,9 +44,16 @@ def with_threshold(spec: ModelSpec, threshold: float) -> ModelSpec:
     """`spec` with another decision threshold.
 
     Raises:
-        UsageError: it does not lie between 0 and 1.
+        UsageError: it is no number between 0 and 1.
     """
+    check_number("threshold", threshold)
     try:
         return replace(spec, threshold=threshold)
     except ValueError as error:
         raise UsageError(f"Not possible: {error}") from error
+
+
+def check_number(name: str, value: object, whole: bool = False) -> None:
+    """Refuse what is no number, or no whole one (UsageError)."""
+    if not isinstance(value, Integral if whole else Real):
+        raise UsageError(f"{name} is {value!r}; expected a {'whole ' if whole else ''}number.")

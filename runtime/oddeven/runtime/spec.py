@@ -7,19 +7,33 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 POLARITIES = ("any", "light-on-dark", "dark-on-light")
 LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")  # the form of a BCP 47 tag
+RESERVED = ("uncertain", "unknown", "unreadable")  # what is said of an image instead of a label
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 
 
 def plain(name: str) -> bool:
     """Whether `name`, read from a file, may be that of a file or folder: it leads nowhere else and is not hidden."""
     return bool(name) and name.isprintable() and not name.startswith(".") and "/" not in name and "\\" not in name
+
+
+def label_fault(names: Iterable[str]) -> str:
+    """Why not all of `names` can be labels of a new model, as a sentence; empty where they can."""
+    names = list(names)
+    for name in names:
+        if not name.isprintable() or not name or "/" in name:
+            return f"{name!r} cannot be a label: it must be printable, without a slash; rename it."
+        if name.casefold() in RESERVED:
+            return f"{name!r} cannot be a label: predictions say so where there is none; rename it."
+    if len({name.casefold() for name in names}) < len(names):
+        return f"Labels differ only in case ({', '.join(map(repr, names[:8]))}); make them one, or rename them."
+    return ""
 
 
 def model_name(path: Path) -> str:

@@ -146,6 +146,8 @@ def command(
 
     A run that was stopped goes on where it was when the same command is given again.
     """
+    if dry_run and as_json:
+        raise UsageError("--dry-run prints a table; leave out --json.")
     options = TrainOptions(**given)
     names = options.architectures(architectures)
     source = options.source(names)
@@ -198,7 +200,8 @@ def command(
 
 def _train(plan: Plan, source: ImageSource | None, folder: Path, fresh: bool) -> TrainingResult:
     """Train in `folder`, where the source of the images is left for export, or none for a named dataset."""
-    click.echo(f"{plan.architecture}: recipe {plan.recipe_name}, {plan.epochs} epochs, seed {plan.seed}", err=True)
+    epochs = f"{plan.epochs} epoch{'s' * (plan.epochs > 1)}"
+    click.echo(f"{plan.architecture}: recipe {plan.recipe_name}, {epochs}, seed {plan.seed}", err=True)
     with alone_in(writable_folder(folder)):
         result = train(plan, folder, fresh)  # until it ends, a model that is there is of the source that is there
         if source is None:

@@ -102,6 +102,6 @@ def _fitting(path: Path, engine: Engine, spec: ModelSpec, data: Path, range_name
         encode = encoder(engine.input, under(name).input)
         return np.concatenate([engine.run(encode(image[np.newaxis])) for image in images])
 
-    found, accuracy = find_range(str(path), PLAIN, range_name, predict, truth, spec.labels)
-    click.echo(f"{path}: value range {found}, right for {accuracy:.1%} of {len(truth)} images", err=True)
+    found, finding = find_range(str(path), PLAIN, range_name, predict, truth, spec.labels)
+    click.echo(f"{path}: {finding}", err=True)
     return under(found)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.cli.finite_range import FiniteRange
@@ -36,6 +38,11 @@ HEADER = ("file", "engine", "bytes", "reference", "accuracy", "drop pp", "interv
           "lost", "won", "change at most", "verdict")  # fmt: skip
 STDOUT = Path("-")
 FORMS = {".json": "json", ".xml": "junit", ".md": "markdown", ".html": "html"}  # of a report, by its file's suffix
+# What goes with a mode, in which no file is checked.
+MODES = {
+    "plan": {"plan", "policy_file", *(limit.name for limit in fields(Policy))},
+    "merge": {"merge", "artifacts", "reports", *FORMS.values()},
+}
 file_path = click.Path(path_type=Path)
 
 
@@ -120,6 +127,10 @@ def command(
     The limits of the gate are set in [tool.oddeven.parity] of ./pyproject.toml. docs/ci.md explains them, and the modes
     --plan (how many images a verdict needs) and --merge (reports of several machines).
     """
+    for mode in [name for name in MODES if context.params[name]]:
+        _check_mode(context, mode)
+    if max_bad and not data and context.get_parameter_source("max_bad") == ParameterSource.COMMANDLINE:
+        raise UsageError("--max-bad is about the images of --data; add --data FOLDER or leave it out.")
     outputs = {path: _form(path) for path in reports}
     outputs |= {path: form for form in FORMS.values() if (path := settings.pop(form, None))}
     policy = load_policy(policy_file, **settings)
@@ -153,6 +164,17 @@ def command(
     if update_baseline and baseline:
         _update(baseline, report, code)
     context.exit(code)
+
+
+def _check_mode(context: click.Context, mode: str) -> None:
+    """Refuse a mode that is not asked for in the command, and what it would ignore there (UsageError)."""
+    sources = {parameter: context.get_parameter_source(parameter.name or "") for parameter in context.command.params}
+    given = [parameter for parameter, source in sources.items() if source == ParameterSource.COMMANDLINE]
+    if mode not in [parameter.name for parameter in given]:
+        raise UsageError(f"With {mode} = true no run checks a file; take it out of pyproject.toml, and give --{mode}.")
+    if ignored := [parameter for parameter in given if parameter.name not in MODES[mode]]:
+        names = ", ".join(p.make_metavar(context) if p.param_type_name == "argument" else p.opts[0] for p in ignored)
+        raise UsageError(f"--{mode} checks no file and would ignore {names}; leave out one or the other.")
 
 
 def _form(path: Path) -> str:
@@ -249,9 +271,9 @@ def _merge(paths: tuple[Path, ...], outputs: Mapping[Path, str]) -> None:
 def _plan(policy: Policy) -> str:
     header, rows = sample_size.plan(policy)
     note = (
-        "The number of images on which a file passes with a probability of 80% or 90%, on accuracy and agreement\n"
-        "together, if it changes that share of its predictions, half of them for the worse. A dash: over 100,000.\n"
-        "The shipped models change 0.00% to 0.02%."
+        "The least number of images on which a file passes with a probability of 80% or 90%, on accuracy and\n"
+        "agreement together, if it changes that share of its predictions, half of them for the worse. A dash: over\n"
+        "100,000. The shipped models change 0.00% to 0.02%."
     )
     return f"{render(header, rows)}\n\n{note}"
 

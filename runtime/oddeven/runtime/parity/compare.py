@@ -141,7 +141,7 @@ def compare(
     metrics = None if labels is None else compute_metrics(reference, labels, cut)
     members = {str(name): slices == name for name in np.unique(slices)}
     groups = {name: (before[own], after[own], None if labels is None else labels[own]) for name, own in members.items()}
-    checks = [] if metrics is None else findings.on_reference(metrics)
+    checks = [] if labels is None else findings.on_reference(reference, labels, policy)
     if tie := policy.ties.get(precision):
         excused = (np.abs(reference[changed] - cut) < tie.margin) & (shift[changed] <= tie.step)
         checks.append(findings.on_equality(int((~excused).sum()), int(excused.sum())))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from oddeven.runtime.arrays import Labels, Probabilities
 from oddeven.runtime.parity.check import FAIL, INCONCLUSIVE, PASS, Check, verdict_on
-from oddeven.runtime.parity.metrics import Metrics
+from oddeven.runtime.parity.metrics import auc, chance_of_auc
 from oddeven.runtime.parity.policy import BUILT_IN, Policy
 from oddeven.runtime.parity.sample_size import images_needed
 from oddeven.runtime.parity.statistics import drop_interval
@@ -16,11 +17,11 @@ GOOD, POWER = 0.0005, 0.8
 MEND = "Look at the changed images in the HTML report; raise --calibration-size, or ship a float file of this model."
 
 
-def on_reference(metrics: Metrics) -> list[Check]:
-    """A failure where the reference is worse than chance, for it proves nothing then."""
-    if metrics.auc is None or metrics.auc >= 0.5:
+def on_reference(p: Probabilities, labels: Labels, policy: Policy) -> list[Check]:
+    """A failure where the reference's `p` is surely worse than chance, for it proves nothing then."""
+    if chance_of_auc(p, labels) >= 1.0 - policy.confidence:
         return []
-    reason = f"The reference itself ranks the labels the wrong way round (AUC {metrics.auc:.3f})."
+    reason = f"The reference itself ranks the labels the wrong way round (AUC {auc(p, labels):.3f})."
     return [Check("reference", FAIL, reason, "Look for swapped labels or another preprocessing.")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,22 @@ def auc(p: Probabilities, labels: Labels) -> float | None:
     mean_rank = np.cumsum(counts) - (counts - 1) / 2.0
     rank_sum = float(mean_rank[inverse][truth].sum())
     return (rank_sum - ones * (ones + 1) / 2.0) / (ones * zeros)
+
+
+def chance_of_auc(p: Probabilities, labels: Labels) -> float:
+    """How likely so low an AUC is where `p` says nothing of the labels; 1 where only one label occurs.
+
+    The one-sided test of Mann and Whitney (1947), by the normal distribution with a correction for continuity.
+
+    Source: Lehmann (1975), Nonparametrics: statistical methods based on ranks, section 1.4 for the variance with ties.
+    """
+    area, count = auc(p, labels), len(p)
+    pairs = int(labels.sum()) * (count - int(labels.sum()))
+    tied = np.unique(p, return_counts=True)[1].astype(np.float64)
+    if area is None or len(tied) == 1:
+        return 1.0
+    variance = pairs / 12.0 * (count + 1 - float((tied**3 - tied).sum()) / (count * (count - 1)))
+    return 0.5 * math.erfc((pairs * (0.5 - area) - 0.5) / math.sqrt(2.0 * variance))
 
 
 def calibration_error(p: Probabilities, labels: Labels, bins: int = 15) -> float:

@@ -117,8 +117,11 @@ def _read(path: Path, required: bool) -> dict[str, Any]:
     try:
         table = read_tables(path).get("parity")
     except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        if not required:
+            raise UsageError(f"Cannot read {path}, which may hold {TABLE}: {why}. Mend it.") from error
         raise UsageError(
-            f"Cannot read the policy in {path}: {error}. Give a TOML file or one of {', '.join(BUILT_IN)}."
+            f"Cannot read the policy in {path}: {why}. Give a TOML file or one of {', '.join(BUILT_IN)}."
         ) from error
     if not isinstance(table, dict):
         if required:

@@ -14,7 +14,7 @@ from oddeven.runtime.table import shown
 
 PARTS = (0.0, 0.05, 0.25, 0.5, 1.0)  # of what the policy allows to change
 POWERS = (0.8, 0.9)
-SIZES = (*(digits * 10**power for power in range(4) for digits in range(10, 100)), 100_000)
+SIZES: tuple[int, ...] = (*(digits * 10**power for power in range(4) for digits in range(10, 100)), 100_000)
 
 
 def chance_of_pass(count: int, lost: float, won: float, policy: Policy, labelled: bool = True) -> float:
@@ -37,7 +37,9 @@ def chance_of_pass(count: int, lost: float, won: float, policy: Policy, labelled
 
 
 def images_needed(lost: float, won: float, policy: Policy, labelled: bool = True, power: float = 0.8) -> int | None:
-    """The number of images, to two digits, on which a file passes with the probability `power`.
+    """The least number of images, to two digits, on which a file passes with the probability `power`.
+
+    The chance is a saw-tooth: it rises where one more change is allowed, and falls a little up to there.
 
     Args:
         lost, won, labelled: as for `chance_of_pass`.
@@ -46,12 +48,15 @@ def images_needed(lost: float, won: float, policy: Policy, labelled: bool = True
     Returns:
         None where 100,000 images are not enough.
     """
-    most = SIZES[-1]
-    losses, gains = (round(lost * most), round(won * most)) if labelled else (round((lost + won) * most), 0)
-    if _not_passing(most, gains, policy, labelled, losses):  # the expected counts: it passes less than half the time
-        return None
-    found = bisect_left(SIZES, True, key=lambda count: chance_of_pass(count, lost, won, policy, labelled) >= power)
-    return SIZES[found] if found < len(SIZES) else None
+    lost, won = (lost, won) if labelled else (lost + won, 0.0)
+    for count in SIZES:
+        # Where fewer changes than the expected ones do not pass, it passes less than half the time.
+        losses, gains = max(0, math.ceil(lost * count) - 1), math.floor(won * count)
+        if _not_passing(count, gains, policy, labelled, losses):
+            continue
+        if chance_of_pass(count, lost, won, policy, labelled) >= power:
+            return count
+    return None
 
 
 def plan(policy: Policy) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -175,6 +175,10 @@ def _predicted(model: Path, data: Path, spec: ModelSpec, max_bad: int, note: Not
     images = load_image_folder(data, spec, max_bad)
     for sentence in images.bad:
         note(f"left out: {sentence}")
+    count = len(images.images)
+    if copies := count - len({image.tobytes() for image in images.images}):
+        distinct = f"so the limits hold for {count - copies} images at best; remove them."
+        note(f"{data} has copies of other images: {copies} of {count}, {distinct}")
     if images.labels is None:
         note(f"{data} has no subfolder {' or '.join(spec.labels)}, so its images count as unlabelled.")
     with Classifier.load(model) as classifier:

@@ -181,4 +181,4 @@ def _duplicates(pairs: Indices, homes: Indices, labels: Labels, records: Sequenc
     ):
         if len(found):
             first, second = (repr(str(records[number].path)) for number in found[0])
-            yield f"{len(found)} pairs of images {what}, first {first} and {second}."
+            yield f"{len(found)} pair{'s' * (len(found) > 1)} of images {what}, first {first} and {second}."

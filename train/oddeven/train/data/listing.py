@@ -14,6 +14,7 @@ import numpy as np
 from oddeven.runtime.arrays import Labels
 from oddeven.runtime.errors import DataError, choose
 from oddeven.runtime.images.sources import below, folders
+from oddeven.runtime.spec import label_fault
 
 SPLITS = ("train", "val", "test")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
@@ -103,14 +104,17 @@ def _from_csv(path: Path) -> Iterator[Record]:
         raise DataError(f"{path} cannot be read as a CSV file in UTF-8 ({error}).") from error
     if not set(COLUMNS[:2]) <= set(header) <= set(COLUMNS) or len(set(header)) < len(header):
         raise DataError(f"{path} has the columns {header}; expected path, label and optionally split, group, slice.")
-    missing = []
+    missing, images = [], Counter[Path]()
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise DataError(f"{path}, row {number}: expected {len(header)} values, as in its header.")
         image, label = Path(os.path.normpath(path.parent / row["path"])), row["label"].strip()
         if not (row["path"] and image.is_file()):
             missing.append(row["path"])
+        images[image] += 1
         yield Record(image, label, row.get("split", ""), row.get("group", ""), row.get("slice", "") or label)
+    if repeated := [image for image, count in images.items() if count > 1]:
+        raise DataError(f"{path} lists images more than once: {len(repeated)}, first {repeated[0]}; list each once.")
     if missing:
         raise DataError(f"{path} lists {len(missing)} missing files, first {missing[0]!r}; correct or remove them.")
 
@@ -120,16 +124,14 @@ def _two_labels(records: Sequence[Record], path: Path) -> tuple[str, str]:
     counts = Counter(record.label for record in records)
     names = sorted(counts)
     listed = ", ".join(map(repr, names[:8])) or "none"
-    for name in names:
-        if not name.isprintable() or not name or "/" in name:
-            raise DataError(f"{name!r} in {path} cannot be a label: it must be printable, without a slash; rename it.")
-    if len({name.casefold() for name in names}) < len(names):
-        raise DataError(f"Labels in {path} differ only in case ({listed}); make them one.")
+    if fault := label_fault(names):
+        raise DataError(f"{path}: {fault}")
     if len(names) != 2:
-        raise DataError(f"{path} has {len(names)} labels ({listed}); expected two, such as a folder for each.")
+        found = f"{len(names)} label{'s' * (len(names) != 1)} ({listed})"
+        raise DataError(f"{path} has {found}; expected two, such as a folder for each.")
     for name in names:
         if counts[name] < LEAST:
-            raise DataError(f"{path} has {counts[name]} images of {name!r}; at least {LEAST} are needed, add more.")
+            raise DataError(f"{path} has too few images of {name!r} ({counts[name]}); at least {LEAST} are needed.")
     return names[0], names[1]
 
 

@@ -56,7 +56,7 @@ def training_dataset(model: Path, spec: ModelSpec, data: Path | None = None, mni
         )
     if dataset.sha256 != spec.provenance.dataset_sha256:
         raise DataError(
-            f"{model} was trained on another {trained_on} than this one: its images, labels or splits differ; give the "
-            "same files, or train again."
+            f"{model} was trained on other data than this {trained_on!r}: the images, labels or splits differ; give "
+            "the same files, or train again."
         )
     return dataset
