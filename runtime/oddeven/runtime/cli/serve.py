@@ -10,7 +10,7 @@ import click
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.options import ENVIRONMENT, exit_on_sigterm, tell_of_path
 from oddeven.runtime.engines.registry import AUTO, ENGINES
-from oddeven.runtime.errors import extra, needing
+from oddeven.runtime.errors import UsageError, extra, needing
 from oddeven.runtime.serve.served_model import open_models
 
 
@@ -49,6 +49,8 @@ def command(
         from oddeven.runtime.serve.server import listen, run, url
         from oddeven.runtime.serve.service import Service
 
+    if source == "":
+        raise UsageError("--camera is empty; name a camera or a video file, or leave it out.")
     exit_on_sigterm()
     if not models and (one := os.environ.get(ENVIRONMENT)):  # whole: as an argument's envvar, click would split it
         models = (one,)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.device.capture import open_source, toned
-from oddeven.runtime.errors import DataError
+from oddeven.runtime.errors import DataError, OddEvenError
 
 IDLE_SECONDS = 5.0  # without a viewer for so long, the camera is closed
 JPEG_QUALITY = 90
@@ -62,15 +62,15 @@ class SharedCamera:
         self._thread.submit(self._release)
 
     def _take(self) -> Shot:
-        if self._open is None:
-            self._open = ExitStack()
-            self._frames = self._open.enter_context(open_source(self._source))
         try:
+            if self._open is None:
+                self._open = ExitStack()
+                self._frames = self._open.enter_context(open_source(self._source))
             pixels = next(self._frames)
         except StopIteration:
             self._release()
             raise DataError(f"{self._source} has ended; look again to see it from its start.") from None
-        except DataError:
+        except OddEvenError:
             self._release()
             raise
         jpeg = io.BytesIO()
