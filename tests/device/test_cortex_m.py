@@ -13,9 +13,9 @@ from conftest import benchmark
 from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.runtime.engines.registry import installed
 
-microcontrollers = benchmark("microcontrollers")
-CORES, TINY, SINGLE_ROUNDING = microcontrollers.CORES, microcontrollers.TINY, microcontrollers.SINGLE_ROUNDING
-emulate, expected_answers = microcontrollers.emulate, microcontrollers.expected_answers
+microcontrollers, emulation = benchmark("microcontrollers"), benchmark("emulation")
+CORES, TINY, SINGLE_ROUNDING = emulation.CORES, microcontrollers.TINY, emulation.SINGLE_ROUNDING
+emulate, expected_answers = emulation.emulate, emulation.expected_answers
 COUNT = {"mlp": 100, "cnn": 100, "deep_cnn": 50, "tiny": 100}
 STACK_BYTES = 512
 

@@ -28,9 +28,11 @@ from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError
 from oddeven.runtime.parity.check import PASS
 
 COUNT = 300
-microcontrollers = benchmark("microcontrollers")
-TINY, HOST_FLAGS, SINGLE_ROUNDING = microcontrollers.TINY, microcontrollers.HOST_FLAGS, microcontrollers.SINGLE_ROUNDING
-unpack, compute = microcontrollers.unpack, microcontrollers.compute
+TINY = benchmark("microcontrollers").TINY
+emulation = benchmark("emulation")
+HOST_FLAGS, SINGLE_ROUNDING, unpack, compute = (
+    emulation.HOST_FLAGS, emulation.SINGLE_ROUNDING, emulation.unpack, emulation.compute,
+)  # fmt: skip
 LEAST_TINY = 0.996
 NAMES = ("mlp", "cnn", "deep_cnn")
 COMPILERS = (
