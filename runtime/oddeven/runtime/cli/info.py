@@ -16,7 +16,7 @@ from oddeven.runtime.artifacts.resolve import bundled, locate
 from oddeven.runtime.cli.options import tell_of_path
 from oddeven.runtime.device.host_info import cpu_features
 from oddeven.runtime.engines.metadata import read_model
-from oddeven.runtime.engines.registry import ENGINES, installed, open_engine
+from oddeven.runtime.engines.registry import ENGINES, installed, open_engine, open_read, select
 from oddeven.runtime.errors import ModelError, OddEvenError
 from oddeven.runtime.files import sha256
 from oddeven.runtime.spec import ModelSpec
@@ -63,7 +63,7 @@ def _about_model(model: str) -> dict[str, object]:
         if not zipfile.is_zipfile(path):
             raise ModelError(f"{path} is damaged, or no model that Keras 3 saved.")
         return {**facts, "engines": "none; oddeven export makes files that they run", "spec": _about_spec(found.spec)}
-    engine = open_engine(path)
+    engine = open_read(found, select(path), threads=1)
     metadata = read_metadata(found.content, path) or {} if path.suffix == ".tflite" else engine.metadata
     engine.close()
     return {
