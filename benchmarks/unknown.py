@@ -43,7 +43,7 @@ FONTS = ("breip", "dkg", "femkeklaver", "Klee", "Kristi", "Rufscript", "Humor", 
 PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "hubble", "ihc",
                "moon", "motorcycle_left", "retina", "rocket")  # fmt: skip
 MIRRORED = ("2", "3", "4", "5", "6", "7", "9")
-OTHER_DIGITS = "UCI digits as photographs"  # are known, like the test images
+KNOWN = ("test", "UCI digits as photographs")
 COUNT = 500
 Random = np.random.Generator
 
@@ -163,7 +163,7 @@ def curves(scores: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(12, 4.2), layout="constrained")
     axes = figure.subplots(1, len(scores), sharey=True)
     for axis, (model, own) in zip(axes, scores.items(), strict=True):
-        for number, name in enumerate(list(own)[2:]):
+        for number, name in enumerate(list(own)[len(KNOWN) :]):
             limits = np.quantile(own["test"], np.linspace(0, 1, 1001))
             refused = [[float((own[key] < limit).mean()) for limit in limits] for key in ("test", name)]
             axis.plot(*refused, label=name, color=mpl.colormaps["tab20"](number))
@@ -198,14 +198,14 @@ def main() -> None:
     """Measure, and write the page."""
     data = load_dataset("mnist")
     sets = unknown_sets(data, parser(__doc__, root=Path("/")).parse_args().root)
+    others = np.stack([prepare(picture[..., np.newaxis], data.input) for picture in photographs()])
     scores: dict[str, dict[str, Any]] = {}
     calibrated = []
     for model in MODELS:
         with Classifier.load(model) as classifier:
-            p, known = classifier.scores(data.test.images)
+            p, familiarities = classifier.scores(data.test.images)
             calibrated.append((model, f"{calibration_error(p, data.test.labels):.4f}"))
-            others = np.stack([classifier.prepare(picture) for picture in photographs()])
-            scores[model] = {"test": known, OTHER_DIGITS: classifier.scores(others)[1]}
+            scores[model] = dict(zip(KNOWN, (familiarities, classifier.scores(others)[1]), strict=True))
             scores[model] |= {name: classifier.scores(images)[1] for name, images in sets.items()}
             least = classifier.spec.min_familiarity
     rows = [
@@ -230,7 +230,7 @@ def main() -> None:
 
 def _cell(own: Mapping[str, Any], name: str, least: float) -> str:
     refused = f"{(own[name] < least).mean():.1%}"
-    if name in ("test", OTHER_DIGITS):
+    if name in KNOWN:
         return refused
     known = np.concatenate([own["test"], own[name]])
     labels = np.repeat([1, 0], [len(own["test"]), len(own[name])]).astype(np.uint8)
