@@ -105,6 +105,21 @@ def test_ctrl_c_is_one_word_and_exit_code_130(tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".partial")]
 
 
+def test_ctrl_c_that_a_package_turns_into_an_import_error_is_no_missing_package(tmp_path):
+    """As NumPy does, where its initialization in C calls an interrupt an ImportError."""
+    (tmp_path / "tensorflow.py").write_text(
+        "import os, signal, time\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(10)\n"
+        "except KeyboardInterrupt:\n    raise ImportError('failed to import') from None\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "oddeven.runtime", "train", "mlp", "--quick", "--out", str(tmp_path / "out")],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "oddeven: stopped."
+
+
 def test_a_missing_extra_names_the_pip_line(tmp_path):
     """TensorFlow hidden by an empty package of that name that fails to import."""
     (tmp_path / "tensorflow").mkdir()

@@ -17,12 +17,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 
 from oddeven.runtime.errors import ModelError, extra, needing
 
 OWN = threading.Event()
+INTERRUPTED = threading.Event()  # SIGINT has come
 STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # by their file descriptors
 HELD = (1, 2)
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
@@ -30,7 +32,7 @@ TRIAL_SECONDS = 60  # after which a trial ends without a result
 
 
 def take() -> None:
-    """Make this process a command's own: from now on `quiet` and `try_first` do what they say.
+    """Make this process a command's own: from now on `quiet`, `try_first` and INTERRUPTED do what they say.
 
     Of stdin, stdout and stderr, those that the caller has closed lead to the null device, so that no file that is
     opened later gets what is printed.
@@ -43,6 +45,8 @@ def take() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored, as `nohup` and `&` do
+        signal.signal(signal.SIGINT, _interrupt)
 
 
 @contextmanager
@@ -124,6 +128,11 @@ def try_first(work: Callable[[], object], path: Path) -> None:
         )
     if refused:
         raise ModelError(refused)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    INTERRUPTED.set()
+    signal.default_int_handler(number, frame)
 
 
 def _flush() -> None:

@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import click
 
-from oddeven.runtime.errors import OddEvenError, OutputError, UsageError
-from oddeven.runtime.process import take
+from oddeven.runtime import process
+from oddeven.runtime.errors import MissingPackageError, OddEvenError, OutputError, UsageError
 from oddeven.runtime.project import PROJECT, read_tables
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -147,7 +147,7 @@ def _project_tables() -> dict[str, Any]:
 
 def main() -> None:
     """Run the command line as this process, and end it."""
-    take()
+    process.take()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal's encoding lacks
     code = run(sys.argv[1:])
@@ -168,15 +168,29 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _report_interrupt()
+    except (MissingPackageError, ImportError) as error:
+        if process.INTERRUPTED.is_set():  # the initialization of a package in C calls any exception an ImportError
+            return _report_interrupt()
+        if isinstance(error, ImportError):
+            raise
+        return _report(error)
     except OddEvenError as error:
-        click.echo(f"oddeven: {error}", err=True)
-        return error.exit_code
+        return _report(error)
     except OSError as error:
         return _report_os_error(error)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("oddeven: stopped.", err=True)
-        return INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _report(error: OddEvenError) -> int:
+    click.echo(f"oddeven: {error}", err=True)
+    return error.exit_code
+
+
+def _report_interrupt() -> int:
+    click.echo("oddeven: stopped.", err=True)
+    return INTERRUPTED
 
 
 def _report_os_error(error: OSError) -> int:
