@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import keras
 import numpy as np
 import pytest
 from conftest import SHIPPED
+from PIL import Image
 
 from oddeven.export.keras_model import load_keras_model
 from oddeven.runtime.familiarity import familiarities
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.parity.metrics import auc
+from oddeven.train import familiarity
 from oddeven.train.architectures import build
 from oddeven.train.data.registry import load_dataset
 from oddeven.train.familiarity import MIN_FAMILIARITY, calibrate, meaning, with_familiarity
 from oddeven.train.outliers import MAKERS, make_up
+from oddeven.train.refit import refit
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -68,6 +72,32 @@ def test_the_second_output_ranks_noise_below_digits_and_leaves_the_first_alone(f
     assert sum(w.size for w in model.get_weights()) <= 1.05 * sum(w.size for w in small.get_weights())
     again, same = with_familiarity(model, few, 0)
     assert (len(again.outputs), same) == (2, known)
+
+
+def test_images_of_neither_label_that_are_shown_are_told_from_known_ones(few, small):
+    shown, others = few.train.images[:300, :, ::-1], few.test.images[:500, :, ::-1]  # mirrored; none is made up
+    areas = []
+    for unknown in (None, shown):
+        model, _ = with_familiarity(small, few, 0, unknown)
+        images = np.concatenate([few.test.images[500:1000], others])
+        raw = model.predict(to_float(images, few.input), verbose=0)[1][:, 0]
+        areas.append(auc(raw, np.repeat([1, 0], 500).astype(np.uint8)))
+    assert areas[1] > areas[0] + 0.1
+
+
+def test_refit_shows_a_trained_model_what_it_must_not_know(tmp_path, monkeypatch, few):
+    monkeypatch.setattr(familiarity, "KNOWN", 500)
+    (tmp_path / "letters").mkdir()
+    for number, image in enumerate(few.train.images[:3, ..., 0]):
+        Image.fromarray(image.T).save(tmp_path / "letters" / f"{number}.png")
+    path = tmp_path / "mlp.keras"
+    shutil.copy(SHIPPED / "mlp.keras", path)
+    refit(path)
+    before = load_keras_model(path)[0].get_weights()
+    refit(path, tmp_path / "letters")
+    after = load_keras_model(path)[0].get_weights()
+    same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert same == [True] * 6 + [False] * 2 + same[8:]
 
 
 def test_a_model_that_sees_nothing_finds_nothing_unknown(few):

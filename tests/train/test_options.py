@@ -9,12 +9,13 @@ import click
 import numpy as np
 import pytest
 from conftest import SHIPPED
+from train import photographs
 
-from oddeven.runtime.errors import UsageError
+from oddeven.runtime.errors import DataError, UsageError
 from oddeven.runtime.files import sha256
 from oddeven.runtime.parity.thresholds import by_cost, by_f1
 from oddeven.runtime.spec import InputSpec
-from oddeven.train.data.dataset import Dataset, ImageSource, Split
+from oddeven.train.data.dataset import Dataset, ImageSource, Split, fingerprint
 from oddeven.train.data.registry import load_dataset
 from oddeven.train.options import TrainOptions
 from oddeven.train.recipes import LIGHT, RECIPES, WIDE, scaled
@@ -62,6 +63,18 @@ def test_an_image_folder_and_a_named_dataset_have_their_own_defaults(tmp_path):
     assert plan("--data", tmp_path).recipe_name == "fast (augment photo, batch 16, balanced)"
     assert plan("--data", tmp_path, "--recipe", "classic").recipe.augmentation is None
     assert not plan("--data", tmp_path, "--no-balance").balanced
+
+
+def test_images_of_neither_label_are_named_in_the_recipe(tmp_path):
+    photographs.write(tmp_path / "others", (3, 2), ("belt", "hand"))
+    made = plan("--unknown", tmp_path / "others")
+    assert made.unknown.shape == (5, 64, 64, 3)
+    assert made.recipe_name == f"fast (unknown {fingerprint(made.unknown)[:12]})"
+    photographs.write(tmp_path / "labelled", (1, 1), ("bad", "good"))
+    with pytest.raises(UsageError, match="has the folders bad and good; expected images of neither"):
+        plan("--unknown", tmp_path / "labelled")
+    with pytest.raises(DataError, match="is not a folder"):
+        plan("--unknown", tmp_path / "none")
 
 
 def test_subclasses_are_named_in_the_recipe_and_refused_where_there_are_none():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.engines.metadata import attach_to_keras
 from oddeven.runtime.familiarity import NAME
 from oddeven.runtime.files import replacing
@@ -40,13 +41,18 @@ SHARES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7
 Floats = npt.NDArray[np.float32]
 
 
-def save_with_familiarity(model: Any, data: Dataset, spec: ModelSpec, path: Path) -> None:
+def save_with_familiarity(
+    model: Any, data: Dataset, spec: ModelSpec, path: Path, unknown: Pixels | None = None
+) -> None:
     """Save `model`, without its optimizer, with a second output, and its spec with what that means.
+
+    Args:
+        unknown: as `with_familiarity`.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    whole, known = with_familiarity(model, data, spec.provenance.seed)
+    whole, known = with_familiarity(model, data, spec.provenance.seed, unknown)
     with replacing(path) as partial:
         whole.save(partial)
         attach_to_keras(partial, replace(spec, min_familiarity=MIN_FAMILIARITY, familiarity=known))
@@ -71,13 +77,14 @@ def _first_output(model: Any) -> Any:
     return copy
 
 
-def with_familiarity(model: Any, data: Dataset, seed: int) -> tuple[Any, Familiarity]:
+def with_familiarity(model: Any, data: Dataset, seed: int, unknown: Pixels | None = None) -> tuple[Any, Familiarity]:
     """`model` with a second output, the raw score, and what that means by the validation images.
 
     Args:
         model: a Keras model that ends in one dense unit; of one with a second output, that is replaced.
         data: the dataset that it was trained on.
         seed: of the made-up images and the fit.
+        unknown: images of neither label, uint8 (N, *data.input.shape), which count as much as all made-up ones.
     """
     import keras
 
@@ -94,10 +101,13 @@ def with_familiarity(model: Any, data: Dataset, seed: int) -> tuple[Any, Familia
     x_known = np.concatenate([features(body, images, spec) for images in (known.images, worse)])
     count, size = max(LEAST_MADE_UP, MADE_UP * len(known)), evaluation_batch_size(spec.shape)
     parts = [min(size, count - start) for start in range(0, count, size)]
-    x_made_up = np.concatenate([features(body, make_up(known.images, part, random), spec) for part in parts])
+    x_unknown = np.concatenate([features(body, make_up(known.images, part, random), spec) for part in parts])
+    if unknown is not None:
+        shown = features(body, unknown, spec)
+        x_unknown = np.concatenate([x_unknown, np.tile(shown, (max(1, round(count / len(shown))), 1))])
     widths = [tap.shape[-1] for tap in taps]
     units = min(MOST_UNITS, max(2, int(SHARE * plain.count_params() / sum(widths))))
-    weights, raw = _spread(_fit(x_known, x_made_up, widths, units), features(body, data.validation.images, spec))
+    weights, raw = _spread(_fit(x_known, x_unknown, widths, units), features(body, data.validation.images, spec))
     whole = keras.Model(plain.inputs[0], [plain.outputs[0], _head(taps, weights)], name=model.name)
     return whole, meaning(raw)
 
@@ -146,8 +156,8 @@ def _taps(model: Any) -> list[Any]:
     return [fed.output, *(pool(name=f"{layer.name}_{name}")(layer.output) for layer in pooled for name, pool in pools)]
 
 
-def _fit(known: Floats, made_up: Floats, widths: list[int], units: int) -> list[Floats]:
-    """The weights of two dense layers that tell features of known images, (N, K), from those of made-up ones.
+def _fit(known: Floats, unknown: Floats, widths: list[int], units: int) -> list[Floats]:
+    """The weights of two dense layers that tell features of known images, (N, K), from those of unknown ones.
 
     Args:
         widths: how many features come from each place in the network.
@@ -155,8 +165,8 @@ def _fit(known: Floats, made_up: Floats, widths: list[int], units: int) -> list[
     import keras
     from keras import layers
 
-    x = np.concatenate([known, made_up])
-    y = np.repeat([1.0, 0.0], [len(known), len(made_up)]).astype(np.float32)
+    x = np.concatenate([known, unknown])
+    y = np.repeat([1.0, 0.0], [len(known), len(unknown)]).astype(np.float32)
     mean, deviation = known.mean(axis=0), known.std(axis=0)
     # A feature that hardly varies would get a weight that leaves no bits to its neighbours'.
     usual = [np.full(len(part), part.mean()) for part in np.split(deviation, np.cumsum(widths)[:-1])]
@@ -167,7 +177,7 @@ def _fit(known: Floats, made_up: Floats, widths: list[int], units: int) -> list[
     rate = keras.optimizers.schedules.PolynomialDecay(PEAK, EPOCHS * math.ceil(len(x) / BATCH), 0.0)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     head.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
-    share = {label: len(x) / (2 * count) for label, count in enumerate((len(made_up), len(known)))}
+    share = {label: len(x) / (2 * count) for label, count in enumerate((len(unknown), len(known)))}
     head.fit((x - mean) / deviation, y, BATCH, EPOCHS, verbose=0, class_weight=share)
     kernel, bias, *rest = head.get_weights()
     kernel /= deviation[:, None]

@@ -14,6 +14,7 @@ from typing import Any
 import click
 import numpy as np
 
+from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.files import replacing, write
 from oddeven.runtime.page import check_templates
 from oddeven.runtime.parity.thresholds import ThresholdRule
@@ -46,6 +47,7 @@ class Plan:
             None for a backbone's own, or random ones.
         teacher: a trained `.keras` model to learn from besides the labels.
         subclasses: to learn to tell apart besides the labels.
+        unknown: images of neither label to find unfamiliar, uint8 (N, H, W, C).
         patience: stop after that many epochs without a lower validation loss, and keep the best epoch's weights.
         threshold: chooses the decision threshold on the validation split; None for one half.
     """
@@ -62,6 +64,7 @@ class Plan:
     threshold: ThresholdRule | None = None
     teacher: Path | None = None
     subclasses: Subclasses | None = None
+    unknown: Pixels | None = None
 
     @property
     def steps(self) -> int:
@@ -290,7 +293,7 @@ def _evaluate_and_save(plan: Plan, network: Any, history: History, path: Path) -
         write_train_report(folder / "train-report.html", bare, data, features, split, probabilities, threshold)
     click.echo(f"{plan.architecture}: fitting how familiar an image is, from made-up images", err=True)
     spec = ModelSpec(plan.architecture, data.labels, data.input, plan.provenance(), threshold)
-    save_with_familiarity(bare, data, spec, path)
+    save_with_familiarity(bare, data, spec, path, plan.unknown)
     return TrainingResult(
         provenance=plan.provenance(),
         history={name: tuple(values) for name, values in history.items()},

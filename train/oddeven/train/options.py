@@ -13,9 +13,10 @@ from oddeven.runtime.parity.thresholds import ThresholdRule, by_f1, threshold_ru
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.architectures import PUBLISHED, check_input_size
 from oddeven.train.backbones import BACKBONES, LITE0, SIDE
-from oddeven.train.data.dataset import Dataset, ImageSource
+from oddeven.train.data.dataset import Dataset, ImageSource, fingerprint
 from oddeven.train.data.listing import read_listing
 from oddeven.train.fit import Plan
+from oddeven.train.outliers import load_unknown
 from oddeven.train.recipes import RECIPES, TRANSFER, augmented, scaled
 from oddeven.train.subclasses import find_subclasses
 from oddeven.train.teacher import trained_spec
@@ -49,6 +50,7 @@ class TrainOptions:
     weights: Path | None = None
     teacher: Path | None = None
     subclasses: bool = False
+    unknown: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that do not fit together (UsageError)."""
@@ -147,6 +149,7 @@ class TrainOptions:
             balance = balance is not False
         if augment is not None:
             recipe = augmented(recipe, augment)
+        unknown = load_unknown(self.unknown, data, self.max_bad) if self.unknown else None
         changes = {
             f"augment {augment}": augment,
             f"batch {recipe.batch_size}": recipe.batch_size != original.batch_size,
@@ -156,6 +159,7 @@ class TrainOptions:
             f"weights {_fingerprint(self.weights)}": self.weights,
             f"teacher {_fingerprint(self.teacher)}": self.teacher,
             f"{kinds and len(kinds.names)} subclasses": kinds,
+            f"unknown {fingerprint(unknown)[:12]}" if unknown is not None else "": self.unknown,
             "quick": self.quick,
         }
         changed = ", ".join(change for change, made in changes.items() if made)
@@ -172,6 +176,7 @@ class TrainOptions:
             threshold=self.threshold_rule(),
             teacher=self.teacher,
             subclasses=kinds,
+            unknown=unknown,
         )
 
 

@@ -1,4 +1,4 @@
-"""Images of nothing that a model knows, made up from its training images, for it to find unfamiliar.
+"""Images of nothing that a model knows, made up from its training images, or a user's own, for it to find unfamiliar.
 
 Also training images as a worse camera would show them, which it must still find familiar.
 
@@ -8,17 +8,34 @@ Hendrycks, Mazeika and Dietterich, 2019, Deep anomaly detection with outlier exp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.errors import UsageError
 from oddeven.runtime.images.encode import to_image
+from oddeven.runtime.images.image_folder import load_image_folder
+from oddeven.train.data.dataset import Dataset
 
 Random = np.random.Generator
 BLUR, RESOLUTION = (0.01, 0.045), (0.32, 0.7)  # of an image out of focus: the blur's radius and the size, of a side
 GAIN = (1.0, 2.0)  # contrast, of that before, where some is added
+
+
+def load_unknown(folder: Path, data: Dataset, max_bad: int = 0) -> Pixels:
+    """The images at any depth below `folder`, which are of neither label of `data`: uint8 (N, *data.input.shape).
+
+    Raises:
+        DataError: there is no image, or more than `max_bad` cannot be used.
+        UsageError: its subfolders are named after the labels.
+    """
+    found = load_image_folder(folder, data.labels, data.input, max_bad)
+    if found.labels is not None:
+        raise UsageError(f"{folder} has the folders {' and '.join(data.labels)}; expected images of neither.")
+    return found.images
 
 
 def make_up(images: Pixels, count: int, random: Random) -> Pixels:

@@ -123,6 +123,12 @@ MOST_EPOCHS = 1_000_000  # TensorFlow counts steps in 64 bits
     hidden=True,
     help="Learn to tell the slices apart as well, such as digits, where each slice has one label.",
 )
+@click.option(
+    "--unknown",
+    type=click.Path(path_type=Path),
+    hidden=True,
+    help="A folder of images of neither label, to be called unknown.",
+)
 @click.option("--fresh", is_flag=True, hidden=True, help="Train again what is finished or was interrupted.")
 @click.option(
     "--quick", is_flag=True, hidden=True, help="Smoke run of one epoch on few images; the models are not fit for use."

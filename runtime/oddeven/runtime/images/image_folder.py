@@ -15,7 +15,7 @@ from oddeven.runtime.errors import DataError
 from oddeven.runtime.images.parallel import chunks_of, in_order
 from oddeven.runtime.images.preprocess import prepare_each
 from oddeven.runtime.images.sources import below, folders
-from oddeven.runtime.spec import ModelSpec
+from oddeven.runtime.spec import InputSpec
 
 SHOWN = 10
 UNSORTED = "unsorted"
@@ -39,16 +39,16 @@ class ImageFolder:
     bad: tuple[str, ...]
 
 
-def load_image_folder(folder: Path, spec: ModelSpec, max_bad: int) -> ImageFolder:
+def load_image_folder(folder: Path, labels: tuple[str, str], spec: InputSpec, max_bad: int) -> ImageFolder:
     """Read FOLDER/LABEL/**/IMAGE, or FOLDER/**/IMAGE without labels, by the preprocessing of `spec`.
 
     Raises:
-        DataError: there is no image, only one of the model's labels or others beside them, a label without images,
+        DataError: there is no image, only one of the `labels` or others beside them, a label without images,
             one image under both labels, or more than `max_bad` unusable ones.
     """
-    labelled, records = _list_images(folder, spec.labels)
+    labelled, records = _list_images(folder, labels)
     paths = [path for path, _ in records]
-    read = partial(prepare_each, spec=spec.input, invert="auto", strict=False)
+    read = partial(prepare_each, spec=spec, invert="auto", strict=False)
     images, bad = [], {}
     for chunk, (pixels, errors) in zip(chunks_of(paths), in_order(read, chunks_of(paths)), strict=True):
         images.append(pixels)
@@ -56,15 +56,15 @@ def load_image_folder(folder: Path, spec: ModelSpec, max_bad: int) -> ImageFolde
     if len(bad) > max_bad:
         said = [f"{len(bad)} images of {folder} cannot be used; --max-bad allows {max_bad}."]
         raise DataError("\n  ".join([*said, *list(bad.values())[:SHOWN]]))
-    good = [(path, label) for path, label in records if path not in bad]
+    good = [(path, number) for path, number in records if path not in bad]
     if not good:
         raise DataError(f"{folder} holds no usable image.")
-    stacked, labels = np.concatenate(images), np.array([label for _, label in good], np.uint8)
+    stacked, numbers = np.concatenate(images), np.array([number for _, number in good], np.uint8)
     if labelled:
-        _check_labels(folder, [path for path, _ in good], stacked, labels)
+        _check_labels(folder, [path for path, _ in good], stacked, numbers)
     return ImageFolder(
         stacked,
-        labels if labelled else None,
+        numbers if labelled else None,
         np.array([_slice(path.relative_to(folder).parent, labelled) for path, _ in good]),
         tuple(bad.values()),
     )

@@ -172,7 +172,7 @@ def _reference(source: Path, spec: ModelSpec, options: VerifyOptions, note: Note
 def _predicted(model: Path, data: Path, spec: ModelSpec, max_bad: int, note: Note) -> Reference:
     if model.suffix == ".npz":
         raise UsageError("--data brings its own images; leave out --reference, or give it a float32 model file.")
-    images = load_image_folder(data, spec, max_bad)
+    images = load_image_folder(data, spec.labels, spec.input, max_bad)
     for sentence in images.bad:
         note(f"left out: {sentence}")
     count = len(images.images)
