@@ -134,6 +134,17 @@ def test_an_artifact_folder_gives_all_its_files_of_the_precision(run, exported, 
     assert models == {"cnn.int8.tflite", "cnn.int8.onnx", "cnn.selftest.npz"}
 
 
+def test_a_file_that_failed_the_gate_is_packed_with_a_note(run, exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "cnn")
+    manifest = json.loads((tmp_path / "cnn" / "manifest.json").read_text())
+    for record in manifest["files"]:
+        record["parity"]["verdict"] = "FAIL" if record["file"] == "cnn.int8.onnx" else record["parity"]["verdict"]
+    (tmp_path / "cnn" / "manifest.json").write_text(json.dumps(manifest))
+    for name, noted in (("cnn.int8.onnx", True), ("cnn.int8.tflite", False)):
+        done = run("bundle", tmp_path / "cnn" / name, "--out", tmp_path / "one.zip")
+        assert (done.returncode, f"{name} did not pass the gate" in done.stderr) == (0, noted)
+
+
 def test_an_offline_bundle_holds_all_that_the_pi_needs(run, tmp_path):
     out = tmp_path / "offline.zip"
     done = run("bundle", "mlp", "--serve", "--offline", "bookworm-arm64", "--out", out)

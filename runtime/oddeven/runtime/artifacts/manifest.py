@@ -114,6 +114,16 @@ def load_manifest(folder: Path) -> Manifest:
     return from_json(Manifest, _content(path), str(path))
 
 
+def verdict_of(path: Path) -> str:
+    """The verdict of the gate over the model file `path` when it was exported; "" where no manifest beside it says.
+
+    Raises:
+        ModelError: the manifest is damaged.
+    """
+    files = load_manifest(path.parent).files if (path.parent / MANIFEST).is_file() else ()
+    return next((record.parity.verdict for record in files if record.file == path.name), "")
+
+
 def check_same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
     """Refuse the spec of another model (ModelError); a file has a precision and calibration of its own.
 
