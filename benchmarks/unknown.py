@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 from shared import DOCS, MODELS, ROOT, fill_page, parser, table
 
 from oddeven.export.calibration import draw_calibration
-from oddeven.export.conversion import Conversion, without_familiarity
+from oddeven.export.conversion import Conversion, first_output
 from oddeven.export.formats import FORMATS
 from oddeven.export.keras_model import load_keras_model
 from oddeven.runtime.arrays import Pixels
@@ -141,10 +141,9 @@ def cost(model: str, data: Dataset, folder: Path) -> tuple[str, ...]:
     """A row: bytes and microseconds of the int8 file without and with the second output."""
     keras_model, spec = load_keras_model(ROOT / "train" / "models" / f"{model}.keras")
     images, _ = draw_calibration(data)
-    source, row = Conversion(keras_model, spec, to_float(images, spec.input)), FORMATS["tflite-int8"]
     paths = [folder / f"{model}.{name}.int8.tflite" for name in ("without", "with")]
-    for path, own in zip(paths, (without_familiarity(source), source), strict=True):
-        path.write_bytes(row.convert(own))
+    for path, own in zip(paths, (first_output(keras_model, spec), (keras_model, spec)), strict=True):
+        path.write_bytes(FORMATS["tflite-int8"].convert(Conversion(*own, to_float(images, spec.input))))
     sizes, times = [path.stat().st_size for path in paths], [float("inf")] * 2
     with Classifier.load(paths[0]) as one, Classifier.load(paths[1]) as other:
         for _ in range(10):  # in turns, so that both see the machine alike

@@ -17,6 +17,7 @@ from oddeven.runtime.artifacts.reference import REFERENCE
 from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.metadata import attach_to_keras
+from oddeven.runtime.engines.tflite_metadata import read_metadata
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.familiarity import NAME, familiarities
 from oddeven.runtime.images.preprocess import to_float
@@ -62,7 +63,7 @@ def made(source, name, folder):
     return path
 
 
-@pytest.mark.parametrize("name", ["tflite-float32", "tflite-int8", "onnx-float32", "onnx-int8", "c"])
+@pytest.mark.parametrize("name", ["tflite-float32", "tflite-int8", "mediapipe", "onnx-float32", "onnx-int8", "c"])
 def test_a_file_scores_as_keras_does(name, source, images, tmp_path):
     p, raw = source.model.predict(source.calibration, verbose=0)
     with Classifier.load(made(source, name, tmp_path), FORMATS[name].engine) as classifier:
@@ -77,11 +78,13 @@ def test_a_file_scores_as_keras_does(name, source, images, tmp_path):
         np.testing.assert_array_equal(np.array(labels) == "unknown", known < np.float32(0.1))
 
 
-def test_the_file_for_mediapipe_has_the_probability_alone(source, tmp_path):
+def test_the_file_for_mediapipe_says_where_the_limit_is(source, tmp_path):
     path = made(source, "mediapipe", tmp_path)
-    with Classifier.load(path, FORMATS["mediapipe"].engine) as classifier:
-        assert (classifier.engine.familiarity, classifier.spec.familiarity) == (None, None)
-        assert classifier.spec.min_familiarity == 0.0
+    (graph,) = read_metadata(path.read_bytes(), path)["subgraph_metadata"]
+    _, said = graph["output_tensor_metadata"]
+    limit = float(said["description"].split()[-1].rstrip("."))
+    known = source.spec.familiarity
+    assert familiarities(np.array([limit]), known)[0] == pytest.approx(source.spec.min_familiarity, abs=0.01)
 
 
 def test_a_keras_file_and_its_spec_must_agree(source, tmp_path):

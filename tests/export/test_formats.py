@@ -106,11 +106,10 @@ def test_a_batch_of_any_size_is_answered_as_one_by_one(name, made, raw):
     engine = open_engine(path, FORMATS[name].engine)
     assert engine.input.shape == (-1, 28, 28, 1)
     assert engine.output.shape[0] == -1
-    second = engine.familiarity
-    assert (second and (second.name, second.shape)) == ((NAME, (-1, 1)) if FORMATS[name].familiarity else None)
+    assert (engine.familiarity.name, engine.familiarity.shape) == (NAME, (-1, 1))
     batch = pixels if engine.input.dtype == "uint8" else pixels / np.float32(255)
     singly = np.concatenate([engine.run(batch[i : i + 1]) for i in range(256)])
-    raw_singly = second and np.concatenate([raw_scores(engine, batch[i : i + 1]) for i in range(256)])
+    raw_singly = np.concatenate([raw_scores(engine, batch[i : i + 1]) for i in range(256)])
     # Sums of at most 801 products in another order: in float32, or in float16 of 2**-11 where the file computes
     # in it. Quantized sums are exact integers; but a rounding step may tip, 1/256 of the probability.
     limit = {"float32": 801 * 2**-24, "float16": 2**-8}.get(FORMATS[name].precision, 1.5 / 256)
@@ -122,8 +121,7 @@ def test_a_batch_of_any_size_is_answered_as_one_by_one(name, made, raw):
     # Up, down and up again, since an interpreter that has been resized must be resized back.
     for size in (7, 256, 1, 7):
         np.testing.assert_allclose(engine.run(batch[:size]), singly[:size], rtol=0, atol=limit)
-        if second:
-            np.testing.assert_allclose(raw_scores(engine, batch[:size]), raw_singly[:size], rtol=0, atol=raw_limit)
+        np.testing.assert_allclose(raw_scores(engine, batch[:size]), raw_singly[:size], rtol=0, atol=raw_limit)
     engine.close()
     assert 0.3 < np.mean(singly > 0.5) < 0.7
 

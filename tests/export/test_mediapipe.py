@@ -44,7 +44,7 @@ def made(folder, model, spec, pixels):
 def scores(path, pixels):
     """uint8 (N, 2), as the interpreter gives them for pixels, uint8 (N, H, W, 3)."""
     interpreter = Interpreter(str(path))
-    (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (source,), (sink, *_) = interpreter.get_input_details(), interpreter.get_output_details()
     assert (source["dtype"], sink["dtype"]) == (np.uint8, np.uint8)
     assert source["shape"].tolist() == [1, *pixels.shape[1:]]
     assert sink["quantization"] == (pytest.approx(1 / 255), 0)
@@ -113,7 +113,7 @@ def test_the_file_tells_mediapipe_its_labels_in_every_language(tmp_path, raw):
     path, _ = made(tmp_path, model, named, raw["x_train"][:50, ..., None])
     assert path.name == "mlp.int8.mediapipe.tflite"
     (graph,) = read_metadata(path.read_bytes(), path)["subgraph_metadata"]
-    (image,), (output,) = graph["input_tensor_metadata"], graph["output_tensor_metadata"]
+    (image,), (output, _) = graph["input_tensor_metadata"], graph["output_tensor_metadata"]
     assert image["content"]["content_properties"]["ImageProperties"]["color_space"] == 1
     files = [(file["name"], file.get("locale"), file["type"]) for file in output["associated_files"]]
     assert files == [("labels.txt", None, 2), ("labels_ko.txt", "ko", 2)]

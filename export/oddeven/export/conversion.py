@@ -88,12 +88,6 @@ def outputs(found: Any) -> Iterator[tuple[str, Any]]:
     return zip(OUTPUTS, found if isinstance(found, (list, tuple)) else [found], strict=False)
 
 
-def without_familiarity(source: Conversion) -> Conversion:
-    """`source` with the first output alone, for formats that have no other."""
-    model, spec = first_output(source.model, source.spec)
-    return replace(source, model=model, spec=spec)
-
-
 def first_output(model: Any, spec: ModelSpec) -> tuple[Any, ModelSpec]:
     """A model and its spec without the second output, where there is one."""
     if spec.familiarity is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from oddeven.export import c, mediapipe, onnx, tflite
-from oddeven.export.conversion import Conversion, without_familiarity
+from oddeven.export.conversion import Conversion
 from oddeven.runtime.engines.registry import AUTO
 from oddeven.runtime.spec import ModelSpec
 
@@ -23,7 +23,6 @@ class Format:
         default: whether it is made when no format is asked for.
         limits: for the form of another toolkit, whose threshold is 0.5: what of a spec it cannot carry.
         engine: proves the file.
-        familiarity: whether the file has that output.
     """
 
     converter: Callable[[Conversion], bytes]
@@ -34,7 +33,6 @@ class Format:
     default: bool = True
     limits: Callable[[ModelSpec], tuple[str, ...]] | None = None
     engine: str = AUTO
-    familiarity: bool = True
 
     def file_name(self, model: str) -> str:
         """`<model>.<precision><suffix>`."""
@@ -42,7 +40,6 @@ class Format:
 
     def convert(self, source: Conversion) -> bytes:
         """The bytes of a file whose spec names this precision, and the calibration only if it was looked at."""
-        source = source if self.familiarity else without_familiarity(source)
         calibration = source.spec.calibration if self.calibrated else None
         spec = replace(source.spec, precision=self.precision, calibration=calibration)
         return self.converter(replace(source, spec=spec))
@@ -73,7 +70,6 @@ FORMATS: Mapping[str, Format] = {
         calibrated=True,
         default=False,
         limits=mediapipe.limits,
-        familiarity=False,
     ),
     "onnx-float32": Format(onnx.float32, ".onnx", "float32", FLOAT),
     "onnx-float16": Format(onnx.float16, ".onnx", "float16", HALF),

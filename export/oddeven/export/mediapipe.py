@@ -1,12 +1,14 @@
 """The file that MediaPipe Tasks' ImageClassifier runs unchanged on Android, iOS and the web, and in Python.
 
 It takes RGB, uint8 (1, H, W, 3), and gives a score for each of the two labels. The highest score wins there, so the
-model's threshold becomes 0.5. In between it is the full-integer TFLite file.
+model's threshold becomes 0.5. The raw score of familiarity, where the model has it, is that of a second head, which has
+one category. In between it is the full-integer TFLite file.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +59,14 @@ def mediapipe(source: Conversion) -> bytes:
         "description": "A score for each label; they add up to 1.",
         "associated_files": label_files(source, TENSOR_AXIS_LABELS),
     }
-    return to_bytes(parsed, own, describe(rgb, [scores]))
+    return to_bytes(parsed, own, describe(rgb, [scores, *_familiarity(spec)]))
+
+
+def _familiarity(spec: ModelSpec) -> Iterator[dict[str, Any]]:
+    """The metadata of the second output, where the model has it."""
+    if spec.familiarity:
+        limit = np.interp(spec.min_familiarity, spec.familiarity.shares, spec.familiarity.scores)
+        yield {"name": "familiarity", "description": f"The image is unknown to the model below {limit:.3g}."}
 
 
 def limits(spec: ModelSpec) -> tuple[str, ...]:
@@ -76,7 +85,7 @@ def limits(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def _in_rgb(model: Any, spec: InputSpec) -> Any:
-    """`model` from RGB, 0 to 1, to (N, 2): the probabilities of label 0 and label 1."""
+    """`model` from RGB, 0 to 1, to (N, 2), the probabilities of label 0 and label 1, and what else it gives."""
     import keras
 
     image = keras.Input((spec.height, spec.width, 3))
@@ -87,9 +96,10 @@ def _in_rgb(model: Any, spec: InputSpec) -> Any:
         taken = convert(image)
         convert.set_weights([kernel[None, None], np.full(spec.channels, spec.low)])
     pair = keras.layers.Dense(2)
-    scores = pair(model(taken))
+    probability, *familiarity = keras.tree.flatten(model(taken))
+    scores = pair(probability)
     pair.set_weights([np.array([[-1.0, 1.0]]), np.array([1.0 + NUDGE, -NUDGE])])
-    return keras.Model(image, scores)
+    return keras.Model(image, [scores, *familiarity])
 
 
 def _make_scores_exact(parsed: Any) -> None:

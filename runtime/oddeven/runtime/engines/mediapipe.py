@@ -27,15 +27,19 @@ class MediaPipeEngine(PackageEngine):
         taken = model.spec.input
         self.input = pixel_input("image", (-1, taken.height, taken.width, 3), taken)
         self.output = TensorInfo("scores", (-1, 2), "float32")
+        if model.spec.familiarity:
+            self.familiarity = TensorInfo("familiarity", (-1, 1), "float32")
 
     def _compute(self, classifier: Any, batch: Array) -> tuple[Array, ...]:
-        """The scores of label 0 and label 1, float32 (N, 2), alone, for pixels, uint8 (N, H, W, 3)."""
-        scores = np.empty((len(batch), 2), np.float32)
-        for row, pixels in zip(scores, batch, strict=True):
+        """The scores of label 0 and label 1, float32 (N, 2), and what else there is, for pixels, uint8 (N, H, W, 3)."""
+        heads = [info for info in (self.output, self.familiarity) if info]
+        scores = tuple(np.empty((len(batch), info.shape[1]), np.float32) for info in heads)
+        for number, pixels in enumerate(batch):
             image = mediapipe.Image(mediapipe.ImageFormat.SRGB, np.ascontiguousarray(pixels))
-            for category in classifier.classify(image).classifications[0].categories:
-                row[category.index] = category.score
-        return (scores,)
+            for head, given in zip(scores, classifier.classify(image).classifications, strict=True):
+                for category in given.categories:
+                    head[number, category.index] = category.score
+        return scores
 
     def close(self) -> None:
         """Free the classifier."""
