@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from oddeven.runtime.cli.options import PATH
 from oddeven.runtime.engines.contract import Engine
 from oddeven.runtime.engines.metadata import attach_to_onnx, attach_to_tflite, read_model
 from oddeven.runtime.engines.quantization import encoder
@@ -23,9 +24,9 @@ PLAIN = [name for name, row in RANGES.items() if row.plain]  # a finished file c
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option("--labels", required=True, metavar="A,B", help="The labels 0 and 1.")
-@click.option("--data", type=click.Path(path_type=Path), help="Labelled images that the file must predict.")
+@click.option("--data", type=PATH, help="Labelled images that the file must predict.")
 @click.option(
     "--range",
     "range_name",
@@ -40,7 +41,7 @@ PLAIN = [name for name, row in RANGES.items() if row.plain]  # a finished file c
     help="How images are brought to the model's size.",
 )
 @click.option("--threshold", type=float, default=0.5, show_default=True, help="Predict label 1 above it.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where to write the file.  [default: in place]")
+@click.option("--out", type=PATH, help="Where to write the file.  [default: in place]")
 def command(
     model: Path, labels: str, data: Path | None, range_name: str | None, fit: str, threshold: float, out: Path | None
 ) -> None:

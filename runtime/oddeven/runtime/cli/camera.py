@@ -15,7 +15,7 @@ import click
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
-from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
+from oddeven.runtime.cli.options import FILE, exit_on_sigterm, model_options, open_classifier, pin_option, rare_option
 from oddeven.runtime.device.capture import Frame, classify_frames, default_source, open_source
 from oddeven.runtime.device.drift import DriftMonitor, summary_path
 from oddeven.runtime.device.gpio import open_pins
@@ -34,34 +34,31 @@ STAGES = ("capture_ms", "prepare_ms", "infer_ms")
     help="The Pi's own camera, the number or path of a V4L2 device, or a video.  [default: picamera2 if installed, "
     "else 0]",
 )
-@click.option(
+@rare_option(
     "--patience",
     type=click.IntRange(min=1),
     default=3,
-    hidden=True,
     help="Debouncing: change the steady label when this many frames in a row agree on another.",
 )
-@click.option("--frames", type=click.IntRange(1, 2**31 - 1), hidden=True, help="Stop after this many frames.")
+@rare_option("--frames", type=click.IntRange(1, 2**31 - 1), help="Stop after this many frames.")
 @model_options
 @pin_option
 @mqtt_options
-@click.option(
+@rare_option(
     "--journal",
     "out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    hidden=True,
+    type=FILE,
     help="Append each change of the steady label to this file, and keep a summary for oddeven drift beside it.  "
     "[default with --mqtt: camera.jsonl]",
 )
-@click.option(
+@rare_option(
     "--drift-every",
     type=FiniteRange(min=0),
     default=10.0,
-    hidden=True,
     help="Seconds from one frame that counts for oddeven drift to the next.",
 )
 @click.option("--show", is_flag=True, help="Draw what the model sees, on stderr.")
-@click.option("--headless", is_flag=True, hidden=True, help="Print a line a change, as without a terminal.")
+@rare_option("--headless", is_flag=True, help="Print a line a change, as without a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a frame.")
 def command(
     source: str | None,

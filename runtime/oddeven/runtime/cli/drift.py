@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from oddeven.runtime.cli.options import page_option
+from oddeven.runtime.cli.options import FILE, page_option
 from oddeven.runtime.device.drift import MEAN_IMAGES, REFERENCE, Share, read_summary, summary_path
 from oddeven.runtime.files import write
 from oddeven.runtime.page import render_page
@@ -20,7 +20,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 @click.command()
-@click.argument("journal", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("journal", type=FILE)
 @page_option("Write the shares over time as a page.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a share.")
 def command(journal: Path, html: Path | None, as_json: bool) -> None:

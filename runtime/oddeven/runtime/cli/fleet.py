@@ -25,12 +25,7 @@ from oddeven.runtime.table import render
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a device.")
 @secret_options
 def command(
-    mqtt: str,
-    seconds: float,
-    html: Path | None,
-    as_json: bool,
-    mqtt_password_file: Path | None,
-    mqtt_ca: Path | None,
+    mqtt: str, seconds: float, html: Path | None, as_json: bool, mqtt_password_file: Path | None, mqtt_ca: Path | None
 ) -> None:
     """Show the devices that send to a broker with --mqtt: which model each runs, what it predicts and how it is."""
     broker = parse_broker(mqtt, mqtt_password_file, mqtt_ca)

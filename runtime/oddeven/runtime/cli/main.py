@@ -23,10 +23,7 @@ from oddeven.runtime.project import PROJECT, read_tables
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("oddeven.train.train_command", "Train Keras models by a recipe."),
     "export": ("oddeven.export.export_command", "Convert Keras models to quantized TFLite and ONNX files."),
-    "verify": (
-        "oddeven.runtime.cli.verify",
-        "Check that exported files still predict what the Keras model does.",
-    ),
+    "verify": ("oddeven.runtime.cli.verify", "Check that exported files still predict what the Keras model does."),
     "predict": ("oddeven.runtime.cli.predict", "Classify images."),
     "score": ("oddeven.runtime.cli.score", "Classify an archive of images into Parquet files."),
     "pipeline": ("oddeven.runtime.cli.pipeline", "Train, export, verify and predict in one go."),

@@ -19,7 +19,7 @@ from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.artifacts.resolve import locate
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.finite_range import FiniteRange
-from oddeven.runtime.cli.options import option_group
+from oddeven.runtime.cli.options import FILE, option_group, rare_option
 from oddeven.runtime.device.drift import DriftMonitor
 from oddeven.runtime.device.host_info import host_info
 from oddeven.runtime.errors import OddEvenError, UsageError
@@ -35,32 +35,26 @@ THRESHOLD = FiniteRange(0, 1, min_open=True, max_open=True)
 NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 secret_options = option_group(
-    click.option(
+    rare_option(
         "--mqtt-password-file",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         envvar="ODDEVEN_MQTT_PASSWORD_FILE",
-        hidden=True,
         help="The broker's password, instead of $ODDEVEN_MQTT_PASSWORD.",
     ),
-    click.option(
-        "--mqtt-ca",
-        type=click.Path(dir_okay=False, path_type=Path),
-        envvar="ODDEVEN_MQTT_CA",
-        hidden=True,
-        help="Certificates to trust instead of the system's.",
+    rare_option(
+        "--mqtt-ca", type=FILE, envvar="ODDEVEN_MQTT_CA", help="Certificates to trust instead of the system's."
     ),
 )
 mqtt_options = option_group(
     click.option("--mqtt", metavar="URL", help="Send the predictions to a broker, mqtts://user@host/topic."),
-    click.option("--mqtt-name", hidden=True, help="This device's name there, instead of one made of its machine-id."),
-    click.option(
+    rare_option("--mqtt-name", help="This device's name there, instead of one made of its machine-id."),
+    rare_option(
         "--mqtt-threshold",
         type=(THRESHOLD, THRESHOLD),
-        hidden=True,
         metavar="LOW HIGH",
         help="Let whoever may write to the broker set a threshold from LOW to HIGH.",
     ),
-    click.option("--mqtt-snapshot", is_flag=True, hidden=True, help="Let them ask for the last image."),
+    rare_option("--mqtt-snapshot", is_flag=True, help="Let them ask for the last image."),
     secret_options,
 )
 

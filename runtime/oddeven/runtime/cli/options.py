@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +19,12 @@ from oddeven.runtime.engines.registry import AUTO, ENGINES, MOST_THREADS
 from oddeven.runtime.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 ENVIRONMENT = "ODDEVEN_MODEL"
 PAGE = ".html"
+rare_option = partial(click.option, hidden=True)  # in docs/command-line.md, not in `--help`, which shows eight at most
 
 
 def option_group(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -51,22 +56,18 @@ model_options = option_group(
         type=FiniteRange(0, 1, max_open=True),
         help="Call a less familiar image unknown; 0 calls none so.  [default: the model's]",
     ),
-    click.option("--engine", default=AUTO, hidden=True, help=f"One of {', '.join(ENGINES)}."),
-    click.option(
-        "--threads", type=click.IntRange(1, MOST_THREADS), default=1, hidden=True, help="Threads for one image."
-    ),
-    click.option("--threshold", type=float, hidden=True, help="Decision threshold instead of the model's."),
-    click.option(
+    rare_option("--engine", default=AUTO, help=f"One of {', '.join(ENGINES)}."),
+    rare_option("--threads", type=click.IntRange(1, MOST_THREADS), default=1, help="Threads for one image."),
+    rare_option("--threshold", type=float, help="Decision threshold instead of the model's."),
+    rare_option(
         "--preprocess",
         default=AUTO,
-        hidden=True,
         help="Preprocessing instead of the model's: raw, squash, fit-shortest, fit-longest or mnist.",
     ),
-    click.option(
+    rare_option(
         "--invert",
         type=click.Choice([AUTO, "yes", "no"]),
         default=AUTO,
-        hidden=True,
         help="Whether the image is the negative of what the model expects; auto finds out.",
     ),
 )
@@ -115,7 +116,7 @@ def _page(context: click.Context, parameter: click.Parameter, given: Path | None
 
 def page_option(help_text: str) -> Callable[[Command], Command]:
     """--html FILE, whose name must be that of a page, lest it be a file that the command reads."""
-    return click.option("--html", type=click.Path(dir_okay=False, path_type=Path), callback=_page, help=help_text)
+    return click.option("--html", type=FILE, callback=_page, help=help_text)
 
 
 def exit_on_sigterm() -> None:

@@ -13,6 +13,7 @@ import click
 
 from oddeven.runtime.artifacts.manifest import Manifest, load_manifest
 from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
+from oddeven.runtime.cli.options import PATH
 from oddeven.runtime.errors import ModelError, UsageError
 from oddeven.runtime.files import writable_folder, write
 from oddeven.runtime.images.encode import to_png
@@ -25,12 +26,8 @@ NOT_OF_A_NAME = re.compile(r"[^\w .-]")  # a label may be any text
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("training", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF oddeven train]...")
 @click.option("--pretrained", is_flag=True, help="Start from the Keras models that the repository ships.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/pipeline"), show_default=True)
-@click.option(
-    "--mnist",
-    type=click.Path(path_type=Path),
-    help="The file mnist.npz, where it is neither in ./train/data nor in Keras' cache.",
-)
+@click.option("--out", type=PATH, default=Path("build/pipeline"), show_default=True)
+@click.option("--mnist", type=PATH, help="The file mnist.npz, where it is neither in ./train/data nor in Keras' cache.")
 @click.option("--policy", help="TOML file with the parity policy, as in oddeven verify.")
 @click.pass_context
 def command(

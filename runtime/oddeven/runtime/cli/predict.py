@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.cli.options import model_options, open_classifier
+from oddeven.runtime.cli.options import PATH, model_options, open_classifier, rare_option
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import LONGEST, write
 from oddeven.runtime.images.decode import ImageLike
@@ -33,10 +33,10 @@ SILENT_SECONDS = 1.0
 @click.option("--files-from", metavar="FILE|-", help="Read more paths from a file or stdin, one a line.")
 @model_options
 @click.option("--show", is_flag=True, help="Draw what the model sees, on stderr.")
-@click.option("--save-input", type=click.Path(path_type=Path), metavar="DIR", help="Write what the model sees as PNG.")
+@click.option("--save-input", type=PATH, metavar="DIR", help="Write what the model sees as PNG.")
 @click.option("--json", "form", flag_value="json", help="Print one JSON object an image.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
-@click.option("--locale", hidden=True, help="Name the labels in this language, such as ko, where the model has it.")
+@rare_option("--locale", help="Name the labels in this language, such as ko, where the model has it.")
 @click.pass_context
 def command(
     context: click.Context,

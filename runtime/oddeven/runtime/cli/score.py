@@ -18,7 +18,7 @@ from oddeven.runtime.archive.cluster import connected, score_on_cluster
 from oddeven.runtime.archive.report import to_html, to_text
 from oddeven.runtime.archive.score import Run, check_run, missing, score, summarise, uncounted
 from oddeven.runtime.artifacts.resolve import locate
-from oddeven.runtime.cli.options import model_options, open_classifier, page_option
+from oddeven.runtime.cli.options import FOLDER, model_options, open_classifier, page_option
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.files import alone_in, sha256, writable_folder, write
 from oddeven.runtime.images.sources import SUFFIXES
@@ -26,9 +26,7 @@ from oddeven.runtime.images.sources import SUFFIXES
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the Parquet files."
-)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the Parquet files.")
 @page_option("Also write the summary as a page.")
 @click.option("--cluster", metavar="auto|ADDRESS", help="Score on the nodes of this Ray cluster.")
 @model_options

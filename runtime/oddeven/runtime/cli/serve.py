@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from oddeven.runtime.cli.finite_range import FiniteRange
-from oddeven.runtime.cli.options import ENVIRONMENT, exit_on_sigterm, tell_of_path
+from oddeven.runtime.cli.options import ENVIRONMENT, FOLDER, exit_on_sigterm, tell_of_path
 from oddeven.runtime.engines.registry import AUTO, ENGINES
 from oddeven.runtime.errors import UsageError, extra, needing
 from oddeven.runtime.serve.served_model import open_models
@@ -23,7 +23,7 @@ from oddeven.runtime.serve.served_model import open_models
 )
 @click.option("--allow-host", "names", multiple=True, metavar="NAME", help="Another name of this machine; repeatable.")
 @click.option("--camera", "source", metavar="picamera2|0|DEVICE|FILE", help="Show this machine's camera on the page.")
-@click.option("--keep", "folder", type=click.Path(file_okay=False, path_type=Path), help="Keep labelled images there.")
+@click.option("--keep", "folder", type=FOLDER, help="Keep labelled images there.")
 @click.option("--engine", default=AUTO, show_default=True, help=f"One of {', '.join(ENGINES)}.")
 @click.option("--batch-wait", type=FiniteRange(0, 1000), default=0.0, help="Milliseconds to wait for a batch.")
 def command(

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.cli.finite_range import FiniteRange
+from oddeven.runtime.cli.options import PATH, rare_option
 from oddeven.runtime.cli.policy_options import policy_options
 from oddeven.runtime.cli.progress import progress
 from oddeven.runtime.engines.registry import ENGINES
@@ -43,55 +44,38 @@ MODES = {
     "plan": {"plan", "policy_file", *(limit.name for limit in fields(Policy))},
     "merge": {"merge", "artifacts", "reports", *FORMS.values()},
 }
-file_path = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("artifacts", nargs=-1, type=file_path, metavar="ARTIFACTS|MODEL...")
+@click.argument("artifacts", nargs=-1, type=PATH, metavar="ARTIFACTS|MODEL...")
 @click.option("--engine", "engines", multiple=True, help=f"Any of {', '.join(ENGINES)}; repeatable.")
-@click.option("--reference", type=file_path, help="The reference.npz to hold files to; with --data a float32 model.")
-@click.option("--data", type=file_path, help="Folder of images to test on instead, labelled or not.")
+@click.option("--reference", type=PATH, help="The reference.npz to hold files to; with --data a float32 model.")
+@click.option("--data", type=PATH, help="Folder of images to test on instead, labelled or not.")
 @policy_options
-@click.option("--baseline", type=file_path, help="An earlier JSON report; predictions that differ from it fail.")
+@click.option("--baseline", type=PATH, help="An earlier JSON report; predictions that differ from it fail.")
 @click.option("--update-baseline", is_flag=True, help="If all other checks pass, write this run to the baseline.")
 @click.option(
-    "--report", "reports", type=file_path, multiple=True,
+    "--report", "reports", type=PATH, multiple=True,
     help="Write a report: .html, .md, .xml (JUnit) or .json; repeatable.",
 )  # fmt: skip
-@click.option("--json", type=file_path, metavar="FILE|-", help="Write the JSON report; - is stdout.")
-@click.option("--junit", type=file_path, hidden=True, help="As --report FILE.xml.")
-@click.option("--markdown", type=file_path, hidden=True, help="As --report FILE.md.")
-@click.option("--html", type=file_path, hidden=True, help="As --report FILE.html.")
-@click.option(
-    "--strict/--allow-inconclusive",
-    default=None,
-    hidden=True,
-    help="Whether INCONCLUSIVE fails; the default where CI=true.",
+@click.option("--json", type=PATH, metavar="FILE|-", help="Write the JSON report; - is stdout.")
+@rare_option("--junit", type=PATH, help="As --report FILE.xml.")
+@rare_option("--markdown", type=PATH, help="As --report FILE.md.")
+@rare_option("--html", type=PATH, help="As --report FILE.html.")
+@rare_option(
+    "--strict/--allow-inconclusive", default=None, help="Whether INCONCLUSIVE fails; the default where CI=true."
 )
-@click.option(
+@rare_option(
     "--max-bad",
     type=click.IntRange(min=0),
     default=0,
-    hidden=True,
     help="Unusable images in --data that are left out before the run is refused.",
 )
-@click.option(
-    "--threshold-from",
-    type=click.Choice(["float"]),
-    hidden=True,
-    help="Choose thresholds anew on the validation images.",
-)
-@click.option("--cost", hidden=True, help="With --threshold-from: the threshold of least cost, such as fp=1,fn=5.")
-@click.option(
-    "--max-fpr",
-    type=FiniteRange(0, 1),
-    hidden=True,
-    help="With --threshold-from: at most this share of false positives.",
-)
-@click.option("--plan", is_flag=True, hidden=True, help="Print on how many images a good file passes, and stop.")
-@click.option(
-    "--merge", is_flag=True, hidden=True, help="Compare the predictions in several JSON reports of several machines."
-)
+@rare_option("--threshold-from", type=click.Choice(["float"]), help="Choose thresholds anew on the validation images.")
+@rare_option("--cost", help="With --threshold-from: the threshold of least cost, such as fp=1,fn=5.")
+@rare_option("--max-fpr", type=FiniteRange(0, 1), help="With --threshold-from: at most this share of false positives.")
+@rare_option("--plan", is_flag=True, help="Print on how many images a good file passes, and stop.")
+@rare_option("--merge", is_flag=True, help="Compare the predictions in several JSON reports of several machines.")
 @click.pass_context
 def command(
     context: click.Context,

@@ -10,7 +10,7 @@ import click
 
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
-from oddeven.runtime.cli.options import exit_on_sigterm, model_options, open_classifier, pin_option
+from oddeven.runtime.cli.options import FILE, exit_on_sigterm, model_options, open_classifier, pin_option, rare_option
 from oddeven.runtime.device.drift import DriftMonitor, summary_path
 from oddeven.runtime.device.gpio import open_pins
 from oddeven.runtime.device.journal import Journal
@@ -21,20 +21,10 @@ from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN, as_fields
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("results.jsonl"),
-    show_default=True,
-    help="Append to this file, .jsonl or .csv.",
+    "--out", type=FILE, default=Path("results.jsonl"), show_default=True, help="Append to this file, .jsonl or .csv."
 )
 @click.option("--once", is_flag=True, help="Stop when every image in the folder is classified.")
-@click.option(
-    "--interval",
-    type=FiniteRange(min=0.01),
-    default=1.0,
-    hidden=True,
-    help="Seconds between two looks at the folder.",
-)
+@rare_option("--interval", type=FiniteRange(min=0.01), default=1.0, help="Seconds between two looks at the folder.")
 @model_options
 @pin_option
 @mqtt_options
