@@ -32,8 +32,6 @@ FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC")
 class CompiledEngine(PackageEngine):
     """One loaded library, which computes one image at a time; the process keeps it mapped when the engine is closed."""
 
-    name, package = "c", COMPILER
-
     def __init__(
         self, functions: tuple[Any, Any], model: ModelFile, spec: ModelSpec, familiarity: TensorInfo | None
     ) -> None:

@@ -25,8 +25,7 @@ class Engine(ABC):
     """One open model.
 
     Attributes:
-        name: its row in `ENGINES`.
-        package: the package that executes the model, by its import name.
+        name, package: its row in `ENGINES`, and what that row says executes the model; the registry sets both.
         input, output: the images and the probability; the first dimension of each is the batch.
         familiarity: the second output, a raw score, where the file has it.
         spec: what the file says about itself; None for a bare file.

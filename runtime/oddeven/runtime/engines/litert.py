@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ai_edge_litert.interpreter import Interpreter
 
-from oddeven.runtime.engines.contract import Engine
-from oddeven.runtime.engines.metadata import ModelFile
 from oddeven.runtime.engines.tflite import open_interpreter
 
-
-def open_model(model: ModelFile, threads: int) -> Engine:
-    """Open a `.tflite` file with LiteRT."""
-    return open_interpreter("litert", "ai_edge_litert", Interpreter, model, threads)
+open_model = partial(open_interpreter, Interpreter)

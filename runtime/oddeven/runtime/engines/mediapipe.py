@@ -18,8 +18,6 @@ from oddeven.runtime.errors import ModelError
 class MediaPipeEngine(PackageEngine):
     """One classifier; it takes pixels, RGB, and gives real scores, one image at a time."""
 
-    name = package = "mediapipe"
-
     def __init__(self, classifier: Any, model: ModelFile) -> None:
         super().__init__(classifier, model)
         if model.spec is None:

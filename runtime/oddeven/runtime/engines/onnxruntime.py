@@ -24,8 +24,6 @@ DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": 
 class OnnxEngine(PackageEngine):
     """One inference session; its inputs and outputs are real values even where the inside is quantized."""
 
-    name = package = "onnxruntime"
-
     def __init__(self, session: Any, model: ModelFile) -> None:
         super().__init__(session, model)
         (source,), sinks = session.get_inputs(), session.get_outputs()

@@ -56,6 +56,7 @@ ENGINES: Mapping[str, EngineRow] = {
 AUTO = "auto"
 MOST_THREADS = 1024  # an engine that cannot start as many as it is told to may crash the process
 DTYPES = ("float32", "uint8", "int8", "int16")
+SURE = ("int8", "float32")  # precisions that every version of an engine can load
 
 
 def installed(name: str) -> bool:
@@ -149,8 +150,8 @@ def open_read(model: ModelFile, name: str, threads: int) -> Engine:
     with needing(f"The engine {name}", row.install):
         open_model = importlib.import_module(row.module).open_model
     if not model.sealed:
-        try_first(lambda: _run_blank(_open(open_model, model, threads, row.package)), model.path)
-    engine = _open(open_model, model, threads, row.package)
+        try_first(lambda: _run_blank(_open(open_model, model, threads, name)), model.path)
+    engine = _open(open_model, model, threads, name)
     if engine.output.shape[1:] == (2,) and engine.spec:
         engine = TwoScores(engine, engine.spec)
     taken, given = engine.input.shape, engine.output.shape
@@ -173,15 +174,21 @@ def open_read(model: ModelFile, name: str, threads: int) -> Engine:
     return engine
 
 
-def _open(open_model: Callable[[ModelFile, int], Engine], model: ModelFile, threads: int, package: str) -> Engine:
-    """The engine that `open_model` gives; what `package` prints is held back, and what it raises is a ModelError."""
+def _open(open_model: Callable[[ModelFile, int], Engine], model: ModelFile, threads: int, name: str) -> Engine:
+    """What `open_model` gives, as the engine `name`; its package's prints are held back, its errors ModelErrors."""
+    package = ENGINES[name].package
     try:
         with quiet():
-            return open_model(model, threads)
+            engine = open_model(model, threads)
     except OddEvenError:
         raise
     except Exception as error:
-        raise failed(model.path, package, "load", error) from error
+        refused = failed(model.path, package, "load", error)
+        if model.spec and model.spec.precision not in SURE:
+            refused = ModelError(f"{refused} Take the {' or '.join(SURE)} file of this model.")
+        raise refused from error
+    engine.name, engine.package = name, package
+    return engine
 
 
 def check_familiarity(path: Path, engine: Engine, spec: ModelSpec) -> None:

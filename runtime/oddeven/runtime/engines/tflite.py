@@ -7,21 +7,19 @@ from typing import Any
 import numpy as np
 
 from oddeven.runtime.arrays import Array
-from oddeven.runtime.engines.contract import PackageEngine, failed, outputs
+from oddeven.runtime.engines.contract import PackageEngine, outputs
 from oddeven.runtime.engines.metadata import ModelFile
 from oddeven.runtime.engines.quantization import TensorInfo
 from oddeven.runtime.errors import ModelError
 
 IDENTIFIER = b"TFL3"  # tflite-runtime does not check it
-SURE = ("int8", "float32")  # precisions that every version can load
 
 
 class TFLiteEngine(PackageEngine):
     """One allocated interpreter. It is resized when the batch size changes, so keep batches of one size."""
 
-    def __init__(self, name: str, package: str, interpreter: Any, model: ModelFile) -> None:
+    def __init__(self, interpreter: Any, model: ModelFile) -> None:
         super().__init__(interpreter, model)
-        self.name, self.package = name, package
         (source,), sinks = interpreter.get_input_details(), interpreter.get_output_details()
         # The signature's names are what the exporter chose; the tensors' own are the converter's.
         names: dict[str, list[str]] = next(iter(interpreter.get_signature_list().values()), {})
@@ -42,23 +40,17 @@ class TFLiteEngine(PackageEngine):
         return tuple(map(interpreter.get_tensor, self._sinks))
 
 
-def open_interpreter(name: str, package: str, interpreter_class: Any, model: ModelFile, threads: int) -> TFLiteEngine:
+def open_interpreter(interpreter_class: Any, model: ModelFile, threads: int) -> TFLiteEngine:
     """Open `model` with either package's `Interpreter`.
 
     Raises:
-        ModelError: the file is no TFLite model, or of a precision that the package does not know.
+        ModelError: the file is no TFLite model.
     """
     if model.content[4:8] != IDENTIFIER:
         raise ModelError(f"{model.path} is not a TFLite model: bytes 4 to 8 are {model.content[4:8]!r}, not TFL3.")
-    try:
-        interpreter = interpreter_class(model_content=model.content, num_threads=threads)
-        interpreter.allocate_tensors()
-    except Exception as error:
-        if model.spec is None or model.spec.precision in SURE:
-            raise
-        refused = failed(model.path, package, "load", error)
-        raise ModelError(f"{refused} Take the {' or '.join(SURE)} file of this model.") from error
-    return TFLiteEngine(name, package, interpreter, model)
+    interpreter = interpreter_class(model_content=model.content, num_threads=threads)
+    interpreter.allocate_tensors()
+    return TFLiteEngine(interpreter, model)
 
 
 def _info(details: Any, names: list[str] | None) -> TensorInfo:

@@ -16,8 +16,6 @@ from oddeven.runtime.engines.quantization import TensorInfo
 class MicroEngine(PackageEngine):
     """One allocated interpreter, of a batch of one."""
 
-    name, package = "tflite-micro", "tflite_micro"
-
     def __init__(self, interpreter: Any, model: ModelFile) -> None:
         super().__init__(interpreter, model)
         self.input = _info("image", interpreter.get_input_details(0))
