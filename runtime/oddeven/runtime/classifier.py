@@ -23,7 +23,7 @@ from oddeven.runtime.images.decode import ImageLike, decode_image, picklable
 from oddeven.runtime.images.parallel import chunks_of, in_order
 from oddeven.runtime.images.preprocess import INVERSIONS, prepare, prepare_each
 from oddeven.runtime.images.ready import ReadyImages
-from oddeven.runtime.overrides import check_number, overridden, with_threshold
+from oddeven.runtime.overrides import check_number, overridden, with_limits
 from oddeven.runtime.prediction import Prediction, blank_prediction, decide, with_familiarity
 from oddeven.runtime.spec import ModelSpec
 
@@ -216,7 +216,7 @@ class Classifier:
         Raises:
             UsageError: it does not lie between 0 and 1.
         """
-        spec, engine = with_threshold(self.spec, threshold), self.engine
+        spec, engine = with_limits(self.spec, threshold=threshold), self.engine
         gap = range_gap(engine.output)
         self.spec, self._decide = spec, partial(decide, spec=spec, gap=gap, min_confidence=self._min_confidence)
         self._by_level: Callable[..., Prediction] | None = None

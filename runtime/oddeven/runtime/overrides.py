@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 from oddeven.runtime.errors import UsageError, choose
 from oddeven.runtime.images.preprocess import PREPROCESSINGS
@@ -26,29 +27,26 @@ def overridden(
     """
     name = spec.input.preprocessing if preprocess == "auto" else preprocess
     view = replace(spec.input, preprocessing=choose("preprocessing", name, PREPROCESSINGS))
-    spec = with_threshold(replace(spec, input=view), spec.threshold if threshold is None else threshold)
-    if locale is not None:
-        names = spec.display_names
-        spec = replace(spec, labels=names[choose(f"language of {path.name}", locale, names)])
-    if min_familiarity is None:
-        return spec
-    check_number("min_familiarity", min_familiarity)
-    if not 0.0 <= min_familiarity < 1.0:
-        raise UsageError(f"min_familiarity is {min_familiarity}; expected a share, at least 0 and below 1.")
+    given = {"threshold": threshold, "min_familiarity": min_familiarity}
+    spec = with_limits(replace(spec, input=view), **{name: value for name, value in given.items() if value is not None})
     if min_familiarity and not spec.familiarity:
         raise UsageError(f"{path} does not tell how familiar an image is; train and export the model again.")
-    return replace(spec, min_familiarity=min_familiarity)
+    if locale is None:
+        return spec
+    names = spec.display_names
+    return replace(spec, labels=names[choose(f"language of {path.name}", locale, names)])
 
 
-def with_threshold(spec: ModelSpec, threshold: float) -> ModelSpec:
-    """`spec` with another decision threshold.
+def with_limits(spec: ModelSpec, **limits: Any) -> ModelSpec:
+    """`spec` with another `threshold` or `min_familiarity`.
 
     Raises:
-        UsageError: it is no number between 0 and 1.
+        UsageError: one is no number, or out of range.
     """
-    check_number("threshold", threshold)
+    for name, value in limits.items():
+        check_number(name, value)
     try:
-        return replace(spec, threshold=threshold)
+        return replace(spec, **limits)
     except ValueError as error:
         raise UsageError(f"Not possible: {error}") from error
 

@@ -180,7 +180,7 @@ class ModelSpec:
         if not 0.0 < self.threshold < 1.0:
             raise ValueError(f"the threshold {self.threshold} must lie between 0 and 1.")
         if not 0.0 <= self.min_familiarity < 1.0:
-            raise ValueError(f"the least familiarity {self.min_familiarity} must lie between 0 and 1.")
+            raise ValueError(f"the least familiarity {self.min_familiarity} must be at least 0 and below 1.")
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}; known are {', '.join(PRECISIONS)}.")
         for locale, names in self.display_names.items():
