@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from tokenize import TokenError
 
-from oddeven.runtime.errors import OutputError, UsageError
+from oddeven.runtime.errors import ModelError, OutputError, UsageError
 
 PARTIAL = re.compile(r"\.partial-[0-9a-f]{16}-.*", re.DOTALL)
 LONGEST = 50  # characters of a name that fit into 255 bytes beside the rest
@@ -133,6 +133,18 @@ def read(path: Path) -> bytes:
     if path.is_fifo():
         raise OSError("it is a pipe")
     return path.read_bytes()
+
+
+def read_model_part(path: Path) -> bytes:
+    """What `path`, a model file or what is kept beside one, holds.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        return read(path)
+    except OSError as error:
+        raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
 def sha256(content: bytes) -> str:

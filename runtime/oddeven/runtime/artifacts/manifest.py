@@ -8,7 +8,7 @@ from pathlib import Path
 from oddeven.runtime.engines.quantization import TensorInfo
 from oddeven.runtime.engines.saturation import Overflow
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.files import read, sha256
+from oddeven.runtime.files import read_model_part, sha256
 from oddeven.runtime.parity.compare import Parity
 from oddeven.runtime.schema import from_json
 from oddeven.runtime.spec import PRECISIONS, ModelSpec, plain
@@ -111,7 +111,7 @@ def load_manifest(folder: Path) -> Manifest:
         ModelError: it is missing or damaged.
     """
     path = folder / MANIFEST
-    return from_json(Manifest, _content(path), str(path))
+    return from_json(Manifest, read_model_part(path), str(path))
 
 
 def verdict_of(path: Path) -> str:
@@ -143,16 +143,9 @@ def check_same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:
 
 def check_hash(path: Path, expected: str) -> None:
     """Refuse a file other than the one that the manifest was written for (ModelError)."""
-    got = sha256(_content(path))
+    got = sha256(read_model_part(path))
     if got != expected:
         raise ModelError(
             f"{path} is not the file its manifest lists: expected SHA-256 {expected[:12]}..., got {got[:12]}...; "
             "export the model again."
         )
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return read(path)
-    except OSError as error:
-        raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error

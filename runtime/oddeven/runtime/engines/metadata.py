@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oddeven.runtime.errors import ModelError
-from oddeven.runtime.files import DAMAGED, sha256
+from oddeven.runtime.files import DAMAGED, read_model_part, sha256
 from oddeven.runtime.schema import from_json, to_json
 from oddeven.runtime.spec import ModelSpec
 
@@ -69,10 +69,7 @@ def read_model(path: Path) -> ModelFile:
     """
     if not os.path.isfile(path):
         raise ModelError(f"There is no model file {path}.")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error
+    content = read_model_part(path)
     if path.suffix == ".onnx":
         model, seal, digits = content.rpartition(SEAL)
         text, digest = b"", digits if seal and len(digits) == DIGITS else None

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from oddeven.runtime.arrays import Array
 from oddeven.runtime.errors import ModelError
+from oddeven.runtime.files import read_model_part
 
 LIMIT = 128  # 255 * 128 = 32,640 fits into 16 bits, 255 * 129 = 32,895 does not
 INT8 = 3  # TensorProto.DataType
@@ -88,10 +89,8 @@ def overflows(path: Path, content: bytes | None = None) -> tuple[Overflow, ...]:
     try:
         found = [
             (layer.name, pair_sums(terms(layer.weights, layer.kind, layer.attributes)) > LIMIT)
-            for layer in layers(path.read_bytes() if content is None else content)
+            for layer in layers(read_model_part(path) if content is None else content)
         ]
-    except OSError as error:
-        raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from error
     except (IndexError, KeyError, ValueError) as error:
         raise ModelError(f"{path} is damaged, or not an ONNX file ({error}).") from error
     return tuple(Overflow(name, int(over.sum()), over.size) for name, over in found if over.any())
