@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
+from oddeven.runtime.artifacts import resolve as resolving
 from oddeven.runtime.artifacts.resolve import Candidate
 from oddeven.runtime.cli.bench import _fastest
 from oddeven.runtime.cli.main import cli
@@ -74,6 +75,19 @@ def test_the_table_says_how_many_windows_were_slower(monkeypatch):
     assert "3 of 5 slower, by 38% at most" in done.output
     for figure in ("best us", "10.0", "13.0"):
         assert figure in done.output
+
+
+def test_a_file_that_no_engine_reads_here_does_not_stop_the_others(tmp_path, monkeypatch):
+    for name in ("a.tflite", "b.onnx"):
+        (tmp_path / name).touch()
+    cost = Cost("a.tflite", "litert 2", 1000, 1.0, 1.0, 1.0, Latency(10.0, 10.0, 10.0, 10.0, (10.0,), ()), 30.0)
+    measured = []
+    monkeypatch.setattr("oddeven.runtime.cli.bench.benchmark", lambda path, *_: measured.append(path.name) or cost)
+    monkeypatch.setattr(resolving, "automatic", lambda path: ["litert"] if path.suffix == ".tflite" else [])
+    done = CliRunner().invoke(cli, ["bench", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert measured == ["a.tflite"]
+    assert f"left out, since no engine reads them here unasked: {tmp_path / 'b.onnx'}" in done.output
 
 
 @pytest.mark.parametrize(("int8_us", "says"), [(20.0, False), (137.0, True)])

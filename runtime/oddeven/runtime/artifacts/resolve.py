@@ -62,6 +62,20 @@ def resolve(model: str | Path | None) -> list[Candidate]:
     raise UsageError(f"There is neither a file nor a bundled model {str(model)!r}; bundled are {', '.join(known)}.")
 
 
+def readable(model: str | Path | None) -> list[Candidate]:
+    """Those model files that `model` means and that an engine installed here reads; one alone is taken in any case.
+
+    Raises:
+        UsageError, ModelError: as `resolve`.
+        ModelError: there is none.
+    """
+    candidates = resolve(model)
+    found = [file for file in candidates if file.readable or len(candidates) == 1]
+    if not found:
+        raise ModelError(f"{model} holds no model file that an engine installed here reads.")
+    return found
+
+
 def locate(model: str | Path | None) -> Path:
     """The one file to use of those that `model` means.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from oddeven.runtime.artifacts.resolve import PREFERRED, Candidate, resolve
+from oddeven.runtime.artifacts.resolve import PREFERRED, Candidate, readable, resolve
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.options import tell_of_path
 from oddeven.runtime.device.benchmark import Cost, benchmark
@@ -31,13 +31,15 @@ HEADER = ("file", "engine", "bytes", "best us", "p50 us", "p90 us", "p99 us", "f
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str | None, engine: str, threads: int, seconds: float, as_json: bool) -> None:
-    """Measure MODEL on this machine: a file, an artifact folder with all its files, or a bundled name (deep_cnn).
+    """Measure MODEL on this machine: a file, those of an artifact folder, or a bundled name (deep_cnn).
 
     One ready image at a time, in five windows. `best` is the median of the fastest window, the percentiles are over all
     windows: what the machine sustains. Slower windows are counted: something else ran, or the CPU grew hot.
     """
     tell_of_path(model)
-    candidates = {file.path: file for file in resolve(model)}
+    candidates = {file.path: file for file in readable(model)}
+    if left := [str(file.path) for file in resolve(model) if file.path not in candidates]:
+        click.echo(f"left out, since no engine reads them here unasked: {', '.join(left)}", err=True)
     costs = []
     for path in candidates:
         click.echo(f"{path} ...", err=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import click
 
-from oddeven.runtime.artifacts.resolve import bundled, resolve
+from oddeven.runtime.artifacts.resolve import bundled, readable
 from oddeven.runtime.cli.options import tell_of_path
 from oddeven.runtime.engines.registry import AUTO, ENGINES, automatic
 from oddeven.runtime.errors import ModelError
@@ -28,8 +27,10 @@ def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_
 
     Exit code 1 unless every file does, on every engine that can load it; 4 where none can.
     """
+    for model in models:
+        tell_of_path(model)
     outcomes = []
-    for path in [path for model in models for path in _files(model)] or bundled().values():
+    for path in [file.path for model in models for file in readable(model)] or bundled().values():
         # Where no engine is installed, `AUTO` raises an error that says so.
         for name in automatic(path) or [AUTO] if engine == AUTO else [engine]:
             outcomes.append(check_golden(path, name))
@@ -50,13 +51,3 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         return outcome.file, outcome.engine, "", "", "cannot load"
     result = "ok" if outcome.passed else "WRONG"
     return outcome.file, outcome.engine, f"{outcome.largest:.6f}", f"{outcome.allowed:.6f}", result
-
-
-def _files(model: str) -> list[Path]:
-    """The model files that `model` means; in a folder, those that an engine installed here reads."""
-    tell_of_path(model)
-    candidates = resolve(model)
-    found = [file.path for file in candidates if file.readable or len(candidates) == 1]
-    if not found:
-        raise ModelError(f"{model} holds no model file that an engine installed here reads.")
-    return found
