@@ -113,7 +113,7 @@ def command(
     """
     for mode in [name for name in MODES if context.params[name]]:
         _check_mode(context, mode)
-    if max_bad and not data and context.get_parameter_source("max_bad") == ParameterSource.COMMANDLINE:
+    if max_bad and not data and _is_given(context, "max_bad"):
         raise UsageError("--max-bad is about the images of --data; add --data FOLDER or leave it out.")
     outputs = {path: _form(path) for path in reports}
     outputs |= {path: form for form in FORMS.values() if (path := settings.pop(form, None))}
@@ -152,13 +152,17 @@ def command(
 
 def _check_mode(context: click.Context, mode: str) -> None:
     """Refuse a mode that is not asked for in the command, and what it would ignore there (UsageError)."""
-    sources = {parameter: context.get_parameter_source(parameter.name or "") for parameter in context.command.params}
-    given = [parameter for parameter, source in sources.items() if source == ParameterSource.COMMANDLINE]
+    given = [parameter for parameter in context.command.params if _is_given(context, str(parameter.name))]
     if mode not in [parameter.name for parameter in given]:
         raise UsageError(f"With {mode} = true no run checks a file; take it out of pyproject.toml, and give --{mode}.")
     if ignored := [parameter for parameter in given if parameter.name not in MODES[mode]]:
-        names = ", ".join(p.make_metavar(context) if p.param_type_name == "argument" else p.opts[0] for p in ignored)
+        names = ", ".join(p.human_readable_name if isinstance(p, click.Argument) else p.opts[0] for p in ignored)
         raise UsageError(f"--{mode} checks no file and would ignore {names}; leave out one or the other.")
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    """Whether the command has the parameter; click before 8.2 says so of ARTIFACTS even where there are none."""
+    return context.get_parameter_source(name) == ParameterSource.COMMANDLINE and context.params[name] != ()
 
 
 def _form(path: Path) -> str:
