@@ -20,6 +20,13 @@ def test_a_pixel_that_is_the_quantized_input_is_passed_on_untouched():
     assert encoder(info("uint8", 1 / 255), UNIT)(PIXELS) is PIXELS
 
 
+def test_an_integer_without_a_scale_stands_for_itself():
+    assert encoder(info("uint8"), InputSpec(16, 16, 1, low=0.0, high=255.0))(PIXELS) is PIXELS
+    centred = encoder(info("int8"), InputSpec(16, 16, 1, low=-128.0, high=127.0))(PIXELS)
+    assert centred.dtype == np.int8
+    np.testing.assert_array_equal(centred, PIXELS.astype(int) - 128)
+
+
 def test_real_inputs_are_the_published_division():
     x = encoder(info("float32"), UNIT)(PIXELS)
     assert x.dtype == np.float32

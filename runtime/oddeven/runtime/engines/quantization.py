@@ -45,9 +45,10 @@ def encoder(info: TensorInfo, spec: InputSpec) -> Callable[[Pixels], Array]:
     Where the quantized input is the pixel itself (uint8, and 0 and 255 stand for `spec.low` and `spec.high`),
     that is the identity: nothing is copied or converted.
     """
-    if info.scale == 0.0:
+    if info.dtype == "float32":
         return partial(to_float, spec=spec)
-    gain, shift = (spec.high - spec.low) / 255.0 / info.scale, spec.low / info.scale + info.zero_point
+    scale = info.scale or 1.0  # an integer without a scale stands for itself
+    gain, shift = (spec.high - spec.low) / 255.0 / scale, spec.low / scale + info.zero_point
     # Half a quantization step over all 256 pixel values is the most that rounding could hide.
     if info.dtype == "uint8" and abs(shift) < 0.5 and abs(gain - 1.0) * 255.0 + abs(shift) < 0.5:
         return lambda pixels: pixels
