@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from oddeven.runtime.artifacts.resolve import bundled
+from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines import registry
 from oddeven.runtime.engines.metadata import attach_to_tflite, read_spec
 from oddeven.runtime.engines.registry import ENGINES, installed, open_engine, select
@@ -164,3 +165,20 @@ def test_a_spec_of_other_pictures_is_refused(tmp_path):
     (tmp_path / "mlp.tflite").write_bytes(attach_to_tflite(flatbuffer, other))
     with pytest.raises(ModelError, match=r"its spec says \(32, 28, 1\) images, its tensors \(28, 28, 1\)"):
         open_engine(tmp_path / "mlp.tflite")
+
+
+@pytest.mark.skipif("litert" not in HERE, reason="needs LiteRT")
+def test_a_scale_that_a_converter_left_at_real_values_is_ignored(exported, tmp_path, raw):
+    from ai_edge_litert.schema_py_generated import ModelT, QuantizationParametersT
+
+    from oddeven.export.flatbuffer import pack
+
+    original, path = exported / "cnn.float32.tflite", tmp_path / "cnn.float32.tflite"
+    parsed = ModelT.InitFromPackedBuf(original.read_bytes(), 0)
+    (graph,) = parsed.subgraphs
+    for tensor in (*graph.inputs, graph.outputs[0]):
+        graph.tensors[tensor].quantization = QuantizationParametersT(scale=[0.5], zeroPoint=[3])
+    path.write_bytes(attach_to_tflite(pack(parsed), read_spec(original)))
+    images = raw["x_test"][:100, ..., None]
+    with Classifier.load(original, "litert") as expected, Classifier.load(path, "litert") as found:
+        np.testing.assert_array_equal(found.probabilities(images), expected.probabilities(images))

@@ -55,7 +55,9 @@ def open_interpreter(interpreter_class: Any, model: ModelFile, threads: int) -> 
 
 def _info(details: Any, names: list[str] | None) -> TensorInfo:
     """The interpreter's description of a tensor as ours; the signature's shape tells which sizes are free."""
-    scale, zero_point = details["quantization"]
+    dtype = np.dtype(details["dtype"]).name
+    # Converters may leave a scale at a tensor of real values, which the interpreter ignores.
+    scale, zero_point = (0.0, 0) if dtype == "float32" else details["quantization"]
     shape = tuple(int(size) for size in details["shape_signature"])
     name = names[0] if names else details["name"]
-    return TensorInfo(name, shape, np.dtype(details["dtype"]).name, float(scale), int(zero_point))
+    return TensorInfo(name, shape, dtype, float(scale), int(zero_point))
