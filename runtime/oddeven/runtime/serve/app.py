@@ -21,7 +21,7 @@ from oddeven.runtime.serve import protocol
 from oddeven.runtime.serve.camera import SharedCamera
 from oddeven.runtime.serve.collection import Collection
 from oddeven.runtime.serve.guard import HEADERS, Guard
-from oddeven.runtime.serve.limits import BodyReader
+from oddeven.runtime.serve.limits import read_body
 from oddeven.runtime.serve.page import BACKEND, PAGE, POLICY
 from oddeven.runtime.serve.served_model import ServedModel
 from oddeven.runtime.serve.service import Service
@@ -38,7 +38,6 @@ class Api:
 
     def __init__(self, service: Service, collection: Collection | None, camera: SharedCamera | None) -> None:
         self._service, self._collection, self._camera = service, collection, camera
-        self._bodies = BodyReader()
 
     def routes(self) -> list[Route]:
         """Every path that the server knows; Starlette tries them in turn, so those that must be quick come first."""
@@ -171,7 +170,7 @@ class Api:
     async def _read(self, receive: Receive) -> bytes:
         """A request's body, the memory for which is reserved."""
         start = perf_counter()
-        body = await self._bodies.read(receive)
+        body = await read_body(receive)
         self._service.metrics.observe("read", perf_counter() - start)
         return body
 

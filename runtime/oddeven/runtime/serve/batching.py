@@ -11,7 +11,6 @@ import numpy as np
 
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.prediction import Prediction
-from oddeven.runtime.serve.event_loop import InEventLoop
 
 MOST_IMAGES = 64
 INLINE_US = 2000.0  # handing a call to a thread costs about 100 us, and the event loop can spare this
@@ -20,7 +19,7 @@ Infer = Callable[[Pixels], list[Prediction]]
 Waiting = tuple[Pixels, "asyncio.Future[list[Prediction]]"]
 
 
-class Batcher(InEventLoop):
+class Batcher:
     """Answers the requests for one model.
 
     While requests come one at a time, each has a call of its own. Those that come in the same turn of the event loop,
@@ -54,7 +53,7 @@ class Batcher(InEventLoop):
 
     async def results(self, pixels: Pixels) -> list[Prediction]:
         """What `infer` gives for `pixels`."""
-        loop = self._loop
+        loop = asyncio.get_running_loop()
         if self._may_answer_at_once(pixels):
             self._answered_this_turn = True
             loop.call_soon(self._end_turn)
@@ -91,7 +90,7 @@ class Batcher(InEventLoop):
                 self._start()
             return
         self._free -= 1
-        task = self._loop.create_task(self._answer(batch))
+        task = asyncio.create_task(self._answer(batch))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

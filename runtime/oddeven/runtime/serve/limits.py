@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from oddeven.runtime.serve.event_loop import InEventLoop
-
 BODY_BYTES = 16 << 20  # of one request
 BODY_SECONDS = 10.0  # in which it must have come
-CHECK_SECONDS = 0.5  # how often that is looked at
+TOO_SLOW = f"The body took longer than {BODY_SECONDS:g} s."
 REQUEST_BYTES = 256 << 10  # what a request counts at least, so that at most 256 are answered at a time
 ALL_BYTES = 64 << 20  # of all requests at a time
 IMAGE_PIXELS = 50_000_000  # of one image: Pillow refuses more before it decodes
@@ -27,8 +25,9 @@ class Budget:
     def __init__(self, size_bytes: int = ALL_BYTES) -> None:
         self._free_bytes = size_bytes
 
-    def reserve(self, scope: Scope) -> Held:
-        """Hold what a request may need, until the `with` statement ends that takes this.
+    @contextmanager
+    def reserve(self, scope: Scope) -> Iterator[None]:
+        """Hold what a request may need.
 
         Raises:
             HTTPException: 413 where the request announces a body over `BODY_BYTES`, 503 where others hold too much.
@@ -40,63 +39,30 @@ class Budget:
         if held > self._free_bytes:
             raise HTTPException(503, "The server is busy; try again in a second.", {"retry-after": "1"})
         self._free_bytes -= held
-        return Held(self, held)
-
-    def release(self, held: int) -> None:
-        """Hold `held` bytes no longer."""
-        self._free_bytes += held
-
-
-@dataclass(frozen=True)
-class Held:
-    """Bytes of a `Budget`, to be given back. (A generator as a context manager would cost ten times as much.)"""
-
-    budget: Budget
-    size_bytes: int
-
-    def __enter__(self) -> None:
-        """They are held already."""
-
-    def __exit__(self, *_: object) -> None:
-        self.budget.release(self.size_bytes)
-
-
-class BodyReader(InEventLoop):
-    """Reads the bodies of requests. One timer watches over all of them: one for each would cost more than reading."""
-
-    def __init__(self) -> None:
-        self._deadlines: dict[asyncio.Task[Any], float] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def read(self, receive: Receive) -> bytes:
-        """The whole body of a request.
-
-        Raises:
-            HTTPException: 413 where it has more than `BODY_BYTES`, 408 where it takes longer than `BODY_SECONDS`.
-            ClientDisconnect: the client left.
-        """
-        loop = self._loop
-        task = asyncio.current_task(loop)
-        assert task is not None
-        deadline = self._deadlines[task] = loop.time() + BODY_SECONDS
-        if self._timer is None:
-            self._timer = loop.call_later(CHECK_SECONDS, self._check)
         try:
-            return await _joined(receive)
-        except asyncio.CancelledError:
-            if loop.time() < deadline:
-                raise
-            raise HTTPException(
-                408, f"The body took longer than {BODY_SECONDS:g} s.", {"connection": "close"}
-            ) from None
+            yield
         finally:
-            del self._deadlines[task]
+            self._free_bytes += held
 
-    def _check(self) -> None:
-        for task, deadline in self._deadlines.items():
-            if deadline <= self._loop.time():
-                task.cancel()
-        self._timer = self._loop.call_later(CHECK_SECONDS, self._check) if self._deadlines else None
+
+async def read_body(receive: Receive) -> bytes:
+    """The whole body of a request.
+
+    Raises:
+        HTTPException: 413 where it has more than `BODY_BYTES`, 408 where it takes longer than `BODY_SECONDS`.
+        ClientDisconnect: the client left.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    timer = asyncio.get_running_loop().call_later(BODY_SECONDS, task.cancel, TOO_SLOW)
+    try:
+        return await _joined(receive)
+    except asyncio.CancelledError as error:
+        if TOO_SLOW not in error.args:
+            raise
+        raise HTTPException(408, TOO_SLOW, {"connection": "close"}) from None
+    finally:
+        timer.cancel()
 
 
 async def _joined(receive: Receive) -> bytes:
