@@ -98,18 +98,19 @@ def response(
     outputs, tail = [], b""
     for output, binary in request.binary.items():
         values = _values(output, predictions, spec)
+        described: dict[str, Any] = {"name": output, "datatype": DATATYPES[output], "shape": [len(values), 1]}
         if binary:
             encoded = b"".join(map(_prefixed, values)) if output == LABEL else np.array(values, "<f4").tobytes()
-            outputs.append(f'{_described(output, len(values))}, "parameters": {{"binary_data_size": {len(encoded)}}}}}')
+            described["parameters"] = {"binary_data_size": len(encoded)}
             tail += encoded
         else:
-            outputs.append(f'{_described(output, len(values))}, "data": {json.dumps(values)}}}')
-    identified = f'"id": {json.dumps(request.id)}, ' if request.id else ""
-    head = f'{{{identified}"model_name": {json.dumps(name)}, "model_version": "1", "outputs": [{", ".join(outputs)}]}}'
+            described["data"] = values
+        outputs.append(described)
+    identified = {"id": request.id} if request.id else {}
+    head = json.dumps({**identified, "model_name": name, "model_version": "1", "outputs": outputs}).encode()
     if not tail:
-        return head.encode(), {"content-type": "application/json"}
-    content = head.encode()
-    return content + tail, {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(content))}
+        return head, {"content-type": "application/json"}
+    return head + tail, {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
 
 
 def _values(output: str, predictions: Sequence[Prediction], spec: ModelSpec) -> list[Any]:
@@ -117,12 +118,6 @@ def _values(output: str, predictions: Sequence[Prediction], spec: ModelSpec) -> 
         second = spec.labels[1]
         return [prediction.scores[second] for prediction in predictions]
     return [getattr(prediction, output) for prediction in predictions]
-
-
-@lru_cache(256)
-def _described(output: str, count: int) -> str:
-    """The JSON object of an output for `count` images, without its end."""
-    return json.dumps({"name": output, "datatype": DATATYPES[output], "shape": [count, 1]})[:-1]
 
 
 def _outputs(spec: ModelSpec) -> tuple[str, ...]:
