@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from time import perf_counter
@@ -32,6 +32,18 @@ HEADER_LENGTH = protocol.HEADER_LENGTH.encode()
 EXPECTED = (OddEvenError, HTTPException, ClientDisconnect)
 STATUS = {UsageError: 404, DataError: 400, MissingPackageError: 503, OutputError: 507, ClientDisconnect: 499}
 
+# The models are open before the server listens, so it is ready as soon as it is alive.
+HEALTHY = JSONResponse({"live": True, "ready": True})
+# What is always the same: the page, its way to this server, and of the Open Inference Protocol what does not ask for a
+# model.
+FIXED: Mapping[str, Response] = {
+    "/": Response(PAGE, media_type="text/html", headers={"content-security-policy": POLICY}),
+    "/backend.js": Response(BACKEND, media_type="text/javascript"),
+    "/v2": JSONResponse({"name": "oddeven", "version": version("oddeven"), "extensions": ["binary_tensor_data"]}),
+    "/v2/health/live": HEALTHY,
+    "/v2/health/ready": HEALTHY,
+}
+
 
 class Api:
     """The endpoints over one `Service`."""
@@ -51,24 +63,12 @@ class Api:
         return [
             Route("/predict", self.predict, methods=["POST"]),
             *routes,
-            Route("/", self.page),
-            Route("/backend.js", self.backend),
             Route("/about", self.about),
             Route("/camera", self.camera),
             Route("/keep/{label}", self.keep, methods=["POST"]),
             Route("/metrics", self.metrics),
-            Route("/v2", self.server_metadata),
-            Route("/v2/health/live", self.live),
-            Route("/v2/health/ready", self.live),
+            *(Route(path, response, methods=["GET"]) for path, response in FIXED.items()),
         ]
-
-    async def page(self, request: Request) -> Response:
-        """The page."""
-        return Response(PAGE, media_type="text/html", headers={"content-security-policy": POLICY})
-
-    async def backend(self, request: Request) -> Response:
-        """The page's way to this server."""
-        return Response(BACKEND, media_type="text/javascript")
 
     async def about(self, request: Request) -> Response:
         """What the page needs to know."""
@@ -118,14 +118,6 @@ class Api:
     async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
         return Response(generate_latest(self._service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    async def server_metadata(self, request: Request) -> Response:
-        """Of the Open Inference Protocol."""
-        return JSONResponse({"name": "oddeven", "version": version("oddeven"), "extensions": ["binary_tensor_data"]})
-
-    async def live(self, request: Request) -> Response:
-        """Of the Open Inference Protocol; the models are open before the server listens, so it is ready as well."""
-        return JSONResponse({"live": True, "ready": True})
 
     async def model_ready(self, request: Request) -> Response:
         """Of the Open Inference Protocol."""
