@@ -9,9 +9,9 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Scope
 
@@ -47,17 +47,15 @@ class Guard:
 
     def refusal(self, scope: Scope) -> Response | None:
         """What to answer instead of passing the request on; None for one that may pass."""
-        headers = dict(scope["headers"])
-        host = _text(headers, b"host")
+        asked = HTTPConnection(scope)
+        host, origin = asked.headers.get("host", ""), asked.headers.get("origin")
         if not _is_ours(host, self.names):
             return _refuse(421, f"This server is not called {host[:100]!r}; start it with --allow-host to let it be.")
-        origin = _text(headers, b"origin")
-        if b"origin" in headers and origin.partition("://")[2].lower() != host.lower():
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
             return _refuse(403, f"A page of {origin[:100]!r} may not use this server.")
-        if not self.token or scope["path"].startswith(OPEN_TO_ALL) or self._is_right(_carried(headers)):
+        if not self.token or scope["path"].startswith(OPEN_TO_ALL) or self._is_right(_carried(asked)):
             return None
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["path"] == "/" and scope["method"] == "GET" and self._is_right(given):
+        if scope["path"] == "/" and scope["method"] == "GET" and self._is_right(asked.query_params.get("token", "")):
             response: Response = RedirectResponse("/", 303)
             response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
             return response
@@ -90,21 +88,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _text(headers: dict[bytes, bytes], name: bytes) -> str:
-    """The value of a header; "" where it is missing."""
-    return headers.get(name, b"").decode("latin-1")
-
-
-def _carried(headers: dict[bytes, bytes]) -> str:
+def _carried(asked: HTTPConnection) -> str:
     """The token that a request carries; "" where it carries none."""
-    scheme, _, given = _text(headers, b"authorization").partition(" ")
-    if scheme.lower() == "bearer":
-        return given
-    try:
-        cookie = SimpleCookie(_text(headers, b"cookie")).get(COOKIE)
-    except CookieError:
-        return ""
-    return cookie.value if cookie else ""
+    scheme, _, given = asked.headers.get("authorization", "").partition(" ")
+    return given if scheme.lower() == "bearer" else asked.cookies.get(COOKIE, "")
 
 
 def _refuse(status: int, reason: str) -> Response:
