@@ -34,8 +34,8 @@ class Backbone:
     tuned_from: str
 
 
-def _application(name: str, low: float, high: float, tuned_from: str, **options: Any) -> Backbone:
-    """The row of a network of `keras.applications`, whose weights Keras downloads where no file is given."""
+def _application(name: str, tuned_from: str, **options: Any) -> Backbone:
+    """The row of a network of `keras.applications` made for -1 to 1; without a file Keras downloads its weights."""
 
     def network(weights: object, **where: Any) -> Any:
         import keras
@@ -52,13 +52,13 @@ def _application(name: str, low: float, high: float, tuned_from: str, **options:
             if layer.weights:  # Keras numbers the others' names anew in each network
                 model.get_layer(layer.name).set_weights(layer.get_weights())
 
-    return Backbone(lambda image: network(None, input_tensor=image).output, load_weights, low, high, tuned_from)
+    return Backbone(lambda image: network(None, input_tensor=image).output, load_weights, -1.0, 1.0, tuned_from)
 
 
 BACKBONES: Mapping[str, Backbone] = {
     LITE0: Backbone(lite0.features, lite0.load_weights, lite0.LOW, lite0.HIGH, "block5_"),
-    "mobilenet_v2": _application("MobileNetV2", -1.0, 1.0, "block_6_"),
-    "mobilenet_v3_small": _application("MobileNetV3Small", -1.0, 1.0, "expanded_conv_3_", include_preprocessing=False),
+    "mobilenet_v2": _application("MobileNetV2", "block_6_"),
+    "mobilenet_v3_small": _application("MobileNetV3Small", "expanded_conv_3_", include_preprocessing=False),
 }
 
 

@@ -22,8 +22,8 @@ CONNECTIONS = 512
 class Budget:
     """Bytes that all requests share. A request that needs more than are free is turned away at once."""
 
-    def __init__(self, size_bytes: int = ALL_BYTES) -> None:
-        self._free_bytes = size_bytes
+    def __init__(self) -> None:
+        self._free_bytes = ALL_BYTES
 
     @contextmanager
     def reserve(self, scope: Scope) -> Iterator[None]:

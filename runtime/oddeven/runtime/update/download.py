@@ -15,7 +15,7 @@ from oddeven.runtime.errors import UpdateError
 PIECE = 1 << 16
 TIMEOUT_S = 30.0
 ATTEMPTS = 5
-WHOLE, PARTIAL, NOTHING_LEFT = 200, 206, 416  # HTTP status
+PARTIAL, NOTHING_LEFT = 206, 416  # HTTP status
 
 
 def download(url: str, path: Path, limit_bytes: int) -> None:
