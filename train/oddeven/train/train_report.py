@@ -12,7 +12,7 @@ from PIL import Image
 
 from oddeven.runtime.arrays import Pixels, Probabilities
 from oddeven.runtime.files import write
-from oddeven.runtime.images.encode import to_png_base64
+from oddeven.runtime.images.encode import to_image, to_png_base64
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.page import render_page
 from oddeven.train.data.dataset import Dataset, Split
@@ -102,8 +102,6 @@ def _heated(image: Pixels, moved: Features) -> Pixels:
     """`image` in grey, red where `moved` is large."""
     heat = np.clip(moved / max(float(np.abs(moved).max()), 1e-6), 0, 1)
     size = image.shape[1], image.shape[0]
-    mask = np.asarray(Image.fromarray((heat * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)) / 255.0
-    grey = image.mean(axis=-1, keepdims=True).repeat(3, -1)
-    red = np.array([215.0, 25.0, 28.0])
-    blended = grey + (red - grey) * 0.75 * mask[..., None]
-    return np.asarray(blended.round(), np.uint8)
+    mask = Image.fromarray((heat * 0.75 * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    grey = to_image(image).convert("L").convert("RGB")
+    return np.asarray(Image.composite(Image.new("RGB", size, "#d7191c"), grey, mask))
