@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from oddeven.runtime.artifacts.resolve import locate
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.latency import median_us
-from oddeven.runtime.engines.registry import engine_version
 from oddeven.runtime.errors import UsageError
 from oddeven.runtime.files import sha256
 
@@ -43,22 +41,14 @@ def open_models(models: Sequence[str | None], engine: str) -> dict[str, ServedMo
     names = [classifier.spec.name for _, classifier in opened]
     served: dict[str, ServedModel] = {}
     for path, classifier in opened:
-        name = classifier.spec.name
-        name = name if names.count(name) == 1 else path.name
+        spec, running = classifier.spec, classifier.engine
+        name = spec.name if names.count(spec.name) == 1 else path.name
         if name in served:
             raise UsageError(f"Two of the models are called {name}; give each once.")
-        served[name] = ServedModel(name, classifier, _image_us(classifier), _facts(path, classifier))
+        image = classifier.encode(np.zeros((1, *spec.input.shape), np.uint8))
+        facts = {
+            "engine": running.name, "engine_version": running.version, "precision": spec.precision,
+            "sha256": sha256(path.read_bytes()),
+        }  # fmt: skip
+        served[name] = ServedModel(name, classifier, median_us(running, image), facts)
     return served
-
-
-def _image_us(classifier: Classifier) -> float:
-    return median_us(classifier.engine, classifier.encode(np.zeros((1, *classifier.spec.input.shape), np.uint8)))
-
-
-def _facts(path: Path, classifier: Classifier) -> dict[str, str]:
-    return {
-        "engine": classifier.engine.name,
-        "engine_version": engine_version(classifier.engine.name),
-        "precision": classifier.spec.precision,
-        "sha256": sha256(path.read_bytes()),
-    }
