@@ -28,10 +28,7 @@ def command(source: str, service: str, watch: float, allow_downgrade: bool, pref
     not, the one before is made the current one again. Exit code 7 if an update was refused or undone.
     """
     prefix = prefix or Path(os.path.abspath(f"{sys.prefix}/../../.."))  # what runs is in PREFIX/versions/NAME/venv
-    here = Installation(
-        prefix.absolute(), service, 60.0 * watch, max_mb * 1_000_000, allow_downgrade,
-        lambda line: click.echo(f"oddeven: {line}", err=True),
-    )  # fmt: skip
+    here = Installation(prefix.absolute(), service, 60.0 * watch, max_mb * 1_000_000, allow_downgrade)
     with alone_in(here.prefix):
         updated = update(here, source)
     click.echo(f"release {here.release}{'' if updated else ': nothing to do'}")

@@ -9,9 +9,10 @@ import sys
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import click
 
 from oddeven.runtime.errors import UpdateError, UsageError
 from oddeven.runtime.files import sha256, write
@@ -23,7 +24,6 @@ CURRENT, TRIAL, FAILED = "current", "trial", "failed"
 POLL_S = 5.0
 SELFTEST_S = 600.0
 CHANNEL_BYTES = 1 << 20
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class Installation:
         watch_s: for how long, in seconds, the service must stay up.
         limit_bytes: of a bundle, and of what it unpacks to.
         allow_downgrade: take a release below the installed one.
-        say: tells what happens.
     """
 
     prefix: Path
@@ -44,7 +43,6 @@ class Installation:
     watch_s: float
     limit_bytes: int
     allow_downgrade: bool
-    say: Say
 
     def __post_init__(self) -> None:
         if not (self.prefix / CURRENT).is_symlink():
@@ -114,7 +112,7 @@ def finish_trial(here: Installation) -> None:
             marker.unlink()
             _systemctl(here, "restart")
             raise UpdateError(f"Release {release} was taken back, and {here.release} runs again: {reason}")
-        here.say(f"release {here.release} runs and passed its self-test")
+        click.echo(f"oddeven: release {here.release} runs and passed its self-test", err=True)
     marker.unlink()
 
 
@@ -186,7 +184,7 @@ def _stage(here: Installation, source: str, expected: str, folder: Path) -> None
     archive = here.prefix / f".download-{sha256(source.encode())[:16]}.zip" if is_url else Path(source)
     _check_source(here, source)
     if is_url:
-        here.say(f"downloading {source}")
+        click.echo(f"oddeven: downloading {source}", err=True)
         download(source, archive, here.limit_bytes)
     folder.mkdir()
     try:
@@ -202,7 +200,7 @@ def _stage(here: Installation, source: str, expected: str, folder: Path) -> None
         if is_url:
             archive.unlink()
     trusted = "signed by a trusted key" if here.signers.exists() else "signature not checked: no key is trusted"
-    here.say(f"release {release}, installed {here.release}; {trusted}")
+    click.echo(f"oddeven: release {release}, installed {here.release}; {trusted}", err=True)
 
 
 def _check_source(here: Installation, url: str) -> None:
