@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -20,6 +21,7 @@ from train.short_run import plan
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.files import alone_in
+from oddeven.train import fit
 from oddeven.train.checkpoint import ENTRY, restore_checkpoint
 from oddeven.train.fit import train
 
@@ -91,6 +93,26 @@ def test_a_finished_run_is_not_trained_again(unbroken, capsys):
     assert "already trained" in capsys.readouterr().err
     assert result.test_accuracy == json.loads((unbroken / "history.json").read_text())["test_accuracy"]
     assert (unbroken / "deep_cnn.keras").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"labels": ("even", "uneven")},
+        {"input": dataclasses.replace(plan(EPOCHS).dataset.input, preprocessing="squash")},
+    ],
+)
+def test_a_finished_run_is_trained_again_for_other_labels_or_another_preprocessing(unbroken, monkeypatch, other):
+    class Trained(BaseException):
+        pass
+
+    def trained(*_):
+        raise Trained
+
+    monkeypatch.setattr(fit, "_fit", trained)
+    same = plan(EPOCHS)
+    with pytest.raises(Trained):
+        train(dataclasses.replace(same, dataset=dataclasses.replace(same.dataset, **other)), unbroken)
 
 
 @pytest.mark.parametrize("harm", [b"{", b"[]", b'{"provenance": {}}'])

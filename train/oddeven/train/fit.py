@@ -15,6 +15,7 @@ import click
 import numpy as np
 
 from oddeven.runtime.arrays import Pixels
+from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.files import replacing, write
 from oddeven.runtime.page import check_templates
 from oddeven.runtime.parity.thresholds import ThresholdRule
@@ -141,7 +142,7 @@ def train(plan: Plan, folder: Path, fresh: bool = False) -> TrainingResult:
         checkpoint.unlink(missing_ok=True)
     elif path.exists() and record.exists():
         result = from_json(TrainingResult, record.read_bytes(), str(record))
-        if result.provenance == run:
+        if result.provenance == run and _is_of(read_spec(path), plan.dataset):
             done = f"{plan.architecture}: already trained by this recipe and seed in {folder}"
             click.echo(f"{done} (--fresh trains again)", err=True)
             return result
@@ -153,6 +154,11 @@ def train(plan: Plan, folder: Path, fresh: bool = False) -> TrainingResult:
     checkpoint.unlink(missing_ok=True)
     best.unlink(missing_ok=True)
     return result
+
+
+def _is_of(spec: ModelSpec | None, data: Dataset) -> bool:
+    """Whether the model is for the labels and the input of `data`, of which equal pixels say nothing."""
+    return spec is not None and (spec.labels, spec.input) == (data.labels, data.input)
 
 
 def compiled(plan: Plan) -> tuple[Any, Any]:
