@@ -54,6 +54,8 @@ def test_a_named_policy_yields_to_a_file_of_its_name(tmp_path, monkeypatch):
         ("[tool.oddeven.parity]\nmax_drop_pp = true\n", "must be a number, got True"),
         ("[tool.oddeven.parity]\ncount_gains = 1\n", "must be true or false, got 1"),
         ("[tool.oddeven.parity]\nmax_bytes = inf\n", "must be a whole number, got inf"),
+        ("[tool.oddeven.parity]\nmax_bytes = -1\n", "-1 bytes, must not be negative"),
+        (f"[tool.oddeven.parity]\nmax_drop_pp = 1{400 * '0'}\n", "The parity policy cannot be: int too large"),
         ("[tool.oddeven.parity]\nmin_agreement = 99.8\n", "must be a share from 0 to 1"),
         ("[tool.oddeven.parity]\nmax_drop_pp = 0.5\n", "must lie between 0 and its allowed upper limit"),
     ],

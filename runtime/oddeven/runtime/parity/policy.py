@@ -77,6 +77,8 @@ class Policy:
                 f"the allowed drop, {self.max_drop_pp} pp, must lie between 0 and its allowed upper limit, "
                 f"{self.max_upper_pp} pp."
             )
+        if self.max_bytes < 0:
+            raise ValueError(f"the largest size, {self.max_bytes} bytes, must not be negative; 0 is for any.")
 
 
 TABLE = "[tool.oddeven.parity]"
@@ -106,9 +108,10 @@ def load_policy(policy_file: Path | None, **given: float | None) -> Policy:
         base = BUILT_IN[name]
     elif policy_file or PROJECT.is_file():
         table = _read(policy_file or PROJECT, required=policy_file is not None)
+    settings = table | {key: value for key, value in given.items() if value is not None}
     try:
-        return replace(base, **(table | {key: value for key, value in given.items() if value is not None}))
-    except ValueError as error:
+        return replace(base, **{key: SETTINGS[key](value) for key, value in settings.items()})
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"The parity policy cannot be: {error}") from error
 
 
@@ -134,4 +137,4 @@ def _read(path: Path, required: bool) -> dict[str, Any]:
         fits = isinstance(value, int | float) and isinstance(value, bool) == (kind is bool)
         if not fits or (kind is int and value % 1 != 0):
             raise UsageError(f"{path}: {key} in {TABLE} must be {WANTED[kind]}, got {value!r}.")
-    return {key: SETTINGS[key](value) for key, value in table.items()}
+    return table
