@@ -668,6 +668,13 @@ def test_the_action_installs_the_engines_asked_for_or_says_why_not(tmp_path, eng
     assert done.returncode == (3 if said.startswith("::error") else 0), done.stderr
 
 
+def test_the_action_verifies_what_each_line_names(copy):
+    shutil.copytree(copy, copy.parent / "more" / copy.name)
+    done = action_step(1, copy.parent, ARTIFACTS="cnn\nmore/cnn\n", ALLOW_INCONCLUSIVE="true", REPORT="report")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads((copy.parent / "report" / "parity.json").read_text())["files"]) == 4
+
+
 def test_the_action_verifies(copy):
     done = action_step(1, copy.parent, ARTIFACTS="cnn", ENGINES="litert", ALLOW_INCONCLUSIVE="true", REPORT="report")
     assert done.returncode == 0, done.stderr
