@@ -464,6 +464,7 @@ def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
     assert name in row
     assert row.split("|")[4].strip() == "3"  # its own run on the other machine, the third of four
     assert (tmp_path / "m.md").read_text() == done.stdout
+    assert done.stdout.splitlines()[7].endswith("| -: | -: | -: | -: |")  # of one-digit numbers
     assert "color-mix" in (tmp_path / "m.html").read_text()
     report["files"][0]["data_sha256"] = "0" * 64
     (tmp_path / "pi.json").write_text(json.dumps(report))

@@ -15,7 +15,8 @@ def render(header: Sequence[str], rows: Sequence[Sequence[object]], markdown: bo
     """
     cells = [[str(cell) for cell in row] for row in rows]
     columns = list(zip(header, *cells, strict=True))
-    widths = [max(map(len, column)) for column in columns]
+    least = 2 if markdown else 0  # "-:", as a colon alone is no column of a pipe table
+    widths = [max(least, *map(len, column)) for column in columns]
     right = [bool(cells) and all(_numeric(cell) for cell in column[1:]) for column in columns]
     lines = [
         [cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)]
