@@ -114,6 +114,7 @@ def test_the_threshold_is_chosen_as_asked_for():
         (["--cost", "1:2"], "go together"),
         (["--threshold-by", "cost", "--cost", "5"], "is no"),
         (["--threshold-by", "cost", "--cost", "1:0"], "is no"),
+        (["--threshold-by", "cost", "--cost", f"fp=1{400 * '0'},fn=1"], "is no"),
         (["--threshold-by", "cost", "--cost", "1.2.3:4"], "is no"),
         (["--quick", "--epochs", "3"], "leave out --epochs"),
         (["--recipe", "transfer"], "cnn has no pretrained weights; take lite0"),

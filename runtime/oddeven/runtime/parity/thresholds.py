@@ -12,6 +12,7 @@ import numpy.typing as npt
 from oddeven.runtime.arrays import Labels, Probabilities
 from oddeven.runtime.errors import UsageError
 
+LARGEST = 1e9  # a cost; sums of it over all images are exact
 Floats = npt.NDArray[np.float64]
 ThresholdRule = Callable[[Probabilities, Labels], float]
 
@@ -24,7 +25,7 @@ def threshold_rule(cost: str | None, max_fpr: float | None) -> ThresholdRule | N
         max_fpr: largest false positive rate, 0 to 1.
 
     Raises:
-        UsageError: both are given, or the cost is malformed or not positive.
+        UsageError: both are given, or the cost is malformed, not positive or over `LARGEST`.
     """
     if cost is not None and max_fpr is not None:
         raise UsageError("--cost and --max-fpr each choose the threshold; give one of them.")
@@ -34,7 +35,7 @@ def threshold_rule(cost: str | None, max_fpr: float | None) -> ThresholdRule | N
         return None
     match = re.fullmatch(r"fp=(\d+\.?\d*),fn=(\d+\.?\d*)", cost)
     false_positive, false_negative = map(float, match.groups()) if match else (0.0, 0.0)
-    if min(false_positive, false_negative) <= 0.0:
+    if not 0.0 < min(false_positive, false_negative) <= max(false_positive, false_negative) <= LARGEST:
         raise UsageError(f"--cost {cost} is not a cost; say what each mistake costs, such as fp=1,fn=5.")
     return partial(by_cost, false_positive=false_positive, false_negative=false_negative)
 
