@@ -169,7 +169,7 @@ def _score(what: str, p: Probabilities, truth: Labels) -> _Score:
     if not np.isfinite(p).all() or p.min() < 0 or p.max() > 1:
         raise ModelError(
             f"{what} gives values from {p.min():.3g} to {p.max():.3g}, which are no probabilities; if they are logits, "
-            "add --from-logits."
+            "oddeven export --from-logits appends the sigmoid."
         )
     clipped = np.clip(p.astype(np.float64), LEAST_P, 1 - LEAST_P)
     loss = -np.mean(np.log(np.where(truth == 1, clipped, 1 - clipped)))

@@ -47,7 +47,8 @@ def command(
 ) -> None:
     """Write into MODEL, a .tflite or .onnx file from elsewhere, what its labels are and which images it takes.
 
-    After that predict, verify, bundle and the other commands take it like any file that oddeven exported.
+    After that predict, verify, bench, serve and the like take it as any file that oddeven exported. Only self-tests,
+    and so bundles, need the golden predictions that an export makes.
     """
     if range_name is None and data is None:
         raise UsageError("Say which values the model expects with --range, or give labelled images with --data.")

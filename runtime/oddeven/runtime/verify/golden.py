@@ -104,7 +104,8 @@ def load_golden(path: Path) -> Golden:
         golden = Golden(images, arrays, familiarities)
         _check_arrays(golden)
     except DAMAGED as error:
-        raise ModelError(f"{path} holds no golden predictions ({error}); export the model again.") from error
+        why = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path} holds no golden predictions ({why}); export the model again.") from error
     return golden
 
 
