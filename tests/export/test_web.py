@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from serve.conftest import chromium  # noqa: F401
 
 from oddeven.runtime import Classifier
+from oddeven.runtime.artifacts.resolve import locate
 
 MODELS = ("mlp", "cnn", "deep_cnn")
 STEP = 1 / 256  # of an 8-bit output
@@ -28,11 +30,12 @@ CLASSIFY = """async (files) => {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The page that `oddeven web` writes for the bundled models; npm fetches LiteRT.js."""
+    """The page that `oddeven web` writes for the bundled models, one under an odd name; npm fetches LiteRT.js."""
     from conftest import oddeven
 
     out = tmp_path_factory.mktemp("site") / "page"
-    done = oddeven("web", *MODELS, "--out", out)
+    odd = shutil.copy(locate(MODELS[0]), out.parent / "a:b #1 50%2F?.int8.tflite")
+    done = oddeven("web", odd, *MODELS[1:], "--out", out)
     assert done.returncode == 0, done.stderr
     return out
 

@@ -13,7 +13,7 @@ async function load() {
   const models = await (await fetch("models.json")).json();
   await loadLiteRt("litert/core/wasm/");
   for (const model of models) {
-    const file = await (await fetch(model.file)).arrayBuffer();
+    const file = await (await fetch(encodeURIComponent(model.file))).arrayBuffer();
     model.compiled = await loadAndCompile(withBatchOfOne(new Uint8Array(file)), { accelerator: "wasm" });
   }
   return { models, predict: async (blob) => {
