@@ -202,6 +202,7 @@ def test_engines_that_read_nothing_or_are_missing(run, copy):
 
 def test_too_few_pictures_are_inconclusive_which_only_ci_refuses(run, copy, monkeypatch):
     edit_reference(copy, first(300))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
     for options, ci, code in (
         ((), "", 0),
         ((), "true", 1),
@@ -214,6 +215,7 @@ def test_too_few_pictures_are_inconclusive_which_only_ci_refuses(run, copy, monk
             "INCONCLUSIVE. The drop may be as large as 0.99 pp at 95% confidence; allowed is 0.30 pp. ",
             "None of 300 predictions changed for the worse: at 95% confidence at most 0.99% of all would",
             "a file that changes 0.05% of its predictions passes on about 2,400 with 80% probability",
+            f"::{'error' if code else 'warning'} title=cnn/cnn.int8.tflite on litert INCONCLUSIVE::",
         )  # fmt: skip
 
 

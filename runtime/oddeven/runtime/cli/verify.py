@@ -195,7 +195,7 @@ def _say(report: Report, strict: bool) -> None:
         for check in file.checks:
             if check.name == "operating point":
                 click.echo(f"{name}: {check.reason}", err=True)
-    for line in github.workflow_commands(report):
+    for line in github.workflow_commands(report, strict):
         click.echo(line, err=True)
     github.append_summary(report)
 

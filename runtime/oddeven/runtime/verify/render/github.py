@@ -29,8 +29,12 @@ def append_summary(report: Report) -> None:
             raise OutputError(f"Cannot write the step's summary {path}: {error.strerror}.") from error
 
 
-def workflow_commands(report: Report) -> Iterator[str]:
-    """A workflow command for each file that does not pass and for each note, where this runs in GitHub Actions."""
+def workflow_commands(report: Report, strict: bool) -> Iterator[str]:
+    """A workflow command for each file that does not pass and for each note, where this runs in GitHub Actions.
+
+    Args:
+        strict: whether INCONCLUSIVE is a failure; if not, it is a warning.
+    """
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
     for broken in report.broken:
@@ -38,7 +42,8 @@ def workflow_commands(report: Report) -> Iterator[str]:
     for file in report.files:
         name = f"{file.file} on {file.engine}"
         if file.verdict != PASS:
-            yield _annotation("error" if file.verdict == FAIL else "warning", f"{name} {file.verdict}", file.reason)
+            failed = file.verdict == FAIL or strict
+            yield _annotation("error" if failed else "warning", f"{name} {file.verdict}", file.reason)
         for note in file.notes:
             yield _annotation("notice", name, note)
 
