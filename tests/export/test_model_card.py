@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -43,3 +44,13 @@ def test_what_its_maker_says_of_the_model_is_in_the_card(exported, tmp_path, kin
     assert "| author | A. Maker |" in card.text
     assert f"| weights | {weights} |" in card.text
     assert "not stated" not in card.text
+
+
+def test_names_do_not_become_markup(exported):
+    manifest, report = load_manifest(exported), (exported.parent / "parity.json").read_bytes()
+    named = dataclasses.replace(manifest, spec=dataclasses.replace(manifest.spec, labels=("<b>no", "a*b|c")))
+    about = About("A|B\nC", "", "", 1)
+    text = ModelCard(model_card(named, from_json(Report, report, "parity.json").files, keras_model(), about)).text
+    assert r"tells *\<b>no* from *a\*b\|c*." in text
+    assert r"gives the probability of *a\*b\|c*" in text
+    assert r"| author | A\|B C |" in text

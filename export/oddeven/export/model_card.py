@@ -14,6 +14,7 @@ from oddeven.runtime.device.host_info import cpu_name
 from oddeven.runtime.errors import extra, needing
 from oddeven.runtime.parity.statistics import share_limits
 from oddeven.runtime.table import shown
+from oddeven.runtime.verify.render.markdown import escape
 from oddeven.runtime.verify.report import FileReport
 
 CARD = "README.md"
@@ -71,6 +72,7 @@ def model_card(manifest: Manifest, reports: Sequence[FileReport], model: Any, ab
         machine=cpu_name(),
         files=[_row(record, report) for record, report in zip(manifest.files, reports, strict=True)],
         slices=_worst_slices(reports[0]),
+        escape=escape,
         engine="[onnx]" if manifest.files[0].file.endswith(".onnx") else "",
     )
     return f"{card}\n"

@@ -27,11 +27,11 @@ def to_markdown(report: Report) -> str:
         "Recommendation": recommend(report.files),
         "Policy and machine": [f"{name}: {value}" for name, value in facts(report)],
     }
-    rows = [[_escape(cell) for cell in row] for row in summary(report)]
+    rows = [[escape(cell) for cell in row] for row in summary(report)]
     parts = [f"# Parity report: {report.verdict}", render(HEADER, rows, markdown=True)]
     for title, lines in sections.items():
         if lines:
-            parts.append(f"## {title}\n\n" + "\n".join(f"- {_escape(line)}" for line in lines))
+            parts.append(f"## {title}\n\n" + "\n".join(f"- {escape(line)}" for line in lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -76,6 +76,6 @@ def facts(report: Report) -> list[tuple[str, str]]:
     ]
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """`text` on one line, its Markdown signs escaped; an underscore inside a word is not one."""
     return re.sub(r"[\\|<*`\[]", r"\\\g<0>", " ".join(text.split()))
