@@ -156,6 +156,12 @@ def test_a_damaged_record_of_the_images_is_one_sentence(parts, tmp_path, harm):
         training_dataset(tmp_path / "cnn.keras", spec)
 
 
+def test_images_that_were_moved_are_asked_for(parts, tmp_path):
+    (tmp_path / "dataset.json").write_text(to_json(source(parts / "moved")))
+    with pytest.raises(DataError, match="moved, which is not there; say where it is with --data PATH"):
+        training_dataset(tmp_path / "cnn.keras", ModelSpec("cnn", ("china", "flower"), WANTED, PROVENANCE))
+
+
 def test_the_cache_keeps_to_its_size_and_to_what_was_used_last(parts, cache, monkeypatch):
     def hashes():
         return {path.stem for path in (cache / "oddeven").iterdir()}

@@ -44,6 +44,10 @@ def training_dataset(model: Path, spec: ModelSpec, data: Path | None = None, mni
     record, trained_on = model.with_name(SOURCE_FILE), spec.provenance.dataset
     if record.is_file():
         source = from_json(ImageSource, record.read_bytes(), str(record))
+        if data is None and not Path(source.path).exists():
+            raise DataError(
+                f"{model} was trained on {source.path}, which is not there; say where it is with --data PATH."
+            )
         dataset = load_image_set(source if data is None else replace(source, path=str(data)))
     elif data is not None:
         dataset = load_image_set(ImageSource(str(data), spec.input, spec.labels[1]))
