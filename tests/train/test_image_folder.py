@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import time
@@ -160,6 +161,15 @@ def test_images_that_were_moved_are_asked_for(parts, tmp_path):
     (tmp_path / "dataset.json").write_text(to_json(source(parts / "moved")))
     with pytest.raises(DataError, match="moved, which is not there; say where it is with --data PATH"):
         training_dataset(tmp_path / "cnn.keras", ModelSpec("cnn", ("china", "flower"), WANTED, PROVENANCE))
+
+
+def test_an_image_of_another_size_than_the_raw_one_is_named(parts):
+    (parts / "china" / "absent.png").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"\n  There is no file .*absent"):
+        load_image_set(source(parts))
+    (parts / "china" / "absent.png").unlink()
+    with pytest.raises(DataError, match=r"000\.png: The preprocessing raw takes pixels of \(32, 24, 3\)"):
+        load_image_set(source(parts, input=dataclasses.replace(WANTED, preprocessing="raw")))
 
 
 def test_the_cache_keeps_to_its_size_and_to_what_was_used_last(parts, cache, monkeypatch):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from oddeven.runtime.arrays import Labels, Pixels
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.images.parallel import chunks_of, in_order
-from oddeven.runtime.images.preprocess import prepare_each
+from oddeven.runtime.images.preprocess import prepare_each, with_path
 from oddeven.runtime.images.sources import below, folders
 from oddeven.runtime.spec import InputSpec
 
@@ -52,7 +52,7 @@ def load_image_folder(folder: Path, labels: tuple[str, str], spec: InputSpec, ma
     images, bad = [], {}
     for chunk, (pixels, errors) in zip(chunks_of(paths), in_order(read, chunks_of(paths)), strict=True):
         images.append(pixels)
-        bad.update({chunk[position]: f"{chunk[position]}: {error}" for position, error in errors.items()})
+        bad.update({chunk[position]: with_path(chunk[position], error) for position, error in errors.items()})
     if len(bad) > max_bad:
         said = [f"{len(bad)} images of {folder} cannot be used; --max-bad allows {max_bad}."]
         raise DataError("\n  ".join([*said, *list(bad.values())[:SHOWN]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,11 @@ def prepare_each(
                 raise
             errors[position] = error
     return np.stack(ready) if ready else np.empty((0, *spec.shape), np.uint8), errors
+
+
+def with_path(path: Path, error: DataError) -> str:
+    """What is wrong with the image at `path`, which only an error of reading it names."""
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
 
 
 def raw(pixels: Pixels, spec: InputSpec, invert: str = "auto") -> Pixels:

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from oddeven.runtime.arrays import Labels, Pixels
-from oddeven.runtime.errors import BlankError, DataError, OutputError, extra, needing
+from oddeven.runtime.errors import DataError, OutputError, extra, needing
 from oddeven.runtime.files import replacing
 from oddeven.runtime.images.decode import decode_image
 from oddeven.runtime.images.parallel import chunks_of, in_order
-from oddeven.runtime.images.preprocess import prepare
+from oddeven.runtime.images.preprocess import prepare, with_path
 from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.cache import Contents
 from oddeven.train.data.dataset import ImageSource, fingerprint
@@ -106,10 +106,8 @@ def _decode_each(records: Sequence[Record], spec: InputSpec, file: IO[bytes]) ->
         try:
             image = decode_image(path, spec.channels)
             pixels = prepare(image, spec)
-        except BlankError as error:
-            return f"{path}: {error}"
         except DataError as error:
-            return str(error)
+            return with_path(path, error)
         return pixels, Traits(image.shape[:2], hash(pixels.tobytes()), perceptual_hash(pixels))
 
     def decode_chunk(chunk: Sequence[Record]) -> list[tuple[Pixels, Traits] | str]:
