@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import fields, replace
 
@@ -78,8 +79,14 @@ def test_images_of_neither_label_are_named_in_the_recipe(tmp_path):
 
 
 def test_subclasses_are_named_in_the_recipe_and_refused_where_there_are_none():
-    (mnist,) = given("--subclasses", "--quick").plans(["cnn"], load_dataset("mnist"))
-    assert (mnist.recipe_name, len(mnist.subclasses.names)) == ("fast (10 subclasses, quick)", 10)
+    data = load_dataset("mnist")
+    (mnist,) = given("--subclasses", "--quick").plans(["cnn"], data)
+    assert re.fullmatch(r"fast \(10 subclasses [0-9a-f]{12}, quick\)", mnist.recipe_name)
+    assert len(mnist.subclasses.names) == 10
+    moved = np.where(data.train.slices == "1", "3", np.where(data.train.slices == "3", "1", data.train.slices))
+    (other,) = given("--subclasses", "--quick").plans(["cnn"], replace(data, train=replace(data.train, slices=moved)))
+    assert len(other.subclasses.names) == 10
+    assert other.recipe_name != mnist.recipe_name
     with pytest.raises(UsageError, match="--subclasses needs slices with images of one label each"):
         plan("--subclasses")
 

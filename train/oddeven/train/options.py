@@ -158,7 +158,7 @@ class TrainOptions:
             " ".join(filter(None, ("threshold by", self.threshold_by, self.cost))): self.threshold_by,
             f"weights {_fingerprint(self.weights)}": self.weights,
             f"teacher {_fingerprint(self.teacher)}": self.teacher,
-            f"{kinds and len(kinds.names)} subclasses": kinds,
+            f"{kinds and len(kinds.names)} subclasses {_slices(data)}": kinds,
             f"unknown {fingerprint(unknown)[:12]}" if unknown is not None else "": self.unknown,
             "quick": self.quick,
         }
@@ -178,6 +178,11 @@ class TrainOptions:
             subclasses=kinds,
             unknown=unknown,
         )
+
+
+def _slices(data: Dataset) -> str:
+    """What tells the slices of the images to train and validate on from others."""
+    return fingerprint(data.train.slices, data.validation.slices)[:12]
 
 
 def _fingerprint(path: Path | None) -> str:
