@@ -80,6 +80,12 @@ def test_install_sh_says_whether_it_checked_a_signature_and_by_which_key(tmp_pat
     assert "SHA256:" in done.stdout
 
 
+def test_install_sh_takes_one_prefix_after_the_options(device):
+    done = device.install(device.bundle(6, "second"), device.prefix, "--trust")
+    assert (done.returncode, "There is one PREFIX, after the options" in done.stderr) == (1, True)
+    assert running(device.prefix) == "first"
+
+
 ALTERED = {
     "unsigned": ({"SHA256SUMS.sig": None}, "unsigned"),
     "another signature": ({"SHA256SUMS.sig": b"-----BEGIN SSH SIGNATURE-----\nAAAA\n"}, "signature"),

@@ -27,6 +27,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+[ $# -le 1 ] || fail "There is one PREFIX, after the options, and not: $*"
 prefix=${1:-$HOME/oddeven}
 python=${PYTHON:-python3}
 case $prefix in
