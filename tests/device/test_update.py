@@ -86,6 +86,18 @@ def test_install_sh_takes_one_prefix_after_the_options(device):
     assert running(device.prefix) == "first"
 
 
+def test_what_a_read_only_bundle_installed_can_be_removed_later(device):
+    bundle = unpack(device.bundle(6, "second"), device.folder)
+    for path in (*bundle.glob("*/*"), bundle / "model", bundle / "wheels"):
+        path.chmod(0o555)
+    command = ["sh", bundle / "install.sh", device.prefix]
+    assert subprocess.run(command, env=device.environment, capture_output=True, check=False).returncode == 0
+    current = device.prefix / "current"
+    copied = [current / "model", current / "wheels", *current.glob("model/*"), *current.glob("wheels/*")]
+    assert len(copied) == 4
+    assert all(path.stat().st_mode & 0o200 for path in copied)
+
+
 ALTERED = {
     "unsigned": ({"SHA256SUMS.sig": None}, "unsigned"),
     "another signature": ({"SHA256SUMS.sig": b"-----BEGIN SSH SIGNATURE-----\nAAAA\n"}, "signature"),

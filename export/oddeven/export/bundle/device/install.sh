@@ -108,7 +108,7 @@ if [ -e oddeven-serve.service ]; then
     pip 'starlette>=0.40' 'uvicorn>=0.30' 'prometheus-client>=0.20'
 fi
 
-cp -R model RELEASE wheels "$stage" # the wheels for a delta later
+cp -R --no-preserve=mode model RELEASE wheels "$stage" # the wheels for a delta later; a bundle may be read-only
 chosen=
 for file in "$stage"/model/*.tflite "$stage"/model/*.onnx; do
     [ -e "$file" ] || continue
