@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oddeven.runtime.errors import ModelError, OddEvenError, UpdateError
+from oddeven.runtime.files import alone_in
 from oddeven.runtime.update.bundle import unpack as unpack_checked
 from oddeven.runtime.update.channel import Channel, Release, choose_release, device_id, place_of, read_channel
 
@@ -96,6 +97,14 @@ def test_what_a_read_only_bundle_installed_can_be_removed_later(device):
     copied = [current / "model", current / "wheels", *current.glob("model/*"), *current.glob("wheels/*")]
     assert len(copied) == 4
     assert all(path.stat().st_mode & 0o200 for path in copied)
+
+
+def test_two_installers_at_once_do_not_remove_each_others_work(device):
+    with alone_in(device.prefix / "versions"):  # by the lock that install.sh takes
+        done = device.install(device.bundle(6, "second"))
+    assert (done.returncode, "Another install.sh is at work" in done.stderr) == (1, True)
+    assert len(list((device.prefix / "versions").iterdir())) == 1
+    assert device.install(device.bundle(6, "second")).returncode == 0
 
 
 ALTERED = {

@@ -66,6 +66,8 @@ version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || f
 bits=$("$python" -c 'import struct; print(8 * struct.calcsize("P"))') # uname -m lies on a 32-bit system with a 64-bit kernel
 
 mkdir -p "$prefix/versions" "$prefix/inbox" "$prefix/results" || fail "Cannot write to $prefix."
+exec 9<"$prefix/versions" # a lock that ends with this process; a file system without locks is taken as it is
+flock -n 9 || [ $? -ne 1 ] || fail "Another install.sh is at work on $prefix; wait until it has ended."
 stage=$(mktemp -d "$prefix/versions/XXXXXXXX")
 trap 'rm -rf "$stage" "$signers"' EXIT
 trap 'exit 130' HUP INT TERM
