@@ -250,6 +250,16 @@ def test_a_trial_that_a_power_cut_ended_is_finished_by_the_next_update(device):
     assert os.readlink(device.prefix / "current") == before
 
 
+def test_what_a_trial_would_go_back_to_outlives_installations_by_hand(device):
+    before = os.readlink(device.prefix / "current")
+    (device.prefix / "trial").write_text(before)
+    for release, model in ((6, "second"), (7, "late")):
+        assert device.install(device.bundle(release, model)).returncode == 0
+    done = device.update(device.bundle(8, "fourth"))
+    assert (done.returncode, "was taken back" in done.stderr) == (REFUSED, True)
+    assert running(device.prefix) == "first"
+
+
 class Server(http.server.SimpleHTTPRequestHandler):
     """A static host that understands ranges, and breaks off each connection after `most` bytes."""
 

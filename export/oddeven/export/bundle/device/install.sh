@@ -152,8 +152,11 @@ if [ -L "$prefix/current" ]; then point previous "$(readlink "$prefix/current")"
 point current "versions/${stage##*/}"
 trap 'rm -f "$signers"' EXIT
 point oddeven current/oddeven
+trial=$(cat "$prefix/trial" 2>/dev/null || true) # what oddeven update would go back to
 for old in "$prefix"/versions/*; do
-    if ! [ "$old" -ef "$prefix/current" ] && ! [ "$old" -ef "$prefix/previous" ]; then rm -rf "$old"; fi
+    if ! [ "$old" -ef "$prefix/current" ] && ! [ "$old" -ef "$prefix/previous" ] && ! [ "$old" -ef "$prefix/$trial" ]; then
+        rm -rf "$old"
+    fi
 done
 
 echo "Ready: ${chosen##*/}. To classify an image:"
