@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ import pytest
 from PIL import Image
 
 from oddeven.runtime.errors import UsageError
-from oddeven.runtime.fleet.broker import parse_broker
+from oddeven.runtime.fleet.broker import Broker, parse_broker
 from oddeven.runtime.fleet.discovery import discovery
+from oddeven.runtime.fleet.outbox import Outbox
 from oddeven.runtime.fleet.overview import HEADER, Device, rows, to_html
 
 pytestmark = pytest.mark.slow
@@ -162,6 +164,22 @@ def test_a_broker_that_ends_under_load_gets_every_prediction_in_order(broker, he
     process.terminate()
     assert process.wait() == 0
     assert int(Path(f"{out}.sent").read_text()) == out.stat().st_size
+
+
+def test_a_connection_that_is_lost_while_lines_are_sent_ends_nothing(tmp_path):
+    journal = tmp_path / "out.jsonl"
+    journal.write_text('{"file": "a.png", "label": "odd", "mtime_ns": 1}\n' * 2)
+    outbox = Outbox(Broker("localhost", 1, False, "shop"), "pi", journal, dict, {})
+    client = outbox._client  # is not connected, as in the moment after it was asked
+    numbers, publish = [], client.publish
+    client.publish = lambda *given, **more: (info := publish(*given, **more), numbers.append(info.mid))[0]
+    with ThreadPoolExecutor(1) as pool:
+        offset = pool.submit(outbox._send_from, 0)
+        wait_for(lambda: len(numbers) == 2)
+        for number in numbers:
+            assert not offset.done()
+            client.on_publish(client, None, number, None, None)
+        assert offset.result(60) == journal.stat().st_size
 
 
 def test_what_was_predicted_without_a_broker_is_sent_later_and_once(broker, heard, pictures, run, tmp_path):

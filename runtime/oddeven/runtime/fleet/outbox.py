@@ -63,6 +63,8 @@ class Outbox:
         self._client.will_set(f"{self._topic}/availability", OFFLINE, qos=1, retain=True)
         self._client.on_connect = self._connected
         self._client.on_connect_fail = lambda *_: self._complain("it cannot be reached")
+        self._taken = set[int]()  # numbers of messages that the broker has acknowledged
+        self._client.on_publish = lambda *given: self._taken.add(given[2])
         self._client.on_message = lambda *given: self._command(given[2].payload)
         self._ending, self._greeted = threading.Event(), threading.Event()
         self._labels: Counter[str] = Counter()
@@ -160,12 +162,13 @@ class Outbox:
             return offset  # it is not there yet
         if not lines:
             return offset
-        sent = [self._client.publish(f"{self._topic}/state", line.strip(), qos=1, retain=True) for line in lines]
-        for message in sent:
-            while not message.is_published():
-                if self._ending.is_set() and not self._client.is_connected():
-                    return offset
-                time.sleep(0.002)
+        self._taken.clear()
+        # What the connection is lost for meanwhile paho-mqtt sends later, although its `is_published` raises then.
+        sent = {self._client.publish(f"{self._topic}/state", line.strip(), qos=1, retain=True).mid for line in lines}
+        while not sent <= self._taken:
+            if self._ending.is_set() and not self._client.is_connected():
+                return offset
+            time.sleep(0.002)
         self._labels.update(json.loads(line)["label"] for line in lines)
         offset += sum(map(len, lines))
         write(self._sent, str(offset))
