@@ -404,6 +404,7 @@ def test_a_hostile_device_cannot_break_the_table_or_the_page():
                 "selftest": {},
             },
         ),
+        *(Device("far", True, {"time": time, "labels": {"odd": 10**400, "even": 1}}) for time in (10**400, -(10**400))),
     ]
     for row in rows(nonsense, 0.0):
         assert all(cell.isprintable() and len(cell) < 200 for cell in row)

@@ -139,8 +139,8 @@ def _age(then: Any, now: float) -> str:
     """How long ago that was, in its largest unit."""
     if not isinstance(then, int):
         return "-"
-    age = max(0, round(now - then))
+    age = max(0, round(now) - then)  # of integers, for no float holds what a device may send
     for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
         if age >= unit:
-            return f"{age // unit} {name}"
+            return _text(f"{age // unit} {name}")
     return f"{age} s"
