@@ -218,7 +218,10 @@ def test_a_wrong_password_or_an_unknown_certificate_sends_nothing_and_stops_noth
     assert done.returncode == 0, done.stderr
     assert "the broker does not take the predictions yet" in done.stderr
     assert not messages
-    assert run("fleet", "--mqtt", url, *rest).returncode == 5
+    fleet = run("fleet", "--mqtt", url, *rest)
+    assert fleet.returncode == 5
+    for stderr in (done.stderr, fleet.stderr):
+        assert ("its certificate is not trusted" in stderr) == (wrong == "certificate")
 
 
 def test_a_device_appears_is_asked_for_a_self_test_and_is_offline_when_killed(broker, heard, start, run, tmp_path):

@@ -38,6 +38,11 @@ class Broker:
     password: str | None = field(default=None, repr=False)
     authority: Path | None = None
 
+    @property
+    def unreachable(self) -> str:
+        """Why there is no connection, as far as paho-mqtt tells."""
+        return f"it cannot be reached{', or its certificate is not trusted' if self.encrypted else ''}"
+
 
 def parse_broker(url: str, password_file: Path | None, authority: Path | None) -> Broker:
     """The broker of `mqtts://user@host:port/topic`, its password from the file or from $ODDEVEN_MQTT_PASSWORD.

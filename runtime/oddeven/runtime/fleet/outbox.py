@@ -62,7 +62,7 @@ class Outbox:
         self._client = new_client(broker, f"oddeven-{device}")
         self._client.will_set(f"{self._topic}/availability", OFFLINE, qos=1, retain=True)
         self._client.on_connect = self._connected
-        self._client.on_connect_fail = lambda *_: self._complain("it cannot be reached")
+        self._client.on_connect_fail = lambda *_: self._complain(broker.unreachable)
         self._taken = set[int]()  # numbers of messages that the broker has acknowledged
         self._client.on_publish = lambda *given: self._taken.add(given[2])
         self._client.on_message = lambda *given: self._command(given[2].payload)

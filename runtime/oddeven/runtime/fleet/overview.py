@@ -54,7 +54,7 @@ def listen(broker: Broker, seconds: float) -> list[Device]:
         MissingPackageError: paho-mqtt is not installed.
     """
     devices: dict[str, Device] = {}
-    answered, reasons = threading.Event(), ["it cannot be reached"]
+    answered, reasons = threading.Event(), [broker.unreachable]
     client = new_client(broker, "")
 
     def connected(client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
