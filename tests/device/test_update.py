@@ -25,6 +25,7 @@ from oddeven.runtime.errors import ModelError, OddEvenError, UpdateError
 from oddeven.runtime.files import alone_in
 from oddeven.runtime.update.bundle import unpack as unpack_checked
 from oddeven.runtime.update.channel import Channel, Release, choose_release, device_id, place_of, read_channel
+from oddeven.runtime.update.trial import Installation, finish_trial
 
 REFUSED = 7
 LIMIT = 10_000_000
@@ -182,6 +183,16 @@ def test_what_is_not_well_is_undone(device, model):
         assert "was taken back" in done.stderr
         assert (device.prefix / "failed").read_text() == "6\n"
         assert device.log.read_text().splitlines()[-1] == "restart oddeven-watch"
+
+
+def test_a_service_that_nothing_can_restart_undoes_the_update(device, monkeypatch):
+    before, said = os.readlink(device.prefix / "current"), []
+    assert device.install(device.bundle(6, "second")).returncode == 0
+    (device.prefix / "trial").write_text(before)
+    monkeypatch.setenv("PATH", str(device.folder / "nothing"))
+    with pytest.raises(UpdateError, match="does not start"):
+        finish_trial(Installation(device.prefix, "oddeven-watch", 0.0, LIMIT, False, said.append))
+    assert (os.readlink(device.prefix / "current"), "cannot be run" in said[0]) == (before, True)
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ CURRENT, TRIAL, FAILED = "current", "trial", "failed"
 POLL_S = 5.0
 SELFTEST_S = 600.0
 CHANNEL_BYTES = 1 << 20
+NO_COMMAND = 127  # as a shell says it
 
 
 @dataclass(frozen=True)
@@ -134,11 +135,15 @@ def _ailment(here: Installation) -> str:
 
 
 def _systemctl(here: Installation, *verb: str) -> int:
-    """The exit code of systemctl for the service; 0 where there is none."""
+    """The exit code of systemctl for the service; 0 where there is no service."""
     if not here.service:
         return 0
-    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    return subprocess.run([*root, "systemctl", *verb, here.service], stdout=sys.stderr, check=False).returncode
+    command = [*([] if os.geteuid() == 0 else ["sudo", "-n"]), "systemctl", *verb, here.service]
+    try:
+        return subprocess.run(command, stdout=sys.stderr, check=False).returncode
+    except OSError as error:
+        here.say(f"{command[0]} cannot be run: {error.strerror}")
+        return NO_COMMAND
 
 
 def _point_current(prefix: Path, target: str) -> None:
