@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import http.server
 import json
@@ -10,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +27,7 @@ from oddeven.runtime.errors import ModelError, OddEvenError, UpdateError
 from oddeven.runtime.files import alone_in
 from oddeven.runtime.update.bundle import unpack as unpack_checked
 from oddeven.runtime.update.channel import Channel, Release, choose_release, device_id, place_of, read_channel
+from oddeven.runtime.update.download import download
 from oddeven.runtime.update.trial import Installation, finish_trial
 
 REFUSED = 7
@@ -436,3 +439,24 @@ def test_what_unpacks_to_more_than_the_limit_is_refused(tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(UpdateError, match="limit"):
         unpack_checked(tmp_path / "bomb.zip", tmp_path / "out", tmp_path / "none", LIMIT, tmp_path)
+
+
+def test_a_full_disk_is_no_damaged_bundle(tmp_path, monkeypatch):
+    write_bundle(tmp_path / "b.zip", 1, "m")
+    (tmp_path / "out").mkdir()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(type(tmp_path), "open", full)
+    with pytest.raises(UpdateError, match=r"b\.zip cannot be unpacked to .*out: No space left on device\.$"):
+        unpack_checked(tmp_path / "b.zip", tmp_path / "out", tmp_path / "none", LIMIT, tmp_path)
+
+
+def test_why_a_download_fails_is_said_without_errno(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with socket.socket() as bound:  # and does not listen
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}/b.zip"
+        with pytest.raises(UpdateError, match=r"b\.zip: Connection refused\. Started"):
+            download(url, tmp_path / "b.zip", LIMIT)

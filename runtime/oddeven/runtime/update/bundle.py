@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from oddeven.runtime.errors import MissingPackageError, UpdateError
-from oddeven.runtime.files import DAMAGED, sha256
+from oddeven.runtime.files import DAMAGED, NO_ROOM, sha256
 
 TOP = "oddeven-pi/"
 SUMS, SIGNATURE, RELEASE = "SHA256SUMS", "SHA256SUMS.sig", "RELEASE"
@@ -56,6 +56,8 @@ def unpack(archive: Path, into: Path, signers: Path, limit_bytes: int, installed
                 _copy_kept(archive, installed / name, into / name, listed[name])
             release = _small(opened, entries, RELEASE).decode().strip()
     except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise UpdateError(f"{archive} cannot be unpacked to {into}: {error.strerror}.") from error
         raise UpdateError(f"{archive} is not a whole bundle: {str(error) or type(error).__name__:.200}.") from error
     if not re.fullmatch(r"[0-9]{1,18}", release):
         raise UpdateError(f"{archive} is damaged: {release!r:.40} is not a release number.")

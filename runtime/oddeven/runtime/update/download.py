@@ -38,7 +38,8 @@ def download(url: str, path: Path, limit_bytes: int) -> None:
                 return
             raise UpdateError(f"Cannot download {url}: HTTP status {error.code}.") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = str(error) or type(error).__name__
+            cause = getattr(error, "reason", error)  # of a URLError
+            reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     raise UpdateError(f"Cannot download {url}: {reason}. Started again, it goes on where it broke off.")
 
 
