@@ -103,6 +103,8 @@ def load_golden(path: Path) -> Golden:
         familiarities = {name.removeprefix(FAMILIARITY): arrays.pop(name) for name in known}
         golden = Golden(images, arrays, familiarities)
         _check_arrays(golden)
+    except FileNotFoundError as error:
+        raise ModelError(f"There is no {path}: copy it together with the model, or export the model again.") from error
     except DAMAGED as error:
         why = getattr(error, "strerror", None) or error
         raise ModelError(f"{path} holds no golden predictions ({why}); export the model again.") from error
