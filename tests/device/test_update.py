@@ -23,7 +23,8 @@ from device.fleet import new_key, programs, running, write_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oddeven.runtime.errors import ModelError, OddEvenError, UpdateError
+from oddeven.export.bundle.signature import sign
+from oddeven.runtime.errors import ModelError, OddEvenError, UpdateError, UsageError
 from oddeven.runtime.files import alone_in
 from oddeven.runtime.update.bundle import unpack as unpack_checked
 from oddeven.runtime.update.channel import Channel, Release, choose_release, device_id, place_of, read_channel
@@ -460,3 +461,14 @@ def test_why_a_download_fails_is_said_without_errno(tmp_path, monkeypatch):
         url = f"http://127.0.0.1:{bound.getsockname()[1]}/b.zip"
         with pytest.raises(UpdateError, match=r"b\.zip: Connection refused\. Started"):
             download(url, tmp_path / "b.zip", LIMIT)
+
+
+def test_why_a_key_cannot_sign_is_one_line_that_does_not_say_to_make_it_again(tmp_path):
+    key, other = new_key(tmp_path), tmp_path / "other"
+    key.chmod(0o644)
+    other.touch()
+    for path, reason, advised in ((key, "are too open", False), (other, "other", True)):
+        with pytest.raises(UsageError, match=reason) as caught:
+            sign(b"content", path)
+        assert "\n" not in str(caught.value)
+        assert ("ssh-keygen -t ed25519" in str(caught.value)) == advised

@@ -26,8 +26,9 @@ def sign(content: bytes, key: Path) -> bytes:
     )  # fmt: skip
     kind = subprocess.run(["ssh-keygen", "-l", "-f", str(key)], capture_output=True, text=True, check=False).stdout
     if done.returncode or "ED25519" not in kind:
-        reason = done.stderr.decode(errors="replace").strip() or f"the key is {kind.strip() or 'unreadable'}"
-        raise UsageError(
-            f"Cannot sign with {key}: {reason:.300}. Expected an Ed25519 key: ssh-keygen -t ed25519 -f {key}"
-        )
+        said = done.stderr.decode(errors="replace").splitlines()
+        reason = " ".join(line for line in said if not line.startswith("@"))  # which frames a warning
+        reason = reason.strip(" .") or f"the key is {kind.strip() or 'unreadable'}"
+        advice = "" if "ED25519" in kind else " Expected an Ed25519 key, as ssh-keygen -t ed25519 makes one."
+        raise UsageError(f"Cannot sign with {key}: {reason:.300}.{advice}")
     return done.stdout
