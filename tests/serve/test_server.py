@@ -42,6 +42,12 @@ def test_what_is_no_image_is_a_sentence_and_a_blank_image_is_uncertain(server, t
     assert (status, json.loads(content)["label"]) == (200, "uncertain")
 
 
+def test_a_form_is_told_from_the_image_file_that_it_holds(server):
+    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n...\r\n--x--\r\n'
+    status, _, content = server.ask("POST", "/predict", form, **{"content-type": "multipart/form-data; boundary=x"})
+    assert (status, b"--data-binary" in content) == (415, True)
+
+
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(server, tmp_path):
     path = tmp_path / "bomb.png"
     Image.new("1", (20_000, 20_000)).save(path)

@@ -89,7 +89,7 @@ class Api:
         """The prediction for the image file that is the body."""
         model, show = self._model(request.query_params.get("model")), "input" in request.query_params
         with self._service.budget.reserve(request.scope):
-            body = await self._read(request.receive)
+            body = await self._image(request)
             return JSONResponse(await self._service.predict(model, body, "upload", show))
 
     async def camera(self, request: Request) -> Response:
@@ -111,7 +111,7 @@ class Api:
         if self._collection is None:
             raise HTTPException(404, "This server keeps no images; start it with --keep FOLDER.")
         with self._service.budget.reserve(request.scope):
-            body = await self._read(request.receive)
+            body = await self._image(request)
             name = await self._service.in_thread(self._collection.keep, request.path_params["label"], body)
         return JSONResponse({"file": name, "kept": await self._service.in_thread(self._collection.counts)}, 201)
 
@@ -158,6 +158,12 @@ class Api:
         if request.path_params.get("version", "1") != "1":
             raise HTTPException(404, "Each model has one version, 1.")
         return self._model(request.path_params["model"])
+
+    async def _image(self, request: Request) -> bytes:
+        """The body, where it is not a form that has the image file somewhere in it."""
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            raise HTTPException(415, "The body is a form; send the image file itself: curl --data-binary @photo.jpg")
+        return await self._read(request.receive)
 
     async def _read(self, receive: Receive) -> bytes:
         """A request's body, the memory for which is reserved."""
