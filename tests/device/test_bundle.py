@@ -110,9 +110,11 @@ def test_the_installed_command_takes_a_model_of_any_name_that_a_bundle_holds(tmp
         assert done.stdout == f"/model/{name}\n"
 
 
-def test_what_it_prints_for_a_bundle_with_a_space_in_its_name_can_be_pasted(run, tmp_path):
+def test_what_it_prints_for_a_bundle_of_an_odd_name_can_be_pasted(run, tmp_path):
     done = run("bundle", "mlp", "--delta", "--out", tmp_path / "my pi.zip")
     assert "oddeven update 'my pi.zip'" in done.stderr
+    done = run("bundle", "mlp", "--out", tmp_path / "-pi.zip")
+    assert "zipfile -e ./-pi.zip ." in done.stderr
 
 
 def test_what_cannot_be_bundled_is_refused(run, tmp_path):

@@ -57,6 +57,6 @@ def command(
         release = int(datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S")) if key else 0
     build_bundle(found, out, target, serve, release, key, delta)
     click.echo(f"{out}  {out.stat().st_size:,} bytes: {', '.join(path.name for path in found)}; release {release}")
-    name = shlex.quote(out.name)
+    name = shlex.quote(f"./{out.name}" if out.name.startswith("-") else out.name)
     by_hand = f"python3 -m zipfile -e {name} . && sh {TOP}/install.sh"
     click.echo(f"On the Pi: {f'oddeven update {name}' if delta else by_hand}", err=True)
