@@ -175,3 +175,12 @@ def test_waiting_costs_nearly_nothing(pictures, start, tmp_path):
     share = (cpu_seconds(process) - before) / (time.monotonic() - start_time)
     # At most a fiftieth for looking, however short the interval; the rest is the clock's tick, 0.01 s of 3, and waking.
     assert share < 0.05
+
+
+@pytest.mark.parametrize(
+    "line", ['{"file": "a", "label": "odd", "mtime_ns": 1e999}', '{"file": "a", "mtime_ns": 1}', "[" * 100_000]
+)
+def test_a_line_that_is_no_prediction_is_named(tmp_path, line):
+    (tmp_path / "out.jsonl").write_text(f"{line}\n")
+    with pytest.raises(DataError, match="line 1"):
+        Journal(tmp_path / "out.jsonl", ("even", "odd"))

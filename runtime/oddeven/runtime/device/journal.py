@@ -119,9 +119,9 @@ class Journal:
                 name, written = row[0], row[len(self._columns) - 1]
             else:
                 fields = json.loads(line)
-                name, written = fields["file"], fields[WRITTEN]
+                name, written, _ = fields["file"], fields[WRITTEN], fields["label"]
             self.done.add((str(name), int(written)))
-        except (ValueError, TypeError, LookupError, StopIteration) as error:
+        except (ValueError, TypeError, LookupError, StopIteration, OverflowError, RecursionError) as error:
             raise self._foreign(number) from error
 
     def _check_columns(self, columns: list[str]) -> None:
