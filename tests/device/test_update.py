@@ -319,8 +319,10 @@ def test_a_download_goes_on_where_it_broke_off_and_has_a_limit(device, host):
     url, handler = host
     bundle = device.bundle(6, "zweites Bündel")
     handler.most = bundle.stat().st_size // 3 + 1
+    (device.prefix / ".download-0123456789abcdef.zip").touch()  # of another URL, broken off for good
     done = device.update(f"{url}/{bundle.name}")
     assert done.returncode == 0, done.stderr
+    assert not list(device.prefix.glob(".download-*"))
     assert handler.ranges == [0, handler.most, 2 * handler.most]
     assert running(device.prefix) == "zweites Bündel"
     done = device.update(f"{url}/nothing.zip")

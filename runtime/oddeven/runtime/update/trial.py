@@ -189,6 +189,8 @@ def _stage(here: Installation, source: str, expected: str, folder: Path) -> None
     archive = here.prefix / f".download-{sha256(source.encode())[:16]}.zip" if is_url else Path(source)
     _check_source(here, source)
     if is_url:
+        for left in set(here.prefix.glob(".download-*.zip")) - {archive}:  # which nobody asks for any more
+            left.unlink()
         click.echo(f"oddeven: downloading {source}", err=True)
         download(source, archive, here.limit_bytes)
     folder.mkdir()
