@@ -142,7 +142,7 @@ def _systemctl(here: Installation, *verb: str) -> int:
     try:
         return subprocess.run(command, stdout=sys.stderr, check=False).returncode
     except OSError as error:
-        here.say(f"{command[0]} cannot be run: {error.strerror}")
+        click.echo(f"oddeven: {command[0]} cannot be run: {error.strerror}", err=True)
         return NO_COMMAND
 
 
