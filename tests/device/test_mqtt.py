@@ -169,6 +169,7 @@ def test_a_broker_that_ends_under_load_gets_every_prediction_in_order(broker, he
 def test_a_connection_that_is_lost_while_lines_are_sent_ends_nothing(tmp_path):
     journal = tmp_path / "out.jsonl"
     journal.write_text('{"file": "a.png", "label": "odd", "mtime_ns": 1}\n' * 2)
+    (tmp_path / "out.jsonl.sent").mkdir()  # nor does that this cannot be written
     outbox = Outbox(Broker("localhost", 1, False, "shop"), "pi", journal, dict, {})
     client = outbox._client  # is not connected, as in the moment after it was asked
     numbers, publish = [], client.publish

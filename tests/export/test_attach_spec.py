@@ -37,7 +37,7 @@ def test_a_bare_file_is_told_its_labels_once(bare, tmp_path, run_here):
     done = run_here("predict", images / "red" / "000.png", "--model", tmp_path / "told.onnx")
     assert re.search(r"000\.png +red +[01]\.\d+", done.stdout)
     done = run_here("bundle", tmp_path / "told.onnx", "--precision", "float32", "--out", tmp_path / "told.zip")
-    assert (done.returncode, "told.selftest.npz holds no golden predictions" in done.stderr) == (4, True)
+    assert (done.returncode, "told.selftest.npz: copy it together with the model" in done.stderr) == (4, True)
     said = " ".join(run_here("attach-spec", "--help").stdout.split())
     assert "and so bundles, need the golden predictions that an export makes" in said
     done = run_here("attach-spec", tmp_path / "told.onnx", "--labels", "a,b", "--range", "0..1")

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from conftest import SHIPPED
 
 from oddeven.export.activations import activations
-from oddeven.export.conversion import Conversion, without_familiarity
+from oddeven.export.conversion import Conversion, first_output
 from oddeven.export.diagnosis import worst_layers
 from oddeven.export.formats import FORMATS
 from oddeven.runtime.cli.main import cli
@@ -38,7 +38,7 @@ def made(tmp_path, raw):
         model, row = keras.saving.load_model(SHIPPED / f"{name}.keras", compile=False), FORMATS[kind]
         spec = dataclasses.replace(read_spec(SHIPPED / f"{name}.keras"), precision=row.precision)
         images = calibration(raw["x_train"][:200, ..., None] / np.float32(255))
-        source = without_familiarity(Conversion(model, spec, images))
+        source = Conversion(*first_output(model, spec), images)
         path = tmp_path / row.file_name(name)
         path.write_bytes(row.convert(source))
         return path, source

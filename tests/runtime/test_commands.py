@@ -14,6 +14,10 @@ import pytest
 from conftest import SHIPPED
 from PIL import Image
 
+from oddeven.export.c.library import c_library
+from oddeven.runtime.artifacts.resolve import bundled
+from oddeven.runtime.engines.metadata import read_spec
+
 
 @pytest.fixture
 def pictures(tmp_path, raw):
@@ -76,6 +80,9 @@ def test_info_names_engines_models_and_what_a_file_is(run, tmp_path):
     assert trained["spec"]["provenance"]["dataset"] == "mnist"
     (tmp_path / "cut.keras").write_bytes((SHIPPED / "mlp.keras").read_bytes()[:1000])
     refused(run("info", tmp_path / "cut.keras"), 4, "cut.keras is damaged")
+    (tmp_path / "mlp.int8.zip").write_bytes(c_library(bundled()["mlp"].read_bytes(), read_spec(bundled()["mlp"])))
+    library = json.loads(run("info", tmp_path / "mlp.int8.zip", "--json").stdout)
+    assert (library["spec"]["labels"], "compiles and runs" in library["engines"]) == (["even", "odd"], True)
 
 
 def test_an_output_folder_that_cannot_be_written_is_found_before_the_work(run, tmp_path):

@@ -239,6 +239,8 @@ def _check_given(
     if foreign and labels is None:
         raise UsageError(f"{foreign} is about a model from elsewhere; add {SAY}.")
     for path in models:
+        if labels is None and path.is_dir() and (inside := sorted(path.glob("*.keras"))):
+            raise UsageError(f"{path} is a folder; name the model in it, {inside[0]}.")
         if labels is None and path.exists() and (path.is_dir() or path.suffix != ".keras"):
             raise UsageError(f"{path} does not say what its labels are; add {SAY}.")
         if path.suffix == ".onnx" and (others := [name for name in formats if FORMATS[name].suffix != ".onnx"]):

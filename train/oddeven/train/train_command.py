@@ -221,6 +221,8 @@ def _dataset(options: TrainOptions, source: ImageSource | None, mnist: Path | No
     """The dataset to train on, its warnings and labels printed; its outline for a dry run on an image folder."""
     if source is None:
         return load_dataset(options.dataset or "mnist", mnist)
+    if mnist is not None:
+        raise UsageError("--mnist names a file of digits; leave it out, or --data.")
     data = outline_image_set(source) if dry_run else load_image_set(source)
     for text in data.warnings:
         click.secho(f"warning: {text}", fg="yellow", err=True)

@@ -21,6 +21,12 @@ from oddeven.runtime.errors import ModelError, OddEvenError
 from oddeven.runtime.files import sha256
 from oddeven.runtime.spec import ModelSpec
 
+# Archives that are read without an engine: what writes them, and what is said of the engines.
+UNOPENED: Mapping[str, tuple[str, str]] = {
+    ".keras": ("Keras 3", "none; oddeven export makes files that they run"),
+    ".zip": ("oddeven export --format c", "c, which compiles and runs the code in it, only where it is named"),
+}
+
 
 @click.command()
 @click.argument("model", required=False)
@@ -59,10 +65,11 @@ def _about_model(model: str) -> dict[str, object]:
     path = locate(model)
     found = read_model(path)
     facts = {"file": str(path), "size_bytes": len(found.content), "sha256": sha256(found.content)}
-    if path.suffix == ".keras":
+    if path.suffix in UNOPENED:
+        maker, engines = UNOPENED[path.suffix]
         if not zipfile.is_zipfile(path):
-            raise ModelError(f"{path} is damaged, or no model that Keras 3 saved.")
-        return {**facts, "engines": "none; oddeven export makes files that they run", "spec": _about_spec(found.spec)}
+            raise ModelError(f"{path} is damaged, or no {maker} wrote it.")
+        return {**facts, "engines": engines, "spec": _about_spec(found.spec)}
     engine = open_read(found, select(path), threads=1)
     metadata = read_metadata(found.content, path) or {} if path.suffix == ".tflite" else engine.metadata
     engine.close()
@@ -71,6 +78,7 @@ def _about_model(model: str) -> dict[str, object]:
         "engines": {name: _tried(path, name) for name, row in ENGINES.items() if row.reads(path)},
         "input": dataclasses.asdict(engine.input),
         "output": dataclasses.asdict(engine.output),
+        **({"familiarity": dataclasses.asdict(engine.familiarity)} if engine.familiarity else {}),
         "metadata": metadata,
         "spec": _about_spec(engine.spec),
     }

@@ -241,7 +241,8 @@ def _update(baseline: Path, report: Report, code: int) -> None:
         _note(f"{baseline} is left as it was, for this run does not pass.")
     else:
         write(baseline, to_json(report))
-        click.echo(f"{baseline} now holds {len(report.files)} files; commit it.", err=True)
+        files = f"{len(report.files)} file{'s' * (len(report.files) != 1)}"
+        click.echo(f"{baseline} now holds {files}; commit it.", err=True)
 
 
 def _merge(paths: tuple[Path, ...], outputs: Mapping[Path, str]) -> None:

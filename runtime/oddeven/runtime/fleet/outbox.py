@@ -11,13 +11,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
-from oddeven.runtime.errors import UsageError
+from oddeven.runtime.errors import OutputError, UsageError
 from oddeven.runtime.files import write
 from oddeven.runtime.fleet.broker import Broker, new_client
 from oddeven.runtime.fleet.discovery import discovery, discovery_topic
@@ -171,5 +172,6 @@ class Outbox:
             time.sleep(0.002)
         self._labels.update(json.loads(line)["label"] for line in lines)
         offset += sum(map(len, lines))
-        write(self._sent, str(offset))
+        with suppress(OutputError):  # then these lines are sent again after a restart
+            write(self._sent, str(offset))
         return offset

@@ -158,7 +158,8 @@ def _offered(here: Installation, source: str, stage: Path) -> tuple[str, str] | 
     """URL or path, and SHA-256, of the bundle that the channel file offers this device."""
     content = _fetched(here, source, stage / "channel.json").read_bytes()
     if here.signers.exists():
-        signature = _fetched(here, f"{source}.sig", stage / "channel.sig").read_bytes()
+        path, mark, query = source.partition("?") if "://" in source else (source, "", "")
+        signature = _fetched(here, f"{path}.sig{mark}{query}", stage / "channel.sig").read_bytes()
         check_signature(content, signature, here.signers, source)
     offer = choose_release(read_channel(content, source), device_id(), here.release, _failed(here))
     if offer is None:
