@@ -25,6 +25,7 @@ from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.engines.tflite_metadata import read_metadata
 from oddeven.runtime.errors import MissingPackageError, ModelError
+from oddeven.runtime.familiarity import familiarities
 from oddeven.runtime.images.encode import to_png_base64
 
 ROW = FORMATS["mediapipe"]
@@ -182,7 +183,9 @@ image.width = image.height = 28;
 window.classify = async (file) => {
     const bytes = Uint8Array.from(atob(file), (c) => c.charCodeAt(0));
     const result = classifier.classify(await createImageBitmap(new Blob([bytes])));
-    return Object.fromEntries(result.classifications[0].categories.map((c) => [c.categoryName, c.score]));
+    const [scores, familiarity] = result.classifications;
+    const named = Object.fromEntries(scores.categories.map((c) => [c.categoryName, c.score]));
+    return {...named, familiarity: familiarity.categories[0].score};
 };
 </script>"""
 ALL = """async (files) => {
@@ -207,6 +210,8 @@ def test_in_a_browser_mediapipe_gives_the_scores_of_python_for_500_images(tmp_pa
         page.set_default_timeout(300_000)
         got = page.evaluate(ALL, files)
     with Classifier.load(path) as classifier:
-        expected = classifier.probabilities(digits[..., None])
+        expected, known = classifier.scores(digits[..., None])
     np.testing.assert_allclose([given["odd"] for given in got], expected, atol=1e-6)
-    assert {frozenset(given) for given in got} == {frozenset(spec.labels)}
+    raw_familiarities = np.array([given["familiarity"] for given in got])
+    np.testing.assert_allclose(familiarities(raw_familiarities, spec.familiarity), known, atol=1e-6)
+    assert {frozenset(given) for given in got} == {frozenset([*spec.labels, "familiarity"])}
