@@ -168,7 +168,8 @@ def plot(models: Mapping[str, Model]) -> None:
         for axes, x, least in zip(panels, xs, middle, strict=True):
             axes.errorbar(x, y, [[y - low], [high - y]], fmt="o", color="#00538a", capsize=3, mfc=fill)
             side, offset = ("left", 6) if x >= least else ("right", -6)
-            axes.annotate(name, (x, y), xytext=(offset, 0), textcoords="offset points", ha=side, va="center")
+            box = {"fc": "w", "ec": "none", "pad": 0.8}  # over another model's bar
+            axes.annotate(name, (x, y), xytext=(offset, 0), textcoords="offset points", ha=side, va="center", bbox=box)
     titles = ("int8 .tflite file, kB", "LiteRT on a desktop, us an image", "Cortex-M4, million instructions an image")
     for axes, title in zip(panels, titles, strict=True):
         axes.set(xscale="log", xlabel=title)
