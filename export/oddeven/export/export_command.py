@@ -17,6 +17,7 @@ from oddeven.export.formats import DEFAULTS, FORMATS
 from oddeven.export.keras_model import SAY, read_keras_spec
 from oddeven.export.own_model import OwnModel, describe
 from oddeven.runtime.cli.finite_range import FiniteRange
+from oddeven.runtime.cli.options import PATH, rare_option
 from oddeven.runtime.cli.policy_options import policy_options
 from oddeven.runtime.cli.progress import progress
 from oddeven.runtime.device.host_info import cpu_features, cpu_name, peak_memory_mb
@@ -41,10 +42,10 @@ HEADER = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("artifacts"), show_default=True)
+@click.argument("models", nargs=-1, required=True, type=PATH, metavar="MODEL...")
+@click.option("--out", type=PATH, default=Path("artifacts"), show_default=True)
 @click.option("--format", "formats", multiple=True, help=f"Any of {', '.join(FORMATS)}; repeatable.")
-@click.option("--data", type=click.Path(path_type=Path), help="Where the training images are, if they were moved.")
+@click.option("--data", type=PATH, help="Where the training images are, if they were moved.")
 @click.option("--labels", metavar="A,B", help="The labels 0 and 1 of a model from elsewhere; needs --data.")
 @click.option(
     "--range",
@@ -53,76 +54,52 @@ HEADER = ("file", "bytes", "accuracy", "drop pp", "agreement", "us", "verdict")
     metavar="RANGE",
     help=f"The values that such a model expects for pixels: {', '.join(RANGES)}.  [default: found out]",
 )
-@click.option(
+@rare_option(
     "--fit",
     type=click.Choice(list(PREPROCESSINGS)),
     default="squash",
-    hidden=True,
     help="How images are brought to the size of such a model.",
 )
 @click.option("--from-logits", is_flag=True, help="The models end in a logit; append the sigmoid.")
-@click.option(
+@rare_option(
     "--calibration-size",
     type=click.IntRange(min=1),
-    hidden=True,
     help=f"Training images that set the quantized ranges; {DEFAULT_SIZE}, or all there are.",
 )
 @policy_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option(
-    "--calibration-seed",
-    type=click.IntRange(min=0),
-    default=0,
-    hidden=True,
-    help="Seed of the draw of calibration images.",
+@rare_option(
+    "--calibration-seed", type=click.IntRange(min=0), default=0, help="Seed of the draw of calibration images."
 )
-@click.option(
-    "--calibration-check", is_flag=True, hidden=True, help="Quantize from two other draws as well, and compare."
-)
-@click.option(
+@rare_option("--calibration-check", is_flag=True, help="Quantize from two other draws as well, and compare.")
+@rare_option(
     "--io",
     type=click.Choice(["uint8", "float32"]),
     default="uint8",
-    hidden=True,
     help="Input and output type of a full integer TFLite file.",
 )
-@click.option(
-    "--full-range",
-    is_flag=True,
-    hidden=True,
-    help="Use all 8 bits of ONNX weights; right everywhere only when opened by oddeven.",
+@rare_option(
+    "--full-range", is_flag=True, help="Use all 8 bits of ONNX weights; right everywhere only when opened by oddeven."
 )
-@click.option(
+@rare_option(
     "--familiarity/--no-familiarity",
     default=True,
-    hidden=True,
     help="Whether files tell how familiar an image is; without it they are smaller.",
 )
-@click.option("--reduce-range", is_flag=True, hidden=True, help="Deprecated: the default.", expose_value=False)
-@click.option(
-    "--mnist",
-    type=click.Path(path_type=Path),
-    hidden=True,
-    help="The file mnist.npz, where it is neither in ./train/data nor in Keras' cache.",
-)
-@click.option("--author", default="", hidden=True, help="Who made the model, for metadata and model card.")
-@click.option("--license", default="", hidden=True, help="The model's licence, such as apache-2.0.")
-@click.option("--description", default="", hidden=True, help="What the model is for, in a sentence or two.")
-@click.option("--model-version", type=click.IntRange(min=1), default=1, hidden=True, help="The model's version.")
-@click.option(
+@rare_option("--reduce-range", is_flag=True, help="Deprecated: the default.", expose_value=False)
+@rare_option("--mnist", type=PATH, help="The file mnist.npz, where it is neither in ./train/data nor in Keras' cache.")
+@rare_option("--author", default="", help="Who made the model, for metadata and model card.")
+@rare_option("--license", default="", help="The model's licence, such as apache-2.0.")
+@rare_option("--description", default="", help="What the model is for, in a sentence or two.")
+@rare_option("--model-version", type=click.IntRange(min=1), default=1, help="The model's version.")
+@rare_option(
     "--display-names",
     multiple=True,
-    hidden=True,
     metavar="LOCALE=NAME,NAME",
     help="The labels in another language, such as ko=짝수,홀수; repeatable.",
 )
-@click.option("--cost", hidden=True, help="Choose thresholds on validation images by least cost, such as fp=1,fn=5.")
-@click.option(
-    "--max-fpr",
-    type=FiniteRange(0, 1),
-    hidden=True,
-    help="Choose thresholds with at most this share of false positives.",
-)
+@rare_option("--cost", help="Choose thresholds on validation images by least cost, such as fp=1,fn=5.")
+@rare_option("--max-fpr", type=FiniteRange(0, 1), help="Choose thresholds with at most this share of false positives.")
 @click.pass_context
 def command(
     context: click.Context,
