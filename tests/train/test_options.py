@@ -74,7 +74,7 @@ def test_images_of_neither_label_are_named_in_the_recipe(tmp_path):
     photographs.write(tmp_path / "labelled", (1, 1), ("bad", "good"))
     with pytest.raises(UsageError, match="has the folders bad and good; expected images of neither"):
         plan("--unknown", tmp_path / "labelled")
-    with pytest.raises(DataError, match="is not a folder"):
+    with pytest.raises(DataError, match="is not a folder; give one with images of neither label"):
         plan("--unknown", tmp_path / "none")
 
 

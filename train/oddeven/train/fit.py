@@ -297,7 +297,8 @@ def _evaluate_and_save(plan: Plan, network: Any, history: History, path: Path) -
         split = examined_images(data, plan.seed)
         features = pooled_features(compiled(plan)[0], split, data.input)  # of the network before fine-tuning
         write_train_report(folder / "train-report.html", bare, data, features, split, probabilities, threshold)
-    click.echo(f"{plan.architecture}: fitting how familiar an image is, from made-up images", err=True)
+    more = "" if plan.unknown is None else f" and {len(plan.unknown)} of neither label"
+    click.echo(f"{plan.architecture}: fitting how familiar an image is, from made-up images{more}", err=True)
     spec = ModelSpec(plan.architecture, data.labels, data.input, plan.provenance(), threshold)
     save_with_familiarity(bare, data, spec, path, plan.unknown)
     return TrainingResult(

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from oddeven.runtime.arrays import Pixels
-from oddeven.runtime.errors import UsageError
+from oddeven.runtime.errors import DataError, UsageError
 from oddeven.runtime.images.encode import to_image
 from oddeven.runtime.images.image_folder import load_image_folder
 from oddeven.train.data.dataset import Dataset
@@ -29,9 +29,11 @@ def load_unknown(folder: Path, data: Dataset, max_bad: int = 0) -> Pixels:
     """The images at any depth below `folder`, which are of neither label of `data`: uint8 (N, *data.input.shape).
 
     Raises:
-        DataError: there is no image, or more than `max_bad` cannot be used.
+        DataError: there is no such folder or no image in it, or more than `max_bad` cannot be used.
         UsageError: its subfolders are named after the labels.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; give one with images of neither label.")
     found = load_image_folder(folder, data.labels, data.input, max_bad)
     if found.labels is not None:
         raise UsageError(f"{folder} has the folders {' and '.join(data.labels)}; expected images of neither.")
