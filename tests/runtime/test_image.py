@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from oddeven.runtime.errors import DataError
 from oddeven.runtime.images.decode import decode_image
@@ -56,6 +57,24 @@ def test_exif_orientation_is_honoured(tmp_path):
     turned = decode_image(encoded(Image.fromarray(pixels), "PNG", exif=exif), 1)[..., 0]
     assert turned.shape == (8, 4)
     assert turned[0].min() == 255
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_turned_as_pillow_turns_it(orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    content = encoded(Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6)), "PNG", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    assert decode_image(content, 1)[..., 0].tolist() == np.asarray(upright).tolist()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_damaged_exif_data_do_not_make_an_image_unreadable(kind):
+    image = Image.new("L", (8, 4), 255)
+    # Big-endian TIFF with two entries: the maker's name as a real number, and orientation 6.
+    wrong_type = struct.pack(">2sHIHHHIfHHIHHI", b"MM", 42, 8, 2, 0x10F, 11, 1, 1.0, 0x112, 3, 1, 6, 0, 0)
+    assert decode_image(encoded(image, kind, exif=b"Exif\0\0" + wrong_type), 1).shape == (8, 4, 1)
+    assert decode_image(encoded(image, kind, exif=b"Exif\0\0nothing"), 1).shape == (4, 8, 1)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -9,8 +9,8 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,17 @@ MODES = {1: "L", 3: "RGB"}
 ENOUGH_SIDE = 1024
 PALE = 240  # a tone that can hardly be seen on white
 ORIENTATION = 0x0112  # the EXIF tag
+# What turns an image of that orientation upright. Pillow's own `exif_transpose` writes all of the EXIF data anew, which
+# raises nearly anything where one of them is damaged.
+TURNS: Mapping[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 UINT8 = np.dtype(np.uint8)
 # What Pillow's decoders raise on damaged files.
 UNREADABLE = (
@@ -146,11 +157,11 @@ def _quiet() -> Iterator[None]:
 def _to_pixels(image: Image.Image, channels: int) -> Pixels:
     """Any PIL image, upright and opaque, as uint8 (H, W, channels)."""
     image.load()
-    with _quiet():
-        if image.getexif().get(ORIENTATION, 1) != 1:
-            from PIL import ImageOps  # slow to import, and rarely needed
-
-            image = ImageOps.exif_transpose(image)
+    turn = None
+    with _quiet(), suppress(*UNREADABLE):  # where the metadata are damaged, the image need not be
+        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_to_8_bit(image))
     if _is_transparent(image):
