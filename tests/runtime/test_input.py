@@ -279,6 +279,16 @@ def test_names_in_a_list_may_have_any_bytes(run, strange):
         assert (done.returncode, b"\\udcff\\udcfe.png,odd" in done.stdout) == (0, True), done.stderr
 
 
+def test_a_list_is_read_in_a_locale_without_utf_8(tmp_path, digit):
+    (tmp_path / "numéro.png").write_bytes(digit.read_bytes())
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "oddeven.runtime", "predict", "--files-from", "-"],
+        input="numéro.png\n".encode(), cwd=tmp_path, env=plain, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, b"odd" in done.stdout) == (0, True), done.stderr
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's own device")
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
 def test_a_full_disk_is_one_sentence(digit, form):

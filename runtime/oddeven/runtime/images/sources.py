@@ -63,7 +63,8 @@ def expand_paths(paths: Iterable[str]) -> Iterator[tuple[str, Path | bytes | Dat
 def paths_in_list(source: str) -> Iterator[str]:
     """The paths in the file `source`, or on stdin where it is `-`: one a line, empty lines left out.
 
-    A list from Windows may begin with a byte order mark, which is not part of the first path.
+    A list from Windows may begin with a byte order mark, which is not part of the first path. The bytes of a path are
+    those of the file's name, whatever the locale's encoding is.
 
     Raises:
         DataError: the file cannot be read.
@@ -74,7 +75,7 @@ def paths_in_list(source: str) -> Iterator[str]:
         lines = os.fdopen(file, encoding="utf-8-sig", errors="surrogateescape", closefd=is_file)
     except OSError as error:
         raise DataError(f"Cannot read the list of files {source}: {error.strerror}.") from error
-    return filter(None, (line.rstrip("\n") for line in lines))
+    return filter(None, (os.fsdecode(line.rstrip("\n").encode(errors="surrogateescape")) for line in lines))
 
 
 def is_image_name(name: str) -> bool:
