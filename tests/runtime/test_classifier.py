@@ -151,6 +151,20 @@ def test_a_closed_one_says_so():
         classifier.predict(np.eye(28, dtype=np.uint8) * 255)
 
 
+def test_one_that_is_closed_while_a_thread_uses_it_stays_closed(raw, monkeypatch):
+    classifier = Classifier.load("mlp")
+    invoke = classifier.engine.invoke
+
+    def close_meanwhile(batch):
+        classifier.close()
+        return invoke(batch)
+
+    monkeypatch.setattr(classifier.engine, "invoke", close_meanwhile)
+    classifier.predict(raw["x_test"][0])
+    with pytest.raises(UsageError, match="is closed"):
+        classifier.predict(raw["x_test"][0])
+
+
 def test_no_pictures_are_no_answers(classifier):
     assert list(classifier.predict_batch([])) == []
     none = np.empty((0, 28, 28, 1), np.uint8)

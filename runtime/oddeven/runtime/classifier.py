@@ -266,6 +266,8 @@ class Classifier:
                     f"({len(pixels)}, 1). The file is damaged."
                 )
         self._idle.append(engine)
+        if self._another is _closed:  # by another thread meanwhile
+            self.close()
         return q_outputs
 
     def _predictions(self, q_outputs: tuple[Array, ...]) -> Iterator[Prediction]:
