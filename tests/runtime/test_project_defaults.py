@@ -25,6 +25,8 @@ def test_a_table_gives_defaults_and_the_command_line_wins(project, digit):
     answer = json.loads(project(text, "predict", digit, "--min-confidence", "0").stdout)
     assert answer["label"] == "odd"
     assert project(text, "predict", digit, "--csv").stdout.startswith("file,label,")
+    csv = "[tool.oddeven.predict]\nmodel = 'mlp'\ncsv = true\njson = false\n"
+    assert project(csv, "predict", digit).stdout.startswith("file,label,")
 
 
 def test_an_option_that_may_be_repeated_takes_one_value_or_a_list(project, tmp_path, digit):

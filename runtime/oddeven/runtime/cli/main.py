@@ -119,7 +119,8 @@ def project_defaults(name: str, command: click.Command) -> dict[str, Any]:
             raise UsageError(f"{PROJECT}: {key} of [tool.oddeven.{name}] is {value}; expected one value.")
         texts = [str(one) for one in (value if isinstance(value, list) else [value])]  # as on a command line
         if option.is_flag and not option.is_bool_flag:  # `--json` and `--csv` are two values of one parameter
-            defaults[str(option.name)] = option.flag_value if value else None
+            if value:
+                defaults[str(option.name)] = option.flag_value
         else:
             defaults[str(option.name)] = texts if many else texts[0]
     return defaults
