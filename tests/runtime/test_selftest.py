@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ import pytest
 from oddeven.runtime.artifacts.resolve import MODELS, bundled
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.verify.golden import check_golden, golden_path, load_golden, save_golden
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_bundled_models_pass_on_every_engine_here(run_here):
@@ -100,3 +104,14 @@ def test_missing_and_damaged_golden_answers_are_one_sentence(copy):
     path.unlink()
     with pytest.raises(ModelError, match=r"^There is no .*mlp\.selftest\.npz: copy it together with the model"):
         check_golden(model, "auto")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["selftest"], ["bench", "--seconds", "0.1"], ["predict", "a.png", "--model"]], ids=lambda a: a[0]
+)
+def test_a_folder_without_a_file_that_it_lists_says_so(run, tmp_path, arguments):
+    folder = shutil.copytree(ROOT / "tests" / "data" / "before_rooms", tmp_path / "cnn")
+    (folder / "cnn.int8.tflite").unlink()  # the float32 files are not there either
+    done = run(*arguments, folder)
+    assert done.returncode == 4, done.stderr
+    assert re.search(r"There is no .*cnn\.\w+\.tflite, which its manifest lists; copy it too", done.stderr)

@@ -33,6 +33,14 @@ class Candidate:
         """Whether an engine installed here reads such files unasked."""
         return bool(automatic(self.path))
 
+    def present(self) -> Candidate:
+        """This one, if the file is there (ModelError): a folder may have been copied without all that it lists."""
+        if not self.path.exists():
+            raise ModelError(
+                f"There is no {self.path}, which its manifest lists; copy it too, or export the model again."
+            )
+        return self
+
 
 def bundled() -> dict[str, Path]:
     """The models inside this package, by name."""
@@ -67,10 +75,10 @@ def readable(model: str | Path | None) -> list[Candidate]:
 
     Raises:
         UsageError, ModelError: as `resolve`.
-        ModelError: there is none.
+        ModelError: there is none, or one that a manifest lists is not there.
     """
     candidates = resolve(model)
-    found = [file for file in candidates if file.readable or len(candidates) == 1]
+    found = [file.present() for file in candidates if file.readable or len(candidates) == 1]
     if not found:
         raise ModelError(f"{model} holds no model file that an engine installed here reads.")
     return found
@@ -85,7 +93,7 @@ def locate(model: str | Path | None) -> Path:
     Raises:
         UsageError, ModelError: as `resolve`.
         UsageError: the folder holds several models, or several files and no manifest.
-        ModelError: no file in the folder passed the gate and can be read here.
+        ModelError: no file in the folder passed the gate and can be read here, or the one to take is not there.
     """
     candidates = resolve(model)
     if not any(file.verdict for file in candidates):
@@ -97,7 +105,7 @@ def locate(model: str | Path | None) -> Path:
     usable = [file for file in candidates if file.verdict == PASS and file.readable]
     if not usable:
         raise ModelError(f"{model} holds no file that passed the gate and that an engine installed here reads.")
-    return min(usable, key=lambda file: PREFERRED.index(file.precision)).path
+    return min(usable, key=lambda file: PREFERRED.index(file.precision)).present().path
 
 
 def check_one_model(candidates: list[Candidate], named: str) -> None:
