@@ -164,6 +164,25 @@ def test_an_image_that_is_written_again_is_scored_again_and_counted_once(raw, tm
     assert last["labels"] == {"even": 1}
 
 
+def test_links_are_followed_but_not_in_a_circle(raw, jpegs, tmp_path, capsys):
+    photos, elsewhere, out = tmp_path / "photos", tmp_path / "elsewhere", tmp_path / "out"
+    (elsewhere / "deep").mkdir(parents=True)
+    photos.mkdir()
+    (photos / "link").symlink_to("../elsewhere")
+    (photos / "up").symlink_to("..")
+    (elsewhere / "back").symlink_to("../photos")
+    (photos / "gone.jpg").symlink_to("nowhere")
+    (elsewhere / "deep" / "a.jpg").write_bytes(jpegs[0])
+    (photos / "b.bmp").symlink_to("../c.bmp")
+    for seconds, number in enumerate((0, 1)):  # odd, even
+        Image.fromarray(raw["x_test"][number]).save(tmp_path / "c.bmp")
+        os.utime(tmp_path / "c.bmp", (seconds, seconds))
+        assert score(photos, out / str(number)) == UNREADABLE
+        assert set(answers(out / str(number))) == {"a.jpg", "b.bmp", "gone.jpg"}
+    score(photos, out / "0")  # what a link leads to has changed
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["labels"] == {"odd": 1, "even": 1}
+
+
 def test_files_of_blocks_that_are_no_more_are_named_and_not_counted(jpegs, run, tmp_path):
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()

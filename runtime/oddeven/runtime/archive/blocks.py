@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -88,7 +89,7 @@ def blocks_of(source: str) -> list[Block]:
         from pyarrow.lib import ArrowException
     try:
         system, root = fsspec.core.url_to_fs(source)
-        found = system.find(root, detail=True) if system.isdir(root) else {root: system.info(root)}
+        found = _find(system, root) if system.isdir(root) else {root: system.info(root)}
         blocks: list[Block] = []
         for path in sorted(found):
             stamp = _stamp(found[path])
@@ -117,6 +118,21 @@ def blocks_of(source: str) -> list[Block]:
 def part_name(block: Block) -> str:
     """The file of the block's predictions."""
     return f"part-{sha256(block.identity.encode(errors='surrogateescape'))[:20]}.parquet"
+
+
+def _find(system: Any, folder: str, above: Sequence[str] = ()) -> dict[str, Mapping[str, Any]]:
+    """What fsspec lists of the files at any depth below `folder`, by path. Links are followed, but not in a circle."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for path, info in system.find(folder, detail=True).items():
+        if not info.get("islink") or not system.exists(path):
+            found[path] = info
+        elif not system.isdir(path):
+            found[path] = system.info(path)  # of the file that it leads to
+        else:
+            target, passed = os.path.realpath(path), (*above, os.path.realpath(os.path.dirname(path)))
+            if not any(Path(place).is_relative_to(target) for place in passed):
+                found |= _find(system, path, passed)
+    return found
 
 
 def _stamp(info: Mapping[str, Any]) -> str:
