@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -146,7 +147,10 @@ def test_what_is_done_is_not_done_again_and_another_model_is_refused(jpegs, run,
     done = run(*arguments, "--model", "mlp")
     assert done.returncode == 0, done.stderr
     assert (first.stat().st_mtime_ns, len(answers(out))) == (before.st_mtime_ns, 2)
-    assert "2 images" in (tmp_path / "page.html").read_text()
+    assert re.search("2 images, mlp [0-9a-f]{12}<", (tmp_path / "page.html").read_text())
+    other = ("score", shards, "--out", tmp_path / "other", "--html", tmp_path / "other.html", "--min-familiarity", "0")
+    assert run(*other, "--model", "mlp").returncode == 0
+    assert re.search("mlp [0-9a-f]{12}, min_familiarity 0.0<", (tmp_path / "other.html").read_text())
     done = run(*arguments, "--model", "cnn")
     assert (done.returncode, "name another --out" in done.stderr) == (2, True)
 

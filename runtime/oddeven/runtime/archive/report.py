@@ -11,7 +11,7 @@ from oddeven.runtime.table import render
 
 TEMPLATE = Path(__file__).parent / "templates" / "archive.html"
 BAR = 40  # characters of the longest bar
-DEFAULTS = (None, "auto", 0.0)  # of the options in `Run.settings`
+DEFAULTS = {"min_confidence": 0.0}  # of the options in `Run.settings`; None or "auto" of the others
 
 
 def to_text(summary: Summary) -> str:
@@ -38,7 +38,8 @@ def to_html(summary: Summary, run: Run, folder: str) -> str:
     Raises:
         MissingPackageError: Jinja2 is not installed.
     """
-    options = [f"{name} {value}" for name, value in json.loads(run.settings).items() if value not in DEFAULTS]
+    settings = json.loads(run.settings).items()
+    options = [f"{name} {value}" for name, value in settings if value not in (None, "auto", DEFAULTS.get(name))]
     made_by = ", ".join([f"{run.model} {run.model_sha256[:12]}", *options])
     return render_page(
         TEMPLATE, summary=summary, labels=label_rows(summary), made_by=made_by, folder=folder,
