@@ -177,6 +177,16 @@ def test_ready_pixels_are_predicted_as_images_are(classifier, raw):
     assert classifier.predict_ready(pixels) == list(classifier.predict_batch(pixels))
 
 
+def test_pixels_that_are_not_ready_are_refused_and_spoil_nothing(raw):
+    pixels = raw["x_test"][:2]
+    with Classifier.load("mlp") as classifier:
+        for wrong in (pixels, pixels[..., None].astype(float), pixels[:, ::2, ::2, None]):
+            for call in (classifier.probabilities, classifier.predict_ready):
+                with pytest.raises(DataError, match=r"Expected ready pixels, uint8 \(N, 28, 28, 1\), got "):
+                    call(wrong)
+        assert (classifier.probabilities(pixels[..., None]) > 0.5).tolist() == [True, False]
+
+
 @pytest.mark.parametrize(
     ("pixels", "says"),
     [

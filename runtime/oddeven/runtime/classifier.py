@@ -176,16 +176,20 @@ class Classifier:
             yield names.popleft(), outcome
 
     def probabilities(self, pixels: Pixels) -> Probabilities:
-        """Probability of label 1, float32 (N,), for pixels that are ready: uint8 (N, *spec.input.shape)."""
+        """Probability of label 1, float32 (N,), for pixels that are ready, as `scores` takes them."""
         return self.scores(pixels)[0]
 
     def scores(self, pixels: Pixels) -> tuple[Probabilities, Familiarities | None]:
-        """Probability of label 1 and, where the file has it, familiarity, float32 (N,), for pixels that are ready.
+        """Probability of label 1 and, where the file has it, familiarity, float32 (N,).
+
+        Args:
+            pixels: ready ones, uint8 (N, *spec.input.shape).
 
         Raises:
+            DataError: they are of another shape or type.
             ModelError: as `predict`.
         """
-        parts = list(in_order(self._run, chunks_of(pixels, self._chunk)))
+        parts = list(self._run_ready(pixels))
         p = np.concatenate([np.empty(0, np.float32), *(decode(part[0], self.engine.output) for part in parts)])
         if not (info := self.engine.familiarity) or not self.spec.familiarity:
             return p, None
@@ -205,10 +209,9 @@ class Classifier:
         """The predictions for pixels that are ready: uint8 (N, *spec.input.shape).
 
         Raises:
-            ModelError: as `predict`.
+            DataError, ModelError: as `scores`.
         """
-        parts = in_order(self._run, chunks_of(pixels, self._chunk))
-        return [prediction for part in parts for prediction in self._predictions(part)]
+        return [prediction for part in self._run_ready(pixels) for prediction in self._predictions(part)]
 
     def use_threshold(self, threshold: float) -> None:
         """Decide by another threshold from now on, in every thread.
@@ -251,6 +254,15 @@ class Classifier:
                 portable = (picklable(chunk, self.spec.input.channels) for chunk in all_chunks)
                 for prepared in in_order(prepare_chunk, portable, processes=True):
                     yield from self._predict_stacked(*prepared)
+
+    def _run_ready(self, pixels: Pixels) -> Iterator[tuple[Array, ...]]:
+        """The output tensors for each chunk of ready pixels, once these are known to be of the model's shape."""
+        if pixels.shape[1:] != self.spec.input.shape or pixels.dtype != np.uint8:
+            raise DataError(
+                f"Expected ready pixels, uint8 (N, {', '.join(map(str, self.spec.input.shape))}), got {pixels.dtype} "
+                f"{pixels.shape}; predict and predict_batch take other images."
+            )
+        return in_order(self._run, chunks_of(pixels, self._chunk))
 
     def _run(self, pixels: Pixels) -> tuple[Array, ...]:
         """The output tensors for ready pixels, from an engine that no other thread uses meanwhile."""
