@@ -129,6 +129,10 @@ def test_threads_may_share_one(classifier, raw):
             assert answers == expected
 
 
+def test_the_number_of_threads_may_be_numpys():
+    Classifier.load("mlp", threads=np.int64(2)).close()
+
+
 def test_a_hundred_thousand_answers_leak_nothing(raw):
     def resident_bytes():
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
