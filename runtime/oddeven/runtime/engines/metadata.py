@@ -55,8 +55,8 @@ class ModelFile:
         spec = self.spec or given
         if spec is None:
             raise ModelError(
-                f"{self.path} carries no ModelSpec, so its labels are unknown; give one, or export it with oddeven "
-                "export."
+                f"{self.path} carries no ModelSpec, so its labels are unknown. If oddeven export made it, it was cut "
+                "off: copy it again. If not, give it one with oddeven attach-spec."
             )
         return spec
 
