@@ -272,6 +272,12 @@ def test_a_damaged_row_group_and_rows_without_bytes_are_rows_with_a_reason(jpegs
     assert [row["error"] for row in answers(tmp_path / "empty").values()] == ["There are no bytes in this row."]
 
 
+def test_a_row_without_a_key_is_called_by_its_number(jpegs, tmp_path):
+    pq.write_table(pa.table({"image": [jpegs[0], jpegs[1]], "path": ["b.jpg", None]}), tmp_path / "a.parquet")
+    assert score(tmp_path / "a.parquet", tmp_path / "out") == 0
+    assert set(answers(tmp_path / "out")) == {"b.jpg", "a.parquet#1"}
+
+
 def test_a_source_that_is_named_twice_is_scored_once(jpegs, tmp_path):
     write_tar(tmp_path / "a.tar", {f"{number}.jpg": content for number, content in enumerate(jpegs[:4])})
     twice = [block for source in ("a.tar", "") for block in blocks_of(str(tmp_path / source))]

@@ -184,7 +184,7 @@ def _rows(block: Block) -> Items:
             for batch in parquet.iter_batches(FETCHED, groups, [name for name in (key, column) if name]):
                 for row in batch.to_pylist():
                     image = row[column].get("bytes") if isinstance(row[column], dict) else row[column]
-                    name = str(row[key]) if key else f"{path}#{first}"
+                    name = f"{path}#{first}" if key is None or row[key] is None else str(row[key])
                     yield name, image if isinstance(image, bytes) else DataError("There are no bytes in this row.")
                     first += 1
     except (OSError, ArrowException) as error:
