@@ -287,7 +287,7 @@ def test_a_source_that_is_named_twice_is_scored_once(jpegs, tmp_path):
 
 def test_what_holds_no_images_is_refused(jpegs, run, tmp_path):
     (tmp_path / "empty").mkdir()
-    for source in (tmp_path / "empty", tmp_path / "missing", "nosuch://x"):
+    for source in (tmp_path / "empty", tmp_path / "missing", "nosuch://x", ""):
         done = run("score", source, "--out", tmp_path / "out", "--model", "mlp")
         assert (done.returncode, len(done.stderr.splitlines())) in {(UNREADABLE, 1)}, done.stderr
     write_tar(tmp_path / "notes.tar", {"notes.txt": b"no image"})

@@ -83,6 +83,8 @@ def blocks_of(source: str) -> list[Block]:
         DataError: there is nothing there, or it cannot be listed.
         MissingPackageError: fsspec, pyarrow, or the package for that kind of URL is not installed.
     """
+    if not source:  # which fsspec takes for the working folder
+        raise DataError("The source is empty; name a folder, a tar shard or a Parquet file.")
     with needing("Reading an archive", extra("archive")):
         import fsspec
         import pyarrow.parquet as pq
