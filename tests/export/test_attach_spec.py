@@ -29,6 +29,11 @@ def test_a_bare_file_is_told_its_labels_once(bare, tmp_path, run_here):
     assert (done.returncode, "Say which values the model expects" in done.stderr) == (2, True)
     done = run_here(*command, "--range", "-1..1", "--threshold", 2)
     assert (done.returncode, "the threshold 2.0 must lie between 0 and 1" in done.stderr) == (2, True)
+    broken = images / "red" / "broken.png"
+    broken.write_bytes(b"")
+    done = run_here(*command, "--data", images)
+    assert (done.returncode, f"1 images of {images} cannot be used.\n" in done.stderr) == (5, True)  # no --max-bad here
+    broken.unlink()
     content = bare.read_bytes()
     done = run_here(*command, "--data", images, "--out", tmp_path / "told.onnx")
     assert done.returncode == 0, done.stderr

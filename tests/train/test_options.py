@@ -19,6 +19,7 @@ from oddeven.runtime.spec import InputSpec
 from oddeven.train.data.dataset import Dataset, ImageSource, Split, fingerprint
 from oddeven.train.data.registry import load_dataset
 from oddeven.train.options import TrainOptions
+from oddeven.train.outliers import load_unknown
 from oddeven.train.recipes import LIGHT, RECIPES, WIDE, scaled
 from oddeven.train.train_command import command
 
@@ -76,6 +77,19 @@ def test_images_of_neither_label_are_named_in_the_recipe(tmp_path):
         plan("--unknown", tmp_path / "labelled")
     with pytest.raises(DataError, match="is not a folder; give one with images of neither label"):
         plan("--unknown", tmp_path / "none")
+
+
+def test_unusable_images_of_neither_label_are_allowed_where_a_command_can_say_so(tmp_path):
+    others = tmp_path / "others"
+    photographs.write(others, (3, 0), ("belt", "hand"))
+    (others / "belt" / "broken.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"1 images of .* cannot be used; --max-bad allows 0\."):
+        plan("--unknown", others)
+    assert len(plan("--unknown", others, "--max-bad", 1).unknown) == 3
+    with pytest.raises(DataError, match=r"1 images of .* cannot be used\.\n"):  # as of refit, which has no such option
+        load_unknown(others, plan().dataset)
+    with pytest.raises(UsageError, match="--split-seed is about images of your own"):  # and --max-bad is not refused
+        command.main(["--unknown", str(others), "--max-bad=1", "--split-seed=1"], standalone_mode=False)
 
 
 def test_subclasses_are_named_in_the_recipe_and_refused_where_there_are_none():

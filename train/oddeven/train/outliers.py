@@ -25,7 +25,7 @@ BLUR, RESOLUTION = (0.01, 0.045), (0.32, 0.7)  # of an image out of focus: the b
 GAIN = (1.0, 2.0)  # contrast, of that before, where some is added
 
 
-def load_unknown(folder: Path, data: Dataset, max_bad: int = 0) -> Pixels:
+def load_unknown(folder: Path, data: Dataset, max_bad: int | None = None) -> Pixels:
     """The images at any depth below `folder`, which are of neither label of `data`: uint8 (N, *data.input.shape).
 
     Raises:

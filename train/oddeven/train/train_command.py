@@ -28,7 +28,7 @@ from oddeven.train.lite0 import find_weights
 from oddeven.train.options import DEFAULT_RECIPE, DEFAULT_SIDE, FEW, TrainOptions
 from oddeven.train.recipes import AUGMENTATIONS, RECIPES, TRANSFER
 
-FOR_DATA = ("image_size", "positive", "channels", "fit", "max_bad", "split_seed")  # options that need --data
+FOR_DATA = ("image_size", "positive", "channels", "fit", "split_seed")  # options that need --data
 Natural = click.IntRange(min=0)
 MOST_EPOCHS = 1_000_000  # TensorFlow counts steps in 64 bits
 
@@ -157,7 +157,8 @@ def command(
     options = TrainOptions(**given)
     names = options.architectures(architectures)
     source = options.source(names)
-    on_command_line = [name for name in FOR_DATA if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    for_data = FOR_DATA if options.unknown else (*FOR_DATA, "max_bad")  # of which --unknown has some to allow as well
+    on_command_line = [name for name in for_data if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if source is None and on_command_line:
         raise UsageError(f"--{on_command_line[0].replace('_', '-')} is about images of your own; add --data PATH.")
     if not dry_run:

@@ -92,7 +92,7 @@ def _describe(
 
 def _fitting(path: Path, engine: Engine, spec: ModelSpec, data: Path, range_name: str | None) -> ModelSpec:
     """`spec` with the value range under which the file predicts the images in `data`."""
-    folder = load_image_folder(data, spec.labels, spec.input, max_bad=0)
+    folder = load_image_folder(data, spec.labels, spec.input, max_bad=None)
     if folder.labels is None:
         raise DataError(f"{data} has no subfolders {' and '.join(spec.labels)}; give labelled images.")
     images, truth = balanced_sample(folder.images, folder.labels)

@@ -39,8 +39,11 @@ class ImageFolder:
     bad: tuple[str, ...]
 
 
-def load_image_folder(folder: Path, labels: tuple[str, str], spec: InputSpec, max_bad: int) -> ImageFolder:
+def load_image_folder(folder: Path, labels: tuple[str, str], spec: InputSpec, max_bad: int | None) -> ImageFolder:
     """Read FOLDER/LABEL/**/IMAGE, or FOLDER/**/IMAGE without labels, by the preprocessing of `spec`.
+
+    Args:
+        max_bad: how many unusable images are left out, as --max-bad says; None for none where there is no such option.
 
     Raises:
         DataError: there is no image, only one of the `labels` or others beside them, a label without images,
@@ -53,8 +56,9 @@ def load_image_folder(folder: Path, labels: tuple[str, str], spec: InputSpec, ma
     for chunk, (pixels, errors) in zip(chunks_of(paths), in_order(read, chunks_of(paths)), strict=True):
         images.append(pixels)
         bad.update({chunk[position]: with_path(chunk[position], error) for position, error in errors.items()})
-    if len(bad) > max_bad:
-        said = [f"{len(bad)} images of {folder} cannot be used; --max-bad allows {max_bad}."]
+    if len(bad) > (max_bad or 0):
+        limit = "" if max_bad is None else f"; --max-bad allows {max_bad}"
+        said = [f"{len(bad)} images of {folder} cannot be used{limit}."]
         raise DataError("\n  ".join([*said, *list(bad.values())[:SHOWN]]))
     good = [(path, number) for path, number in records if path not in bad]
     if not good:
