@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -83,6 +84,9 @@ def test_info_names_engines_models_and_what_a_file_is(run, tmp_path):
     (tmp_path / "mlp.int8.zip").write_bytes(c_library(bundled()["mlp"].read_bytes(), read_spec(bundled()["mlp"])))
     library = json.loads(run("info", tmp_path / "mlp.int8.zip", "--json").stdout)
     assert (library["spec"]["labels"], "compiles and runs" in library["engines"]) == (["even", "odd"], True)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("model/mlp.int8.tflite", b"")
+    refused(run("info", tmp_path / "other.zip"), 4, "damaged, or oddeven export --format c did not write it")
 
 
 def test_an_output_folder_that_cannot_be_written_is_found_before_the_work(run, tmp_path):

@@ -67,8 +67,8 @@ def _about_model(model: str) -> dict[str, object]:
     facts = {"file": str(path), "size_bytes": len(found.content), "sha256": sha256(found.content)}
     if path.suffix in UNOPENED:
         maker, engines = UNOPENED[path.suffix]
-        if not zipfile.is_zipfile(path):
-            raise ModelError(f"{path} is damaged, or no {maker} wrote it.")
+        if not zipfile.is_zipfile(path) or (path.suffix == ".zip" and not found.spec):  # such as a bundle for a Pi
+            raise ModelError(f"{path} is damaged, or {maker} did not write it.")
         return {**facts, "engines": engines, "spec": _about_spec(found.spec)}
     engine = open_read(found, select(path), threads=1)
     metadata = read_metadata(found.content, path) or {} if path.suffix == ".tflite" else engine.metadata
