@@ -12,13 +12,15 @@ from conftest import SHIPPED
 from PIL import Image
 
 from oddeven.export.keras_model import load_keras_model
+from oddeven.runtime.artifacts.resolve import bundled
+from oddeven.runtime.errors import ModelError
 from oddeven.runtime.familiarity import familiarities
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.parity.metrics import auc
 from oddeven.train import familiarity
 from oddeven.train.architectures import build
 from oddeven.train.data.registry import load_dataset
-from oddeven.train.familiarity import MIN_FAMILIARITY, calibrate, meaning, with_familiarity
+from oddeven.train.familiarity import MIN_FAMILIARITY, calibrate, load_without_familiarity, meaning, with_familiarity
 from oddeven.train.outliers import MAKERS, make_up
 from oddeven.train.refit import refit
 
@@ -98,6 +100,17 @@ def test_refit_shows_a_trained_model_what_it_must_not_know(tmp_path, monkeypatch
     after = load_keras_model(path)[0].get_weights()
     same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
     assert same == [True] * 6 + [False] * 2 + same[8:]
+
+
+def test_refit_and_who_starts_from_a_model_refuse_another_file_and_a_damaged_one(tmp_path):
+    with pytest.raises(ModelError, match=r"mlp\.int8\.tflite is no \.keras model that carries a ModelSpec"):
+        refit(bundled()["mlp"])
+    damaged = bytearray((SHIPPED / "mlp.keras").read_bytes())
+    damaged[len(damaged) // 2] ^= 255  # within the weights
+    (tmp_path / "mlp.keras").write_bytes(damaged)
+    for read in (refit, load_without_familiarity):  # the second also for --teacher and --weights
+        with pytest.raises(ModelError, match=r"mlp\.keras is damaged: Keras cannot read it \(BadZipFile\)"):
+            read(tmp_path / "mlp.keras")
 
 
 def test_a_model_that_sees_nothing_finds_nothing_unknown(few):

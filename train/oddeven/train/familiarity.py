@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.engines.metadata import attach_to_keras
+from oddeven.runtime.errors import ModelError
 from oddeven.runtime.familiarity import NAME
-from oddeven.runtime.files import replacing
+from oddeven.runtime.files import DAMAGED, replacing
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.spec import Familiarity, InputSpec, ModelSpec
 from oddeven.train.data.dataset import Dataset
@@ -59,10 +60,18 @@ def save_with_familiarity(
 
 
 def load_without_familiarity(path: Path) -> Any:
-    """The trained model in the `.keras` file `path`, with its first output alone."""
+    """The trained model in the `.keras` file `path`, with its first output alone.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
     import keras
 
-    return _first_output(keras.saving.load_model(path, compile=False))
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (*DAMAGED, LookupError, AttributeError) as error:
+        raise ModelError(f"{path} is damaged: Keras cannot read it ({type(error).__name__}).") from error
+    return _first_output(model)
 
 
 def _first_output(model: Any) -> Any:

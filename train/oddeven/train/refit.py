@@ -26,11 +26,12 @@ def refit(path: Path, unknown: Path | None = None) -> float:
         unknown: a folder of images of neither label, see `load_unknown`.
 
     Raises:
-        ModelError: it was not made by `oddeven train`.
+        ModelError: it was not made by `oddeven train`, or is damaged.
         DataError, UsageError: its dataset is not there, or `unknown` cannot be used.
     """
-    if not (spec := read_spec(path)):
-        raise ModelError(f"{path} carries no ModelSpec; train it with oddeven train.")
+    spec = read_spec(path) if path.suffix == ".keras" else None
+    if spec is None:
+        raise ModelError(f"{path} is no .keras model that carries a ModelSpec; train it with oddeven train.")
     data = training_dataset(path, spec)
     shown = load_unknown(unknown, data) if unknown else None
     model = load_without_familiarity(path)
