@@ -1,6 +1,5 @@
 # `make demo` does the whole job on real MNIST, `make test` runs the checks; both set everything up first.
-# CI also runs `make test-slow`, `make test-emulated` for other CPUs (CONTRIBUTING.md names what it needs), and
-# `make test-browser` for the pages in a browser, which needs chromium and npm.
+# CONTRIBUTING.md names what the other tests need, and which of them CI runs.
 PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
