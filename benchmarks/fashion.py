@@ -137,7 +137,8 @@ def page(folder: Path) -> str:
 Made by `python benchmarks/fashion.py` from Debian's package `dataset-fashion-mnist`: photographs of articles from a
 shop, 28x28 grey, as folders of PNG files. 60,000 train and validate, 10,000 test. The recipe is `fast` as
 `oddeven train --data` scales it to an image folder. All options have their defaults except
-`--channels 1 --image-size 28 --positive`. The test images are used once a run. The labels of `bag-rest` are 1 to 9.
+`--channels 1 --image-size 28 --positive`. The test images are used once a run. In `bag-rest`, one image in ten
+is a bag.
 
 Accuracy and recall are the Keras model's, the median of the seeds. Drop and agreement of a file are the worst of them,
 with the verdicts of the default parity policy. A PASS is hard to get here: of the 2,000 test images of
