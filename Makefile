@@ -1,5 +1,5 @@
 # `make demo` does the whole job on real MNIST, `make test` runs the checks; both set everything up first.
-# CONTRIBUTING.md names what the other tests need, and which of them CI runs.
+# CONTRIBUTING.md names what the other tests need; `.ci/run` runs all but `make test-long`.
 PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
