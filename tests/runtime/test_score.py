@@ -177,6 +177,8 @@ def test_links_are_followed_but_not_in_a_circle(raw, jpegs, tmp_path, capsys):
     (elsewhere / "back").symlink_to("../photos")
     (photos / "gone.jpg").symlink_to("nowhere")
     (elsewhere / "deep" / "a.jpg").write_bytes(jpegs[0])
+    (photos / ".checkpoints").mkdir()  # is hidden, and left out as everywhere
+    (photos / ".checkpoints" / "d.jpg").write_bytes(jpegs[0])
     (photos / "b.bmp").symlink_to("../c.bmp")
     for seconds, number in enumerate((0, 1)):  # odd, even
         Image.fromarray(raw["x_test"][number]).save(tmp_path / "c.bmp")

@@ -92,6 +92,7 @@ def blocks_of(source: str) -> list[Block]:
     try:
         system, root = fsspec.core.url_to_fs(source)
         found = _find(system, root) if system.isdir(root) else {root: system.info(root)}
+        found = {path: info for path, info in found.items() if "/." not in path.removeprefix(root)}  # nothing hidden
         blocks: list[Block] = []
         for path in sorted(found):
             stamp = _stamp(found[path])
