@@ -22,7 +22,7 @@ from oddeven.runtime.familiarity import familiarities
 from oddeven.runtime.images.decode import ImageLike, decode_image, picklable
 from oddeven.runtime.images.parallel import chunks_of, in_order
 from oddeven.runtime.images.preprocess import INVERSIONS, prepare, prepare_each
-from oddeven.runtime.images.ready import ReadyImages
+from oddeven.runtime.images.ready import ReadyImages, check_ready
 from oddeven.runtime.overrides import check_number, overridden, with_limits
 from oddeven.runtime.prediction import Prediction, blank_prediction, decide, with_familiarity
 from oddeven.runtime.spec import ModelSpec
@@ -176,18 +176,14 @@ class Classifier:
             yield names.popleft(), outcome
 
     def probabilities(self, pixels: Pixels) -> Probabilities:
-        """Probability of label 1, float32 (N,), for pixels that are ready, as `scores` takes them."""
+        """Probability of label 1, float32 (N,), for pixels as `predict_ready` takes them."""
         return self.scores(pixels)[0]
 
     def scores(self, pixels: Pixels) -> tuple[Probabilities, Familiarities | None]:
-        """Probability of label 1 and, where the file has it, familiarity, float32 (N,).
-
-        Args:
-            pixels: ready ones, uint8 (N, *spec.input.shape).
+        """Probability of label 1 and, where the file has it, familiarity, float32 (N,), for pixels as `predict_ready`.
 
         Raises:
-            DataError: they are of another shape or type.
-            ModelError: as `predict`.
+            DataError, ModelError: as `predict_ready`.
         """
         parts = list(self._run_ready(pixels))
         p = np.concatenate([np.empty(0, np.float32), *(decode(part[0], self.engine.output) for part in parts)])
@@ -209,7 +205,8 @@ class Classifier:
         """The predictions for pixels that are ready: uint8 (N, *spec.input.shape).
 
         Raises:
-            DataError, ModelError: as `scores`.
+            DataError: they are of another shape or type.
+            ModelError: as `predict`.
         """
         return [prediction for part in self._run_ready(pixels) for prediction in self._predictions(part)]
 
@@ -256,12 +253,8 @@ class Classifier:
                     yield from self._predict_stacked(*prepared)
 
     def _run_ready(self, pixels: Pixels) -> Iterator[tuple[Array, ...]]:
-        """The output tensors for each chunk of ready pixels, once these are known to be of the model's shape."""
-        if pixels.shape[1:] != self.spec.input.shape or pixels.dtype != np.uint8:
-            raise DataError(
-                f"Expected ready pixels, uint8 (N, {', '.join(map(str, self.spec.input.shape))}), got {pixels.dtype} "
-                f"{pixels.shape}; predict and predict_batch take other images."
-            )
+        """The output tensors for each chunk of ready pixels, once these are known to be so."""
+        check_ready(pixels, self.spec.input.shape)
         return in_order(self._run, chunks_of(pixels, self._chunk))
 
     def _run(self, pixels: Pixels) -> tuple[Array, ...]:
@@ -270,13 +263,10 @@ class Classifier:
             engine = self._idle.pop()
         except IndexError:
             engine = self._another()
-        q_outputs = engine.invoke(self.encode(pixels))
-        for q_output in q_outputs:
-            if q_output.size != len(pixels):
-                raise ModelError(
-                    f"{self.spec.name} gives an output {q_output.shape} for {len(pixels)} images; expected "
-                    f"({len(pixels)}, 1). The file is damaged."
-                )
+        count, q_outputs = len(pixels), engine.invoke(self.encode(pixels))
+        for shape in (q_output.shape for q_output in q_outputs if q_output.size != count):
+            came = f"{self.spec.name} gives an output {shape} for {count} images"
+            raise ModelError(f"{came}; expected ({count}, 1). The file is damaged.")
         self._idle.append(engine)
         if self._another is _closed:  # by another thread meanwhile
             self.close()

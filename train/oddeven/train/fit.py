@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,11 +30,10 @@ from oddeven.train.data.input_pipeline import evaluation_batches, steps_per_epoc
 from oddeven.train.familiarity import calibrate, load_without_familiarity, save_with_familiarity
 from oddeven.train.probe import fit_probe, pooled_features
 from oddeven.train.recipes import Recipe
+from oddeven.train.result import METRICS, TrainingResult
 from oddeven.train.subclasses import Subclasses, probability, with_subclasses
 from oddeven.train.teacher import teach
 from oddeven.train.train_report import examined_images, write_train_report
-
-METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds", "cpu_seconds")
 
 
 @dataclass(frozen=True)
@@ -97,30 +96,6 @@ class Plan:
             seed=self.seed,
             versions={name: version(name) for name in ("oddeven", "keras", "tensorflow")},
         )
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """A finished run, as `history.json` beside the model holds it.
-
-    Attributes:
-        history: one value an epoch for `loss`, `accuracy`, `val_loss`, `val_accuracy`, `seconds` (wall) and
-            `cpu_seconds` (all cores), validation included.
-        test_accuracy, test_loss: on the test split.
-        threshold: the prediction is label 1 where the probability is above it.
-    """
-
-    provenance: Provenance
-    history: Mapping[str, tuple[float, ...]]
-    test_accuracy: float
-    test_loss: float
-    threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Refuse a history that lacks a metric or an epoch (ValueError)."""
-        lengths = {len(self.history.get(name, ())) for name in METRICS}
-        if len(lengths) != 1 or 0 in lengths:
-            raise ValueError(f"the history must have one value an epoch for each of {', '.join(METRICS)}.")
 
 
 def train(plan: Plan, folder: Path, fresh: bool = False) -> TrainingResult:

@@ -23,10 +23,11 @@ from oddeven.train.data.dataset import SOURCE_FILE, Dataset, ImageSource
 from oddeven.train.data.image_folder import load_image_set, outline_image_set
 from oddeven.train.data.registry import DATASETS, load_dataset
 from oddeven.train.dry_run import decoding_note, plan_table
-from oddeven.train.fit import Plan, TrainingResult, train
+from oddeven.train.fit import Plan, train
 from oddeven.train.lite0 import find_weights
 from oddeven.train.options import DEFAULT_RECIPE, DEFAULT_SIDE, FEW, TrainOptions
 from oddeven.train.recipes import AUGMENTATIONS, RECIPES, TRANSFER
+from oddeven.train.result import TrainingResult
 
 FOR_DATA = ("image_size", "positive", "channels", "fit", "split_seed")  # options that need --data
 Natural = click.IntRange(min=0)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from oddeven.runtime.arrays import Array, Pixels
+from oddeven.runtime.errors import DataError
 from oddeven.runtime.images.decode import UINT8
 from oddeven.runtime.spec import InputSpec
 
@@ -46,6 +47,15 @@ class ReadyImages:
             return None
         stacked = stacked.reshape(-1, *self._shape)
         return stacked if _all_ready(stacked) else None
+
+
+def check_ready(pixels: Pixels, shape: tuple[int, int, int]) -> None:
+    """Refuse what is not uint8 (N, *shape) (DataError)."""
+    if pixels.shape[1:] != shape or pixels.dtype != UINT8:
+        raise DataError(
+            f"Expected ready pixels, uint8 (N, {', '.join(map(str, shape))}), got {pixels.dtype} {pixels.shape}; "
+            "predict and predict_batch take other images."
+        )
 
 
 def is_ready(image: Array, row: int) -> bool:
