@@ -106,16 +106,16 @@ class Classifier:
         path = locate(model)
         chosen, file = select(path, engine), read_model(path)
         if path.suffix == ".tflite":
-            # Before tflite-runtime crashes on it: a file that was cut off has lost its spec first.
-            file.spec_or(spec)
-        opened = open_read(file, chosen, int(threads))
+            file.spec_or(spec)  # a file that was cut off has lost its spec first, and tflite-runtime would crash on it
+        open_another = partial(open_read, file, chosen, int(threads))
+        opened = open_another()
         found = opened.spec or file.spec_or(spec)
         check_familiarity(path, opened, found)
         taken, given = opened.input.shape[1:], found.input.shape
         if any(ours not in (-1, theirs) for ours, theirs in zip(taken, given, strict=True)):
             raise UsageError(f"{path} takes {taken} images, the given spec's are {given}.")
         found = overridden(found, path, preprocess, threshold, locale, min_familiarity)
-        return cls(opened, found, lambda: open_read(file, chosen, int(threads)), invert, min_confidence)
+        return cls(opened, found, open_another, invert, min_confidence)
 
     def predict(self, image: ImageLike) -> Prediction:
         """The prediction for one image; `UNCERTAIN` for a blank one, `UNKNOWN` for one of another kind.

@@ -70,17 +70,15 @@ def resolve(model: str | Path | None) -> list[Candidate]:
     raise UsageError(f"There is neither a file nor a bundled model {str(model)!r}; bundled are {', '.join(known)}.")
 
 
-def readable(model: str | Path | None) -> list[Candidate]:
-    """Those model files that `model` means and that an engine installed here reads; one alone is taken in any case.
+def readable(candidates: list[Candidate], named: str | None) -> list[Candidate]:
+    """Those of the model files that `named` means that an engine installed here reads; one alone is always taken.
 
     Raises:
-        UsageError, ModelError: as `resolve`.
         ModelError: there is none, or one that a manifest lists is not there.
     """
-    candidates = resolve(model)
     found = [file.present() for file in candidates if file.readable or len(candidates) == 1]
     if not found:
-        raise ModelError(f"{model} holds no model file that an engine installed here reads.")
+        raise ModelError(f"{named} holds no model file that an engine installed here reads.")
     return found
 
 

@@ -37,8 +37,9 @@ def command(model: str | None, engine: str, threads: int, seconds: float, as_jso
     windows: what the machine sustains. Slower windows are counted: something else ran, or the CPU grew hot.
     """
     tell_of_path(model)
-    candidates = {file.path: file for file in readable(model)}
-    if left := [str(file.path) for file in resolve(model) if file.path not in candidates]:
+    meant = resolve(model)
+    candidates = {file.path: file for file in readable(meant, model)}
+    if left := [str(file.path) for file in meant if file.path not in candidates]:
         click.echo(f"left out, since no engine reads them here unasked: {', '.join(left)}", err=True)
     costs = []
     for path in candidates:

@@ -7,7 +7,7 @@ import json
 
 import click
 
-from oddeven.runtime.artifacts.resolve import bundled, readable
+from oddeven.runtime.artifacts.resolve import bundled, readable, resolve
 from oddeven.runtime.cli.options import tell_of_path
 from oddeven.runtime.engines.registry import AUTO, ENGINES, automatic
 from oddeven.runtime.errors import ModelError
@@ -30,7 +30,8 @@ def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_
     for model in models:
         tell_of_path(model)
     outcomes = []
-    for path in [file.path for model in models for file in readable(model)] or bundled().values():
+    given = [file.path for model in models for file in readable(resolve(model), model)]
+    for path in given or bundled().values():
         # Where no engine is installed, `AUTO` raises an error that says so.
         for name in automatic(path) or [AUTO] if engine == AUTO else [engine]:
             outcomes.append(check_golden(path, name))
