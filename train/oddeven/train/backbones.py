@@ -25,6 +25,8 @@ class Backbone:
         load_weights: gives the layers of a model with these features their weights, from a file or the row's own.
         low, high: the real values that pixel 0 and pixel 255 stood for when it was trained.
         tuned_from: the first layer that fine-tuning changes begins so.
+        familiar: the layer whose feature map tells whether an image is familiar, before the last one, in which an image
+            of anything resembles one of the labels.
     """
 
     features: Callable[[Any], Any]
@@ -32,9 +34,10 @@ class Backbone:
     low: float
     high: float
     tuned_from: str
+    familiar: str
 
 
-def _application(name: str, tuned_from: str, **options: Any) -> Backbone:
+def _application(name: str, tuned_from: str, familiar: str, **options: Any) -> Backbone:
     """The row of a network of `keras.applications` made for -1 to 1; without a file Keras downloads its weights."""
 
     def network(weights: object, **where: Any) -> Any:
@@ -52,13 +55,17 @@ def _application(name: str, tuned_from: str, **options: Any) -> Backbone:
             if layer.weights:  # Keras numbers the others' names anew in each network
                 model.get_layer(layer.name).set_weights(layer.get_weights())
 
-    return Backbone(lambda image: network(None, input_tensor=image).output, load_weights, -1.0, 1.0, tuned_from)
+    return Backbone(
+        lambda image: network(None, input_tensor=image).output, load_weights, -1.0, 1.0, tuned_from, familiar
+    )
 
 
 BACKBONES: Mapping[str, Backbone] = {
-    LITE0: Backbone(lite0.features, lite0.load_weights, lite0.LOW, lite0.HIGH, "block5_"),
-    "mobilenet_v2": _application("MobileNetV2", "block_6_"),
-    "mobilenet_v3_small": _application("MobileNetV3Small", "expanded_conv_3_", include_preprocessing=False),
+    LITE0: Backbone(lite0.features, lite0.load_weights, lite0.LOW, lite0.HIGH, "block5_", "block15_project_bn"),
+    "mobilenet_v2": _application("MobileNetV2", "block_6_", "block_16_project_BN"),
+    "mobilenet_v3_small": _application(
+        "MobileNetV3Small", "expanded_conv_3_", "expanded_conv_10_add", include_preprocessing=False
+    ),
 }
 
 

@@ -21,14 +21,17 @@ from oddeven.runtime.familiarity import NAME
 from oddeven.runtime.files import DAMAGED, replacing
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.spec import Familiarity, InputSpec, ModelSpec
+from oddeven.train.backbones import BACKBONES
 from oddeven.train.data.dataset import Dataset
 from oddeven.train.data.input_pipeline import evaluation_batch_size
-from oddeven.train.outliers import make_up, out_of_focus
+from oddeven.train.outliers import make_up, out_of_focus, restyled
+from oddeven.train.things import load_things, resembling
 
 MIN_FAMILIARITY = 0.01  # the share of validation images that is called unknown
 KNOWN, MADE_UP = 20_000, 3  # training images at most, and made-up ones for each of them
 VALUES = 100_000_000  # of pixels in these training images, at most
 OUT_OF_FOCUS = 0.5  # of the training images, a second time
+STYLES = 3  # of each training image in colour
 LEAST_MADE_UP = 1000
 SHARE = 0.026  # of the model's parameters, which the fit may add
 MOST_UNITS = 32
@@ -99,26 +102,48 @@ def with_familiarity(model: Any, data: Dataset, seed: int, unknown: Pixels | Non
 
     keras.utils.set_random_seed(seed)
     random = np.random.default_rng(seed)
-    train, spec = data.train, data.input
     plain = _first_output(model)
     taps = _taps(plain)
     body = keras.Model(plain.inputs[0], taps)
+    x_known, x_unknown = _examples(body, data, unknown, random)
+    widths = [tap.shape[-1] for tap in taps]
+    units = min(MOST_UNITS, max(2, int(SHARE * plain.count_params() / sum(widths))))
+    found = _fit(x_known, x_unknown, widths, units)
+    weights, raw = _spread(found, features(body, data.validation.images, data.input))
+    whole = keras.Model(plain.inputs[0], [plain.outputs[0], _head(taps, weights)], name=model.name)
+    return whole, meaning(raw)
+
+
+def _examples(body: Any, data: Dataset, unknown: Pixels | None, random: np.random.Generator) -> tuple[Floats, Floats]:
+    """Features of images that are to be familiar, (N, K), and of images that are not, (M, K)."""
+    train, spec = data.train, data.input
     most = min(KNOWN, max(1, VALUES // math.prod(spec.shape)))
     known = train.take(np.sort(random.permutation(len(train))[:most]))
     again = known.take(np.sort(random.permutation(len(known))[: int(OUT_OF_FOCUS * len(known))]))
     worse = out_of_focus(again.images, random)
-    x_known = np.concatenate([features(body, images, spec) for images in (known.images, worse)])
+    familiar = [features(body, images, spec) for images in (known.images, worse)]
     count, size = max(LEAST_MADE_UP, MADE_UP * len(known)), evaluation_batch_size(spec.shape)
     parts = [min(size, count - start) for start in range(0, count, size)]
-    x_unknown = np.concatenate([features(body, make_up(known.images, part, random), spec) for part in parts])
-    if unknown is not None:
-        shown = features(body, unknown, spec)
-        x_unknown = np.concatenate([x_unknown, np.tile(shown, (max(1, round(count / len(shown))), 1))])
-    widths = [tap.shape[-1] for tap in taps]
-    units = min(MOST_UNITS, max(2, int(SHARE * plain.count_params() / sum(widths))))
-    weights, raw = _spread(_fit(x_known, x_unknown, widths, units), features(body, data.validation.images, spec))
-    whole = keras.Model(plain.inputs[0], [plain.outputs[0], _head(taps, weights)], name=model.name)
-    return whole, meaning(raw)
+    unfamiliar = [features(body, make_up(known.images, part, random), spec) for part in parts]
+    shown = [] if unknown is None else [features(body, unknown, spec)]
+    if spec.channels == 3:
+        familiar += [features(body, restyled(known.images, random), spec) for _ in range(STYLES)]
+        shown += _other_things(body, familiar[0], spec, random)
+    for others in shown:
+        unfamiliar += [others] * max(1, round(count / len(others)))
+    return np.concatenate(familiar), np.concatenate(unfamiliar)
+
+
+def _other_things(body: Any, known: Floats, spec: InputSpec, random: np.random.Generator) -> list[Floats]:
+    """Features of other things than those with the features `known`, as they are and as others would show them."""
+    found = {}
+    for kind, images in load_things(spec):
+        other = restyled(images, random)
+        other[: len(other) // 2] = out_of_focus(other[: len(other) // 2], random)
+        found[kind] = [features(body, part, spec) for part in (images, other)]
+    left_out = resembling(known, {kind: plain for kind, (plain, _) in found.items()}) if found else []
+    parts = [part for kind, both in found.items() if kind not in left_out for part in both]
+    return [np.concatenate(parts)] if parts else []
 
 
 def _head(taps: list[Any], weights: list[Floats]) -> Any:
@@ -156,13 +181,20 @@ def features(body: Any, images: Any, spec: InputSpec) -> Floats:
 
 
 def _taps(model: Any) -> list[Any]:
-    """What feeds the last layer, and mean and maximum of what the pooling layers before it give: (N, K) each."""
+    """What tells whether an image is familiar: (N, K) each.
+
+    Of a backbone, mean and maximum of one feature map. Of another network, those of what its pooling layers give, and
+    what feeds the last layer.
+    """
     from keras import layers
 
     *before, fed = (layer for layer in model.layers[:-1] if not isinstance(layer, layers.Dropout))
     pools = (("mean", layers.GlobalAveragePooling2D), ("most", layers.GlobalMaxPooling2D))
-    pooled = [layer for layer in before if isinstance(layer, layers.MaxPooling2D)]
-    return [fed.output, *(pool(name=f"{layer.name}_{name}")(layer.output) for layer in pooled for name, pool in pools)]
+    if model.name in BACKBONES:
+        first, pooled = [], [model.get_layer(BACKBONES[model.name].familiar)]
+    else:
+        first, pooled = [fed.output], [layer for layer in before if isinstance(layer, layers.MaxPooling2D)]
+    return [*first, *(pool(name=f"{layer.name}_{name}")(layer.output) for layer in pooled for name, pool in pools)]
 
 
 def _fit(known: Floats, unknown: Floats, widths: list[int], units: int) -> list[Floats]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.errors import DataError, UsageError
@@ -22,6 +22,11 @@ from oddeven.train.data.dataset import Dataset
 
 Random = np.random.Generator
 BLUR, RESOLUTION = (0.01, 0.045), (0.32, 0.7)  # of an image out of focus: the blur's radius and the size, of a side
+HUE = 14  # of 256, either way
+STYLE: Mapping[Callable[[Image.Image], Any], tuple[float, float]] = {
+    ImageEnhance.Color: (0.5, 1.6), ImageEnhance.Contrast: (0.7, 1.4), ImageEnhance.Brightness: (0.75, 1.25),
+}  # fmt: skip
+ZOOM = (0.8, 1.2)
 GAIN = (1.0, 2.0)  # contrast, of that before, where some is added
 
 
@@ -58,6 +63,11 @@ def out_of_focus(images: Pixels, random: Random) -> Pixels:
     return _to_pixels([_softened(image, random) for image in images]) if len(images) else images
 
 
+def restyled(images: Pixels, random: Random) -> Pixels:
+    """Each of the images, uint8 (N, H, W, 3), as another camera or draughtsman would show it."""
+    return _to_pixels([_restyled(image, random) for image in images])
+
+
 def _to_pixels(images: list[Any]) -> Pixels:
     pixels: Pixels = np.clip(np.stack(images), 0, 255).astype(np.uint8)
     return pixels
@@ -78,6 +88,33 @@ def _softened(image: Pixels, random: Random) -> Any:
         paper = np.median(image, axis=(0, 1))
         return paper + gain * (image - paper)
     return image
+
+
+def _restyled(image: Pixels, random: Random) -> Pixels:
+    hue, saturation, value = Image.fromarray(image).convert("HSV").split()
+    shift = int(random.integers(-HUE, HUE + 1)) if random.random() < 0.5 else 0
+    hue = hue.point([(tone + shift) % 256 for tone in range(256)])
+    made = Image.merge("HSV", (hue, saturation, value)).convert("RGB")
+    for enhance, factors in STYLE.items():
+        made = enhance(made).enhance(random.uniform(*factors))
+    match random.integers(0, 5):
+        case 0:
+            made = made.filter(ImageFilter.MedianFilter(5))
+        case 1:
+            made = made.filter(ImageFilter.ModeFilter(5))
+        case 2:
+            made = ImageEnhance.Sharpness(made).enhance(random.uniform(1.5, 4.0))
+        case 3:
+            gamma = random.uniform(0.6, 1.6)
+            made = made.point([round(255 * (tone / 255) ** gamma) for tone in range(256)] * 3)
+    if random.random() < 0.5:
+        paper = np.median(image, axis=(0, 1)).astype(int).tolist()
+        size = [round(random.uniform(*ZOOM) * side) for side in made.size]
+        place = [(side - new) // 2 for side, new in zip(made.size, size, strict=True)]
+        sheet = Image.new("RGB", made.size, tuple(paper))
+        sheet.paste(made.resize((size[0], size[1]), Image.Resampling.BICUBIC), (place[0], place[1]))
+        made = sheet
+    return np.asarray(made)
 
 
 def shuffled(a: Pixels, b: Pixels, random: Random) -> Any:

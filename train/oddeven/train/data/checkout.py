@@ -1,4 +1,4 @@
-"""The files of a checkout that no wheel carries: MNIST and the weights of lite0."""
+"""The files of a checkout that no wheel carries: MNIST, the weights of lite0 and clip art."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ FOLDER = Path("train", "data")
 
 
 def find(name: str) -> Path | None:
-    """`train/data/<name>` of the checkout that this runs in or was installed from; None where neither has it."""
+    """`train/data/<name>`, a file or a folder, of the checkout that this runs in or was installed from, or None."""
     for root in (Path(), installed_from()):
-        if root is not None and (path := root / FOLDER / name).is_file():
+        if root is not None and (path := root / FOLDER / name).exists():
             return path
     return None
 
