@@ -42,7 +42,7 @@ def command(
     from datetime import datetime, timezone
 
     from oddeven.export.bundle.archive import PI_SYSTEMS, TOP, build_bundle, bundle_models
-    from oddeven.runtime.artifacts.manifest import verdict_of
+    from oddeven.runtime.artifacts.manifest import parity_of
     from oddeven.runtime.cli.options import tell_of_path
     from oddeven.runtime.errors import choose
     from oddeven.runtime.parity.check import PASS
@@ -51,7 +51,7 @@ def command(
     tell_of_path(model)
     found = bundle_models(model, precision)
     for path in found:
-        if verdict_of(path) not in ("", PASS):
+        if (parity := parity_of(path)) and parity.verdict != PASS:
             click.echo(f"oddeven: {path} did not pass the gate when it was exported.", err=True)
     if release is None:
         release = int(datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S")) if key else 0
