@@ -14,7 +14,7 @@ from oddeven.export.bundle.signature import sign
 from oddeven.export.bundle.wheel import build_wheel, zipped
 from oddeven.runtime.artifacts.resolve import check_one_model, locate, resolve
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.engines.registry import AUTO
+from oddeven.runtime.engines.registry import AUTO, holds_code
 from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError
 from oddeven.runtime.files import sha256, write
 from oddeven.runtime.parity.check import PASS
@@ -125,12 +125,12 @@ def build_bundle(
 
 
 def _chosen(model: str, precision: str) -> list[Path]:
-    """The file that `model` means, or, of an artifact folder, those of `precision` that passed the gate."""
+    """The file that `model` means, or, of a folder, those of `precision` that passed the gate and hold no code."""
     meant = resolve(model)
     if not any(file.verdict for file in meant):
         return [locate(model)]
     check_one_model(meant, model)
-    passed = [file for file in meant if file.verdict == PASS]
+    passed = [file for file in meant if file.verdict == PASS and not holds_code(file.path)]
     found = [file.path for file in passed if file.precision == precision]
     if not found:
         others = ", ".join(sorted({file.precision for file in passed})) or "none at all"
