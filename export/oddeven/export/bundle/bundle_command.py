@@ -41,11 +41,12 @@ def command(
     import shlex
     from datetime import datetime, timezone
 
-    from oddeven.export.bundle.archive import PI_SYSTEMS, TOP, build_bundle, bundle_models
+    from oddeven.export.bundle.archive import PI_SYSTEMS, build_bundle, bundle_models
     from oddeven.runtime.artifacts.manifest import parity_of
     from oddeven.runtime.cli.options import tell_of_path
     from oddeven.runtime.errors import choose
     from oddeven.runtime.parity.check import PASS
+    from oddeven.runtime.update.bundle import TOP
 
     target = PI_SYSTEMS[choose("system", offline, PI_SYSTEMS)] if offline else None
     tell_of_path(model)
@@ -58,5 +59,5 @@ def command(
     build_bundle(found, out, target, serve, release, key, delta)
     click.echo(f"{out}  {out.stat().st_size:,} bytes: {', '.join(path.name for path in found)}; release {release}")
     name = shlex.quote(f"./{out.name}" if out.name.startswith("-") else out.name)
-    by_hand = f"python3 -m zipfile -e {name} . && sh {TOP}/install.sh"
+    by_hand = f"python3 -m zipfile -e {name} . && sh {TOP}install.sh"
     click.echo(f"On the Pi: {f'oddeven update {name}' if delta else by_hand}", err=True)
