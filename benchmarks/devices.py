@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,22 @@ def measure(place: Place, engine: str, out: Path, *folders: Path) -> dict[str, f
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
+def asked(
+    places: Iterable[Place], folders: Callable[[Place], Sequence[Path]]
+) -> Iterator[tuple[Place, str, dict[str, float], dict[str, Answers]]]:
+    """Each engine of `places`, what it cost and its answers; without the places for which Debian's mirror fails."""
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch, "answers.npz")
+        for place in places:
+            for engine in place.engines:
+                cost = measure(place, engine, out, *folders(place))
+                if cost is None:
+                    print(f"left out: {place.name}", file=sys.stderr)
+                    continue
+                with np.load(out) as file:
+                    yield place, engine, cost, dict(file)
+
+
 def _first(folder: Path, scratch: Path, count: int = COUNT, files: str = "*") -> Path:
     """The artifact folder with fewer reference images, and of its `files` alone: emulation is slow."""
     few = scratch / folder.name
@@ -107,21 +123,17 @@ def on_cpus(folders: list[Path]) -> Iterator[tuple[str, ...]]:
     with tempfile.TemporaryDirectory() as scratch:
         whole = [_first(folder, Path(scratch, "whole"), len(known[folder.name].truth), INT8) for folder in folders]
         few = [_first(folder, Path(scratch, "few"), ON_CPU, INT8) for folder in folders]
-        for place in (Place("this machine", ENGINES), *CPUS):
-            for engine in place.engines:
-                out = Path(scratch, "answers.npz")
-                measure(place, engine, out, *(few if place.cpu else whole))
-                with np.load(out) as file:
-                    found = dict(file)
-                here = found | here
-                for name, p in sorted(found.items()):
-                    truth = known[name.split(".")[0]]
-                    keras, labels = truth.probabilities[: len(p)] > HALF, truth.truth[: len(p)] == 1
-                    drop = ((keras == labels).mean() - ((p > HALF) == labels).mean()) * 100
-                    yield (
-                        place.name, name, f"{len(p):,}", f"{((p > HALF) == keras).mean():.2%}", f"{drop:+.2f}",
-                        f"{np.abs(p - here[name][: len(p)]).max():.1e}",
-                    )  # fmt: skip
+        places = (Place("this machine", ENGINES), *CPUS)
+        for place, _, _, found in asked(places, lambda place: few if place.cpu else whole):
+            here = found | here
+            for name, p in sorted(found.items()):
+                truth = known[name.split(".")[0]]
+                keras, labels = truth.probabilities[: len(p)] > HALF, truth.truth[: len(p)] == 1
+                drop = ((keras == labels).mean() - ((p > HALF) == labels).mean()) * 100
+                yield (
+                    place.name, name, f"{len(p):,}", f"{((p > HALF) == keras).mean():.2%}", f"{drop:+.2f}",
+                    f"{np.abs(p - here[name][: len(p)]).max():.1e}",
+                )  # fmt: skip
 
 
 def _old_packages() -> Path:
@@ -140,20 +152,13 @@ def page(artifacts: Path) -> str:
     answers: dict[tuple[str, str, str], Answers] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = _first(folder, Path(scratch))
-        for place in PLACES:
-            for engine in place.engines:
-                out = Path(scratch, "answers.npz")
-                cost = measure(place, engine, out, folder)
-                if cost is None:
-                    print(f"left out: {place.name}", file=sys.stderr)
-                    continue
-                mark = " (emulated)" if place.suite else ""
-                costs.append(
-                    (place.name, f"{engine} {cost['version']}", f"{cost['installed_mb']:.0f}",
-                     f"{cost['import_s']:.2f}{mark}", f"{cost['peak_mb']:.0f}{mark}")
-                )  # fmt: skip
-                with np.load(out) as found:
-                    answers |= {(file, engine, place.name): found[file] for file in found.files}
+        for place, engine, cost, found in asked(PLACES, lambda _: [folder]):
+            mark = " (emulated)" if place.suite else ""
+            costs.append(
+                (place.name, f"{engine} {cost['version']}", f"{cost['installed_mb']:.0f}",
+                 f"{cost['import_s']:.2f}{mark}", f"{cost['peak_mb']:.0f}{mark}")
+            )  # fmt: skip
+            answers |= {(file, engine, place.name): p for file, p in found.items()}
     features = ", ".join(cpu_features())
     return "\n\n".join([
         "# What runs where, and whether it predicts alike",

@@ -11,15 +11,15 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from emulation import CORES, Answers, Run, both_roundings, emulate, expected_answers
-from shared import DOCS, ROOT, fill_page, mnist_test, table
+from shared import DOCS, ROOT, alternate, fill_page, mnist_test, table
 
 from oddeven.runtime.artifacts.resolve import bundled
 from oddeven.runtime.classifier import Classifier
@@ -74,15 +74,9 @@ def latencies(paths: Sequence[Path]) -> list[float]:
     """Microseconds that LiteRT takes for one image here, the best of many turns that the files take in one process."""
     image = mnist_test()[0][0]
     with ExitStack() as stack:
-        classifiers = [stack.enter_context(Classifier.load(path, "litert")) for path in paths]
-        turns: list[list[float]] = [[] for _ in paths]
-        for _ in range(TURNS):
-            for classifier, times in zip(classifiers, turns, strict=True):
-                start = time.perf_counter()
-                for _ in range(CALLS):
-                    classifier.predict(image)
-                times.append((time.perf_counter() - start) / CALLS * 1e6)
-    return [min(times) for times in turns]
+        classifiers = {str(path): stack.enter_context(Classifier.load(path, "litert")) for path in paths}
+        calls = {name: partial(classifier.predict, image) for name, classifier in classifiers.items()}
+        return [float(times.mean(axis=1).min()) for times in alternate(calls, TURNS, CALLS).values()]
 
 
 def measured(path: Path, latency_us: float) -> Model:

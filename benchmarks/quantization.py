@@ -151,23 +151,25 @@ def _unmoved() -> AbstractContextManager[object]:
     return mock.patch.object(sigmoid, "_to_half_level", return_value=0.0)
 
 
-def measured(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
-    """A table row for every group of variants of `model`."""
+def shipped(model: str, data: Dataset) -> tuple[Conversion, Callable[[Split], Reference]]:
+    """The shipped Keras `model` with the default calibration images, and the function that predicts a split by it."""
     import keras
 
     keras.backend.clear_session()
     network, spec = load_keras_model(ROOT / "train" / "models" / f"{model}.keras")
 
-    def answers(split: Split) -> npt.NDArray[np.float32]:
+    def known(split: Split) -> Reference:
         found, _ = network.predict(to_float(split.images, data.input), batch_size=1000, verbose=0)
-        return np.asarray(found[:, 0], np.float32)
+        return Reference(split.images, split.labels, split.slices, found[:, 0], data.sha256)
 
-    validation, test = (
-        Reference(split.images, split.labels, split.slices, answers(split), data.sha256)
-        for split in (data.validation, data.test)
-    )
-    nearest = np.argsort(np.abs(answers(data.train) - 0.5), kind="stable")[:DEFAULT_SIZE]
-    defaults = Conversion(network, spec, to_float(draw_calibration(data)[0], data.input))
+    return Conversion(network, spec, to_float(draw_calibration(data)[0], data.input)), known
+
+
+def measured(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
+    """A table row for every group of variants of `model`."""
+    defaults, known = shipped(model, data)
+    validation, test = known(data.validation), known(data.test)
+    nearest = np.argsort(np.abs(known(data.train).probabilities - 0.5), kind="stable")[:DEFAULT_SIZE]
     for group in variants(data, to_float(data.train.images[nearest], data.input)):
         found = [judge(variant, defaults, validation, test) for variant in group]
         before, after = min(found, key=lambda pair: pair[1].agreement)
@@ -206,25 +208,19 @@ def without_vnni() -> tuple[str, ...]:
 
 def elsewhere(model: str, data: Dataset) -> Iterator[tuple[object, ...]]:
     """A row for each way to multiply 8 bits, as a plain session predicts on a CPU with AVX2 and without VNNI."""
-    import keras
-
-    keras.backend.clear_session()
-    network, spec = load_keras_model(ROOT / "train" / "models" / f"{model}.keras")
-    test = data.test.take(slice(ELSEWHERE if without_vnni() else None))
-    pixels = to_float(test.images, data.input)
-    truth = network.predict(pixels, batch_size=1000, verbose=0)[0][:, 0]
-    source = Conversion(network, spec, to_float(draw_calibration(data)[0], data.input))
+    source, known = shipped(model, data)
+    test = known(data.test.take(slice(ELSEWHERE if without_vnni() else None)))
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "variant.onnx"
-        np.save(f"{path}.npy", pixels)
+        np.save(f"{path}.npy", to_float(test.images, data.input))
         for variant in PORTABLE:
             with variant.patch():
                 path.write_bytes(FORMATS[variant.format].convert(variant.change(source)))
             plain = _plainly(path)
-            p = measure(plain, spec, Reference(test.images, test.labels, test.slices, truth, ""), Policy())
+            p = measure(plain, source.spec, test, Policy())
             can = sum(overflow.pairs for overflow in overflows(path))
             with Classifier.load(path) as classifier:
-                batches = np.split(test.images, range(BATCH, len(test), BATCH))
+                batches = np.split(test.images, range(BATCH, len(test.images), BATCH))
                 ours = np.concatenate([classifier.probabilities(batch) for batch in batches])
             yield (
                 model, variant.format, variant.name, f"{can:,}", f"{p.agreement:.2%}", f"{p.drop_pp:+.2f}",

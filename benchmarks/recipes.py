@@ -109,21 +109,9 @@ def more_text(results: list[Run]) -> str:
     rows = []
     for model in MODELS:
         if group := [r for r in results if r.model == model]:
-            mean, loss = (statistics.mean(getattr(r, key) for r in group) for key in ("accuracy", "loss"))
-            bar = MORE_BARS[model]
-            rows.append(
-                (
-                    model,
-                    TEACHER if model in MORE_EPOCHS else "-",
-                    group[0].epochs,
-                    len(group),
-                    f"{mean:.4f}",
-                    _spread(group),
-                    f"{bar:.4f}",
-                    "met" if round(mean, 4) >= bar else "missed",
-                    f"{loss:.4f}",
-                )
-            )
+            (*cells, loss), teacher = _cells(group, MORE_BARS[model]), TEACHER if model in MORE_EPOCHS else "-"
+            met = round(_mean(group, "accuracy"), 4) >= MORE_BARS[model]
+            rows.append((model, teacher, *cells, "met" if met else "missed", loss))
     header = ("model", "teacher", "epochs", "seeds", "test accuracy", "spread", "bar", "", "test loss")
     return f"{machine()}\n\n{table(header, rows)}"
 
@@ -134,49 +122,45 @@ def machine() -> str:
     return f"Machine: {cpu_name()}. Python {platform.python_version()}, {packages}."
 
 
-def _spread(group: list[Run]) -> str:
+def _mean(group: list[Run], key: str) -> float:
+    return float(statistics.mean(getattr(r, key) for r in group))
+
+
+def _cells(group: list[Run], bar: float | None) -> tuple[object, ...]:
+    """Epochs, seeds, mean accuracy, its spread, the bar, and mean loss of runs that differ in their seeds alone."""
     accuracies = [r.accuracy for r in group]
-    return f"{min(accuracies):.4f} to {max(accuracies):.4f}" if len(group) > 1 else "-"
+    spread = f"{min(accuracies):.4f} to {max(accuracies):.4f}" if len(group) > 1 else "-"
+    accuracy, loss = (f"{_mean(group, key):.4f}" for key in ("accuracy", "loss"))
+    return group[0].epochs, len(group), accuracy, spread, "-" if bar is None else f"{bar:.4f}", loss
+
+
+def _times(groups: list[list[Run]], classic: list[list[Run]]) -> Iterator[str]:
+    """Wall and CPU seconds of groups of runs together, and each as a part of those by the recipe `classic`."""
+    for key in ("wall_s", "cpu_s"):
+        seconds, base = (sum(_mean(group, key) for group in of) for of in (groups, classic))
+        yield from (f"{seconds:.0f}", f"{seconds / base:.2f}")
+
+
+def _groups(results: list[Run], recipe: str) -> dict[str, list[Run]]:
+    """The runs by a recipe for each model."""
+    return {model: [r for r in results if (r.model, r.recipe) == (model, recipe)] for model in MODELS}
 
 
 def _rows(results: list[Run]) -> Iterator[tuple[object, ...]]:
+    classic = _groups(results, "classic")
     for model in MODELS:
         accuracy, loss = PUBLISHED[model]
         yield model, "published", 30, "-", f"{accuracy:.4f}", "-", "-", f"{loss:.4f}", "-", "-", "-", "-"
-        classic = [r for r in results if r.model == model and r.recipe == "classic"]
         for recipe in SEEDS:
-            group = [r for r in results if r.model == model and r.recipe == recipe]
-            bar = BARS.get(recipe, {}).get(model)
-            wall, cpu = (statistics.mean(getattr(r, key) for r in group) for key in ("wall_s", "cpu_s"))
-            yield (
-                model,
-                recipe,
-                group[0].epochs,
-                len(group),
-                f"{statistics.mean(r.accuracy for r in group):.4f}",
-                _spread(group),
-                "-" if bar is None else f"{bar:.4f}",
-                f"{statistics.mean(r.loss for r in group):.4f}",
-                f"{wall:.0f}",
-                f"{wall / classic[0].wall_s:.2f}",
-                f"{cpu:.0f}",
-                f"{cpu / classic[0].cpu_s:.2f}",
-            )
+            group, bar = _groups(results, recipe)[model], BARS.get(recipe, {}).get(model)
+            yield model, recipe, *_cells(group, bar), *_times([group], [classic[model]])
 
 
 def _totals(results: list[Run]) -> Iterator[tuple[object, ...]]:
     """All three models under each recipe, for one seed, compared with classic."""
-    sums = {
-        recipe: [
-            sum(getattr(r, key) for r in results if r.recipe == recipe) / len(seeds) for key in ("wall_s", "cpu_s")
-        ]
-        for recipe, seeds in SEEDS.items()
-    }
-    for recipe, times in sums.items():
-        yield (
-            recipe,
-            *(text for t, base in zip(times, sums["classic"], strict=True) for text in (f"{t:.0f}", f"{t / base:.2f}")),
-        )
+    classic = list(_groups(results, "classic").values())
+    for recipe in SEEDS:
+        yield recipe, *_times(list(_groups(results, recipe).values()), classic)
 
 
 def draw_curves(folder: Path) -> None:

@@ -9,15 +9,14 @@ minutes.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from shared import MODELS, ROOT, fill_page, table
+from shared import MODELS, ROOT, alternate, fill_page, table
 
 from oddeven.export import conversion, tflite
 from oddeven.export.calibration import DEFAULT_SIZE, draw_calibration
@@ -66,23 +65,12 @@ def rows(data: Dataset) -> Iterator[tuple[object, ...]]:
             images = data.test.images[: len(data.test) if batch == max(BATCHES) else 300]
             if not np.array_equal(predicted(computed, images, batch), predicted(constant, images, batch)):
                 raise SystemExit(f"{name}: the two files differ")
-        before, after = take_turns([Interpreter(model_content=file, num_threads=1) for file in files], data)
+        for interpreter in (computed, constant):
+            predicted(interpreter, images[:1], 1)
+        turns = alternate({"computed": computed.invoke, "constant": constant.invoke}, TURNS, CALLS)
+        before, after = (times.mean(axis=1) for times in turns.values())
         ratio = f"{np.median(after / before):.3f}"
         yield (name, *(f"{len(file):,}" for file in files), f"{before.min():.1f}", f"{after.min():.1f}", ratio)
-
-
-def take_turns(interpreters: Sequence[Any], data: Dataset) -> np.ndarray:
-    """Microseconds an image in each turn, (interpreters, turns); who is first changes from turn to turn."""
-    for interpreter in interpreters:
-        predicted(interpreter, data.test.images[:1], 1)
-    times = np.empty((len(interpreters), TURNS))
-    for turn in range(TURNS):
-        for number in sorted(range(len(interpreters)), reverse=bool(turn % 2)):
-            start = time.perf_counter()
-            for _ in range(CALLS):
-                interpreters[number].invoke()
-            times[number, turn] = (time.perf_counter() - start) / CALLS * 1e6
-    return times
 
 
 def main() -> None:

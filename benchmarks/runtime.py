@@ -13,15 +13,14 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from shared import MODELS, ROOT, fill_page, mnist_test, parser, table, versions
+from shared import MODELS, ROOT, Call, alternate, fill_page, mnist_test, parser, table, versions
 
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.device.host_info import cpu_name
@@ -29,22 +28,6 @@ from oddeven.runtime.device.host_info import cpu_name
 PACKAGES = ("numpy", "pillow", "ai-edge-litert", "onnxruntime", "openvino", "tensorflow")
 TURNS, CALLS = 40, 100
 BATCHES = (1, 8, 32, 64, 128, 256, 512, 1024)
-
-Call = Callable[[], object]
-
-
-def alternate(contenders: Mapping[str, Call], turns: int, calls: int) -> dict[str, np.ndarray]:
-    """Microseconds of each single call, (turns * calls,), the contenders taking turns."""
-    times: dict[str, list[int]] = {name: [] for name in contenders}
-    for call in contenders.values():
-        call()
-    for _ in range(turns):
-        for name, call in contenders.items():
-            for _ in range(calls):
-                start = time.perf_counter_ns()
-                call()
-                times[name].append(time.perf_counter_ns() - start)
-    return {name: np.array(values) / 1000.0 for name, values in times.items()}
 
 
 def one_image(artifacts: Path, images: np.ndarray) -> Iterator[tuple[object, ...]]:

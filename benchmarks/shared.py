@@ -1,10 +1,11 @@
-"""What the benchmarks share: the models and images, the options for folders, and the pages that they fill."""
+"""What the benchmarks share: models and images, taking turns, the options for folders, and the pages that they fill."""
 
 from __future__ import annotations
 
 import io
+import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +19,7 @@ from oddeven.runtime.table import render
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MODELS = ("mlp", "cnn", "deep_cnn")
+Call = Callable[[], object]
 
 
 def mnist_test() -> tuple[Pixels, Labels]:
@@ -31,6 +33,26 @@ def jpeg(pixels: Pixels, quality: int = 90) -> bytes:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "JPEG", quality=quality)
     return content.getvalue()
+
+
+def alternate(contenders: Mapping[str, Call], turns: int, calls: int) -> dict[str, np.ndarray]:
+    """Microseconds of each single call, (turns, calls).
+
+    The contenders take turns, in an order that turns round each time, so that whatever else the machine does slows them
+    alike.
+    """
+    times = {name: np.empty((turns, calls)) for name in contenders}
+    for call in contenders.values():
+        call()
+    names = list(contenders)
+    for turn in range(turns):
+        for name in names:
+            for number in range(calls):
+                start = time.perf_counter_ns()
+                contenders[name]()
+                times[name][turn, number] = (time.perf_counter_ns() - start) / 1000
+        names.reverse()
+    return times
 
 
 def parser(description: str | None, **paths: Path) -> ArgumentParser:

@@ -86,6 +86,20 @@ def test_the_bill_of_materials_is_one_by_its_schema_and_names_what_is_inside(run
     assert [metric["type"] for metric in metrics] == ["agreement", "accuracy", "drop_pp"]
 
 
+def test_a_file_that_holds_code_is_left_out(run, exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "cnn")
+    path = tmp_path / "cnn" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    (record,) = (record for record in manifest["files"] if record["file"] == "cnn.int8.tflite")
+    manifest["files"].append({**record, "file": "cnn.int8.zip", "format": "c"})
+    path.write_text(json.dumps(manifest))
+    done = run("bundle", path.parent, "--out", tmp_path / "pi.zip")
+    assert done.returncode == 0, done.stderr
+    names = {Path(name).name for name in contents(tmp_path / "pi.zip")}
+    assert {"cnn.int8.tflite", "cnn.int8.onnx"} < names
+    assert "cnn.int8.zip" not in names
+
+
 def test_what_it_prints_answers_and_the_installed_oddeven_makes_the_same_wheel(pi, digit, tmp_path):
     assert answer(pi, digit) == "odd"
     python = pi / "oddeven" / "current" / "venv" / "bin" / "python"

@@ -18,7 +18,6 @@ from oddeven.export.keras_model import load_keras_model
 from oddeven.export.model_card import CARD, model_card
 from oddeven.export.overflow_rate import measure_overflow
 from oddeven.export.own_model import OwnModel
-from oddeven.runtime.arrays import Familiarities, Pixels, Probabilities
 from oddeven.runtime.artifacts.manifest import MANIFEST, FileRecord, Manifest
 from oddeven.runtime.artifacts.reference import REFERENCE, VALIDATION, Reference, save_reference
 from oddeven.runtime.classifier import Classifier
@@ -136,10 +135,7 @@ def export_model(
     records, reports = [], []
     for name in settings.formats:
         step(FORMATS[name].file_name(spec.name))
-        file, report = _export_file(name, source, out, settings, test, validation)
-        golden.answers[file.file], known = _scores(out / file.file, FORMATS[name].engine, golden.images)
-        if known is not None:
-            golden.familiarities[file.file] = known
+        file, report = _export_file(name, source, out, settings, test, validation, golden)
         records.append(file)
         reports.append(report)
     golden_file = out / f"{spec.name}{GOLDEN_SUFFIX}"
@@ -178,21 +174,21 @@ def _reference(model: Any, spec: ModelSpec, split: Split) -> Reference:
     return Reference(split.images, split.labels, split.slices, p, spec.provenance.dataset_sha256, known)
 
 
-def _scores(path: Path, engine: str, images: Pixels) -> tuple[Probabilities, Familiarities | None]:
-    with Classifier.load(path, engine) as classifier:
-        return classifier.scores(images)
-
-
 def _export_file(
-    name: str, source: Conversion, out: Path, settings: Settings, test: Reference, validation: Reference
+    name: str, source: Conversion, out: Path, settings: Settings, test: Reference, validation: Reference, golden: Golden
 ) -> tuple[FileRecord, FileReport]:
-    """Write one format, compare it with the reference and time it: the manifest's record and the report's."""
+    """Write one format, compare it with the reference, time it, and add what it predicts to `golden`.
+
+    Returns:
+        The manifest's record and the report's.
+    """
     row, reference_threshold = FORMATS[name], source.spec.threshold
     path = out / row.file_name(source.spec.name)
     write(path, row.convert(source))
     notes = row.limits(source.spec) if row.limits else ()
     if settings.threshold_rule and not row.limits:
-        threshold = settings.threshold_rule(_scores(path, row.engine, validation.images)[0], validation.truth)
+        with Classifier.load(path, row.engine) as classifier:
+            threshold = settings.threshold_rule(classifier.probabilities(validation.images), validation.truth)
         source = replace(source, spec=replace(source.spec, threshold=threshold))
         write(path, row.convert(source))
     with Classifier.load(path, row.engine) as classifier:
@@ -200,6 +196,9 @@ def _export_file(
         checks = tuple(Check("format", PASS, "MediaPipe can run the file.", note) for note in notes)
         overflow = measure_overflow(path, source.calibration) if path.suffix == ".onnx" else ()
         report = examine(classifier, path, name, test, settings.policy, checks, thresholds, overflow)
+        golden.answers[path.name], known = classifier.scores(golden.images)
+        if known is not None:
+            golden.familiarities[path.name] = known
         record = FileRecord(
             file=path.name,
             format=name,

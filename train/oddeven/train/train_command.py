@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,16 @@ from oddeven.train.recipes import AUGMENTATIONS, RECIPES, TRANSFER
 from oddeven.train.result import TrainingResult
 
 FOR_DATA = ("image_size", "positive", "channels", "fit", "split_seed")  # options that need --data
-Natural = click.IntRange(min=0)
+PATH, Natural = click.Path(path_type=Path), click.IntRange(min=0)
 MOST_EPOCHS = 1_000_000  # TensorFlow counts steps in 64 bits
+rare_option = partial(click.option, hidden=True)  # in docs/command-line.md, as of the other commands
 
 
 @click.command()
 @click.argument("architectures", nargs=-1, type=click.Choice(NAMES))
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A folder with a folder of images for each label, or a CSV file.  [default: MNIST, odd or even]",
 )
 @click.option(
@@ -53,87 +55,54 @@ MOST_EPOCHS = 1_000_000  # TensorFlow counts steps in 64 bits
 )
 @click.option("--epochs", type=click.IntRange(1, MOST_EPOCHS), help="Instead of the recipe's number.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--out", type=PATH, default=Path("runs"), show_default=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be read and trained, and roughly how long it takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-@click.option(
-    "--dataset", type=click.Choice(list(DATASETS)), hidden=True, help="Train on a named dataset instead of a folder."
-)
-@click.option(
-    "--mnist",
-    type=click.Path(path_type=Path),
-    hidden=True,
-    help="The file mnist.npz, where it is neither in ./train/data nor in Keras' cache.",
-)
-@click.option("--positive", hidden=True, help="The label that counts as 1; the second by name otherwise.")
-@click.option("--channels", type=click.Choice(["1", "3"]), default="3", hidden=True, help="1 for grey, 3 for colour.")
-@click.option(
+@rare_option("--dataset", type=click.Choice(list(DATASETS)), help="Train on a named dataset instead of a folder.")
+@rare_option("--mnist", type=PATH, help="The file mnist.npz, where it is neither in ./train/data nor in Keras' cache.")
+@rare_option("--positive", help="The label that counts as 1; the second by name otherwise.")
+@rare_option("--channels", type=click.Choice(["1", "3"]), default="3", help="1 for grey, 3 for colour.")
+@rare_option(
     "--fit",
     type=click.Choice(["squash", "fit-shortest", "fit-longest"]),
     default="squash",
-    hidden=True,
     help="How images of another aspect ratio are resized.",
 )
-@click.option(
-    "--max-bad",
-    type=Natural,
-    default=0,
-    hidden=True,
-    help="Unusable images that are left out before the run is refused.",
-)
-@click.option(
-    "--split-seed", type=Natural, default=0, hidden=True, help="Seed of the split into training, validation and test."
-)
-@click.option(
-    "--augment", type=click.Choice(list(AUGMENTATIONS)), hidden=True, help="Augmentation instead of the recipe's."
-)
-@click.option(
+@rare_option("--max-bad", type=Natural, default=0, help="Unusable images that are left out before the run is refused.")
+@rare_option("--split-seed", type=Natural, default=0, help="Seed of the split into training, validation and test.")
+@rare_option("--augment", type=click.Choice(list(AUGMENTATIONS)), help="Augmentation instead of the recipe's.")
+@rare_option(
     "--balance/--no-balance",
     default=None,
-    hidden=True,
     help="Weigh the images so that both labels count the same; the default for a folder.",
 )
-@click.option(
+@rare_option(
     "--patience",
     type=click.IntRange(min=1),
-    hidden=True,
     help="Stop after this many epochs without a lower validation loss, and keep the best epoch.",
 )
-@click.option(
+@rare_option(
     "--threshold-by",
     type=click.Choice(["accuracy", "f1", "cost"]),
-    hidden=True,
     help="Choose the threshold on validation images by this measure; one half otherwise.",
 )
-@click.option("--cost", hidden=True, help="With --threshold-by cost: such as fp=1,fn=5.")
-@click.option(
+@rare_option("--cost", help="With --threshold-by cost: such as fp=1,fn=5.")
+@rare_option(
     "--weights",
-    type=click.Path(path_type=Path),
-    hidden=True,
+    type=PATH,
     help="A file of a pretrained network's weights; for another network a trained .keras model to start from.",
 )
-@click.option(
-    "--teacher",
-    type=click.Path(path_type=Path),
-    hidden=True,
-    help="A trained .keras model to learn from besides the labels (knowledge distillation).",
+@rare_option(
+    "--teacher", type=PATH, help="A trained .keras model to learn from besides the labels (knowledge distillation)."
 )
-@click.option(
+@rare_option(
     "--subclasses",
     is_flag=True,
-    hidden=True,
     help="Learn to tell the slices apart as well, such as digits, where each slice has one label.",
 )
-@click.option(
-    "--unknown",
-    type=click.Path(path_type=Path),
-    hidden=True,
-    help="A folder of images of neither label, to be called unknown.",
-)
-@click.option("--fresh", is_flag=True, hidden=True, help="Train again what is finished or was interrupted.")
-@click.option(
-    "--quick", is_flag=True, hidden=True, help="Smoke run of one epoch on few images; the models are not fit for use."
-)
+@rare_option("--unknown", type=PATH, help="A folder of images of neither label, to be called unknown.")
+@rare_option("--fresh", is_flag=True, help="Train again what is finished or was interrupted.")
+@rare_option("--quick", is_flag=True, help="Smoke run of one epoch on few images; the models are not fit for use.")
 @click.pass_context
 def command(
     context: click.Context,

@@ -14,14 +14,13 @@ from oddeven.export.bundle.signature import sign
 from oddeven.export.bundle.wheel import build_wheel, zipped
 from oddeven.runtime.artifacts.resolve import check_one_model, locate, resolve
 from oddeven.runtime.classifier import Classifier
-from oddeven.runtime.engines.registry import AUTO
+from oddeven.runtime.engines.registry import AUTO, holds_code
 from oddeven.runtime.errors import MissingPackageError, ModelError, UsageError
 from oddeven.runtime.files import sha256, write
 from oddeven.runtime.parity.check import PASS
-from oddeven.runtime.update.bundle import NAME
+from oddeven.runtime.update.bundle import NAME, RELEASE, SIGNATURE, SUMS, TOP
 from oddeven.runtime.verify.golden import check_golden, golden_path
 
-TOP = "oddeven-pi"
 WHEELS = "wheels/"
 DEVICE = Path(__file__).parent / "device"
 OLDEST_GLIBC = 17
@@ -104,7 +103,7 @@ def build_bundle(
         OutputError: `out` cannot be written.
     """
     name, content = build_wheel()
-    entries = {f"{WHEELS}{name}": content, "RELEASE": f"{release}\n".encode()}
+    entries = {f"{WHEELS}{name}": content, RELEASE: f"{release}\n".encode()}
     for path in [*found, *{golden_path(path) for path in found}]:
         entries[f"model/{path.name}"] = path.read_bytes()
     for path in DEVICE.iterdir():
@@ -116,21 +115,21 @@ def build_bundle(
     wheels = {name: content for name, content in entries.items() if name.startswith(WHEELS)}
     entries[BOM] = bill_of_materials(found, wheels)
     sums = "".join(f"{sha256(content)}  {name}\n" for name, content in sorted(entries.items()))
-    entries["SHA256SUMS"] = sums.encode()
+    entries[SUMS] = sums.encode()
     if key:
-        entries["SHA256SUMS.sig"] = sign(entries["SHA256SUMS"], key)
+        entries[SIGNATURE] = sign(entries[SUMS], key)
     if delta:
         entries = {name: content for name, content in entries.items() if name not in wheels}
-    write(out, zipped({f"{TOP}/{name}": content for name, content in entries.items()}))
+    write(out, zipped({f"{TOP}{name}": content for name, content in entries.items()}))
 
 
 def _chosen(model: str, precision: str) -> list[Path]:
-    """The file that `model` means, or, of an artifact folder, those of `precision` that passed the gate."""
+    """The file that `model` means, or, of a folder, those of `precision` that passed the gate and hold no code."""
     meant = resolve(model)
     if not any(file.verdict for file in meant):
         return [locate(model)]
     check_one_model(meant, model)
-    passed = [file for file in meant if file.verdict == PASS]
+    passed = [file for file in meant if file.verdict == PASS and not holds_code(file.path)]
     found = [file.path for file in passed if file.precision == precision]
     if not found:
         others = ", ".join(sorted({file.precision for file in passed})) or "none at all"

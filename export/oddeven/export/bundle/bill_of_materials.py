@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from oddeven.runtime.artifacts.manifest import MANIFEST, load_manifest
+from oddeven.runtime.artifacts.manifest import parity_of
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.files import sha256
-from oddeven.runtime.parity.compare import Parity
 
 BOM = "bom.json"
 
@@ -35,7 +34,7 @@ def bill_of_materials(found: Sequence[Path], wheels: Mapping[str, bytes]) -> byt
 
 def _model(path: Path) -> dict[str, Any]:
     """The component of a model file, with a model card of what its spec and the manifest beside it say."""
-    content, parity = path.read_bytes(), _parity(path)
+    content, parity = path.read_bytes(), parity_of(path)
     with Classifier.load(path) as classifier:
         spec = classifier.spec
     facts = {
@@ -62,14 +61,6 @@ def _model(path: Path) -> dict[str, Any]:
         },
         "properties": [{"name": f"oddeven:{name}", "value": value} for name, value in facts.items()],
     }
-
-
-def _parity(path: Path) -> Parity | None:
-    """How the file compared with its Keras model when it was exported; None where no manifest tells."""
-    if not (path.parent / MANIFEST).is_file():
-        return None
-    files = {record.file: record.parity for record in load_manifest(path.parent).files}
-    return files.get(path.name)
 
 
 def _package(file: str, content: bytes) -> dict[str, Any]:

@@ -41,22 +41,23 @@ def command(
     import shlex
     from datetime import datetime, timezone
 
-    from oddeven.export.bundle.archive import PI_SYSTEMS, TOP, build_bundle, bundle_models
-    from oddeven.runtime.artifacts.manifest import verdict_of
+    from oddeven.export.bundle.archive import PI_SYSTEMS, build_bundle, bundle_models
+    from oddeven.runtime.artifacts.manifest import parity_of
     from oddeven.runtime.cli.options import tell_of_path
     from oddeven.runtime.errors import choose
     from oddeven.runtime.parity.check import PASS
+    from oddeven.runtime.update.bundle import TOP
 
     target = PI_SYSTEMS[choose("system", offline, PI_SYSTEMS)] if offline else None
     tell_of_path(model)
     found = bundle_models(model, precision)
     for path in found:
-        if verdict_of(path) not in ("", PASS):
+        if (parity := parity_of(path)) and parity.verdict != PASS:
             click.echo(f"oddeven: {path} did not pass the gate when it was exported.", err=True)
     if release is None:
         release = int(datetime.now(timezone.utc).strftime("%Y%m%d%H%M%S")) if key else 0
     build_bundle(found, out, target, serve, release, key, delta)
     click.echo(f"{out}  {out.stat().st_size:,} bytes: {', '.join(path.name for path in found)}; release {release}")
     name = shlex.quote(f"./{out.name}" if out.name.startswith("-") else out.name)
-    by_hand = f"python3 -m zipfile -e {name} . && sh {TOP}/install.sh"
+    by_hand = f"python3 -m zipfile -e {name} . && sh {TOP}install.sh"
     click.echo(f"On the Pi: {f'oddeven update {name}' if delta else by_hand}", err=True)

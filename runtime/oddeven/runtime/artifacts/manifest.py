@@ -114,14 +114,14 @@ def load_manifest(folder: Path) -> Manifest:
     return from_json(Manifest, read_model_part(path), str(path))
 
 
-def verdict_of(path: Path) -> str:
-    """The verdict of the gate over the model file `path` when it was exported; "" where no manifest beside it says.
+def parity_of(path: Path) -> Parity | None:
+    """How the model file `path` compared with its Keras model when it was exported; None where no manifest tells.
 
     Raises:
-        ModelError: the manifest is damaged.
+        ModelError: the manifest beside it is damaged.
     """
     files = load_manifest(path.parent).files if (path.parent / MANIFEST).is_file() else ()
-    return next((record.parity.verdict for record in files if record.file == path.name), "")
+    return next((record.parity for record in files if record.file == path.name), None)
 
 
 def check_same_model(path: Path, found: ModelSpec, expected: ModelSpec) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.errors import BlankError, DataError, extra, needing
+from oddeven.runtime.images.decode import ImageLike
 from oddeven.runtime.prediction import UNCERTAIN, Prediction, blank_prediction
 from oddeven.runtime.process import quiet
 
@@ -78,14 +79,7 @@ def classify_frames(classifier: Classifier, frames: Iterable[Pixels], patience: 
     start = time.perf_counter()
     for number, frame in enumerate(frames, 1):
         captured = time.perf_counter()
-        pixels = None
-        try:
-            pixels = classifier.prepare(toned(frame, classifier.spec.input.channels))
-            prepared = time.perf_counter()
-            (prediction,) = classifier.predict_ready(pixels[np.newaxis])
-        except BlankError as error:
-            prepared = time.perf_counter()
-            prediction = blank_prediction(error)
+        prediction, pixels, prepared = predict_seen(classifier, toned(frame, classifier.spec.input.channels))
         inferred = time.perf_counter()
         agreeing = agreeing + 1 if prediction.label == candidate else 1
         candidate = prediction.label
@@ -94,6 +88,23 @@ def classify_frames(classifier: Classifier, frames: Iterable[Pixels], patience: 
         stages = (1e3 * seconds for seconds in (captured - start, prepared - captured, inferred - prepared))
         yield Frame(number, prediction, steady, pixels, *stages)
         start = time.perf_counter()
+
+
+def predict_seen(classifier: Classifier, image: ImageLike) -> tuple[Prediction, Pixels | None, float]:
+    """The prediction for an image, what the model saw, uint8 of its input's shape, and when, by `time.perf_counter`.
+
+    It saw nothing, None, of a blank image.
+
+    Raises:
+        DataError, ModelError: as `Classifier.predict`.
+    """
+    try:
+        pixels = classifier.prepare(image)
+    except BlankError as error:
+        return blank_prediction(error), None, time.perf_counter()
+    prepared = time.perf_counter()
+    (prediction,) = classifier.predict_ready(pixels[np.newaxis])
+    return prediction, pixels, prepared
 
 
 def toned(frame: Pixels, channels: int) -> Pixels:

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from oddeven.runtime.arrays import Pixels
-from oddeven.runtime.errors import BlankError, DataError
+from oddeven.runtime.device.capture import predict_seen
+from oddeven.runtime.errors import DataError
 from oddeven.runtime.images.decode import ImageLike
 from oddeven.runtime.images.encode import to_png_base64
-from oddeven.runtime.prediction import Prediction, as_fields, blank_prediction
+from oddeven.runtime.prediction import Prediction, as_fields
 from oddeven.runtime.serve.batching import Batcher
 from oddeven.runtime.serve.limits import Budget
 from oddeven.runtime.serve.metrics import Metrics
@@ -96,14 +97,8 @@ class Service:
         return self._infer(model, np.stack(ready))
 
     def _predict(self, model: ServedModel, image: ImageLike, name: str, show_input: bool) -> dict[str, Any]:
-        start, pixels = perf_counter(), None
-        try:
-            pixels = model.classifier.prepare(image)
-            prepared = perf_counter()
-            (prediction,) = model.classifier.predict_ready(pixels[np.newaxis])
-        except BlankError as error:
-            prepared = perf_counter()
-            prediction = blank_prediction(error)
+        start = perf_counter()
+        prediction, pixels, prepared = predict_seen(model.classifier, image)
         stages = {"prepare": prepared - start, "infer": perf_counter() - prepared}
         for stage, seconds in stages.items():
             self.metrics.observe(stage, seconds)
