@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from oddeven.runtime.artifacts.resolve import bundled, locate
+from oddeven.runtime.artifacts.resolve import Candidate, bundled, locate, readable, resolve
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.engines.registry import AUTO, ENGINES, MOST_THREADS
@@ -86,6 +86,21 @@ def tell_of_path(model: str | None) -> None:
     """Say on stderr that `model` is a path here, where a bundled model has the same name."""
     if model in bundled() and os.path.exists(model):
         click.echo(f"oddeven: {model} is {Path(model).absolute()} here, not the bundled model.", err=True)
+
+
+def files_of(model: str | None, engine: str) -> list[Candidate]:
+    """The files that `model` means and that `engine` reads; say on stderr which are left out, as `tell_of_path` does.
+
+    Raises:
+        UsageError, ModelError: as `resolve` and `readable`.
+    """
+    tell_of_path(model)
+    meant = resolve(model)
+    taken = readable(meant, model, engine)
+    if left := [str(file.path) for file in meant if file not in taken]:
+        why = "no engine reads them here unasked" if engine == AUTO else f"{engine} does not read them"
+        click.echo(f"left out, since {why}: {', '.join(left)}", err=True)
+    return taken
 
 
 def _wiring(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
