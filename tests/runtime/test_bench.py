@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +40,16 @@ def test_one_file_is_a_table(run):
     done = run("bench", "mlp", "--seconds", "0.1")
     assert done.returncode == 0, done.stderr
     assert "mlp.int8.tflite" in done.stdout
+
+
+def test_sigterm_ends_the_process_that_measures_too():
+    command = [sys.executable, "-m", "oddeven.runtime", "bench", "mlp", "--seconds", "60"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert "mlp" in process.stderr.readline()
+    time.sleep(1.5)
+    process.terminate()
+    process.communicate(timeout=20)  # until nobody can write to stderr any more
+    assert process.returncode == 143
 
 
 def test_a_slow_window_is_marked_and_counts():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,6 +44,7 @@ def command(
 
     A broken file is named, the others are measured, and the exit code is then 4.
     """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     candidates = {file.path: file for file in files_of(model, engine)}
     costs = []
     for path in candidates:
