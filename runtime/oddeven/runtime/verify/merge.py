@@ -15,7 +15,10 @@ from oddeven.runtime.verify.recommendation import titles
 from oddeven.runtime.verify.report import FileReport, Report
 
 TITLE = "Disagreements"
-NOTE = "How many predictions differ between two runs of a model on the same images."
+NOTE = (
+    "How many predictions differ between two runs of a model on the same images. Unknown is a prediction too, where "
+    "all runs of the model tell it."
+)
 
 
 @dataclass(frozen=True)
