@@ -278,6 +278,12 @@ def test_new_answers_are_counted_against_the_baseline(run, copy, tmp_path):
     baseline.write_text(json.dumps(report))
     differing = "2 predictions are not the baseline's, 0 of them newly wrong"
     refused(run("verify", copy, "--baseline", baseline), 1, differing, "images 0, 2;", "--update-baseline")
+    bits[0] ^= 0b1010_0000
+    none = base64.b64encode(bytes(len(bits))).decode()
+    int8 |= {"answers": base64.b64encode(bytes(bits)).decode(), "known": int8["known"] | {"answers": none}}
+    baseline.write_text(json.dumps(report))
+    done = run("verify", copy, "--baseline", baseline)  # some images have become unknown, which no label is
+    assert re.search(r"[1-9]\d* predictions are not the baseline's, 0 of them newly wrong", done.stderr), done.stderr
     keep(copy, "tflite-float32")
     refused(run("verify", copy, "--baseline", baseline), 4, "It is in the baseline, on litert, and was not checked")
     int8["data_sha256"] = "0" * 64
@@ -470,6 +476,7 @@ def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
     assert (tmp_path / "m.md").read_text() == done.stdout
     assert done.stdout.splitlines()[7].endswith("| -: | -: | -: | -: |")  # of one-digit numbers
     assert "color-mix" in (tmp_path / "m.html").read_text()
+    assert all("Unknown is a prediction too" in text for text in (done.stdout, (tmp_path / "m.html").read_text()))
     report["files"][0]["data_sha256"] = "0" * 64
     (tmp_path / "pi.json").write_text(json.dumps(report))
     refused(run("verify", "--merge", *paths), 5, "on different images")
