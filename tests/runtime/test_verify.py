@@ -414,6 +414,12 @@ def test_outputs_are_found_unwritable_before_the_work(run, copy, tmp_path):
         assert "cnn" not in done.stdout
 
 
+def test_a_page_has_the_name_of_one_by_whichever_option(run, copy):
+    for option in ("--html", "--report"):
+        refused(run("verify", copy, option, copy / FILE), 2, "its name must end in ")
+    assert "<html" in run("verify", copy, "--html", "-").stdout
+
+
 def test_contradictory_options(run, copy):
     refused(run("verify", copy, "--update-baseline"), 2, "--baseline FILE")
     refused(run("verify", copy, "--reference", copy / FILE), 2, "needs --data")

@@ -123,15 +123,16 @@ pin_option = click.option(
 )
 
 
-def _page(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path | None:
+def check_page(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path | None:
+    """Refuse a page whose name is not that of one (UsageError), lest it be a file that the command reads."""
     if given and given.suffix != PAGE:
         raise UsageError(f"--html {given}: its name must end in {PAGE}.")
     return given
 
 
 def page_option(help_text: str) -> Callable[[Command], Command]:
-    """--html FILE, whose name must be that of a page, lest it be a file that the command reads."""
-    return click.option("--html", type=FILE, callback=_page, help=help_text)
+    """--html FILE, as `check_page` wants it."""
+    return click.option("--html", type=FILE, callback=check_page, help=help_text)
 
 
 def exit_on_sigterm() -> None:

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.cli.finite_range import FiniteRange
-from oddeven.runtime.cli.options import PATH, rare_option
+from oddeven.runtime.cli.options import PATH, check_page, rare_option
 from oddeven.runtime.cli.policy_options import policy_options
 from oddeven.runtime.cli.progress import progress
 from oddeven.runtime.engines.registry import ENGINES
@@ -46,6 +46,10 @@ MODES = {
 }
 
 
+def _page(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path | None:
+    return given if given == STDOUT else check_page(context, parameter, given)
+
+
 @click.command()
 @click.argument("artifacts", nargs=-1, type=PATH, metavar="ARTIFACTS|MODEL...")
 @click.option("--engine", "engines", multiple=True, help=f"Any of {', '.join(ENGINES)}; repeatable.")
@@ -61,7 +65,7 @@ MODES = {
 @click.option("--json", type=PATH, metavar="FILE|-", help="Write the JSON report; - is stdout.")
 @rare_option("--junit", type=PATH, help="As --report FILE.xml.")
 @rare_option("--markdown", type=PATH, help="As --report FILE.md.")
-@rare_option("--html", type=PATH, help="As --report FILE.html.")
+@rare_option("--html", type=PATH, callback=_page, help="As --report FILE.html.")
 @rare_option(
     "--strict/--allow-inconclusive", default=None, help="Whether INCONCLUSIVE fails; the default where CI=true."
 )
