@@ -597,6 +597,7 @@ def test_a_threshold_is_chosen_by_cost_and_fitted_anew(run, copy):
         (("--cost", "fp=10,fn=1"), "--threshold-from float goes with"),
         (("--threshold-from", "float"), "--threshold-from float goes with"),
         (("--threshold-from", "float", "--cost", "10:1"), "is not a cost"),
+        (("--threshold-from", "float", "--max-fpr", "nan"), "nan is not a number up to 1."),
         (("--threshold-from", "float", "--cost", "fp=1,fn=1", "--max-fpr", "0.1"), "give one of them"),
     ):
         refused(run("verify", copy, *options), 2, says)
