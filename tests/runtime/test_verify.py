@@ -267,6 +267,18 @@ def test_the_baseline_tells_what_changed_since(run, copy, degraded, tmp_path):
     refused(run("verify", degraded, "--baseline", baseline, *loose), 1, "does not hold cnn/cnn.float32.tflite")
 
 
+def test_no_report_takes_the_place_of_the_baseline(run, copy, tmp_path):
+    baseline = tmp_path / "baseline.json"
+    assert run("verify", copy, "--baseline", baseline, "--update-baseline").returncode == 0
+    accepted = baseline.read_bytes()
+    for more in ((), ("--update-baseline",)):
+        done = run(
+            "verify", copy, "--baseline", baseline, "--json", tmp_path / "." / "x" / ".." / "baseline.json", *more
+        )
+        refused(done, 2, "would take the place of the baseline")
+    assert baseline.read_bytes() == accepted
+
+
 def test_new_answers_are_counted_against_the_baseline(run, copy, tmp_path):
     baseline = tmp_path / "baseline.json"
     assert run("verify", copy, "--baseline", baseline, "--update-baseline").returncode == 0

@@ -129,6 +129,10 @@ def command(
         raise UsageError("Nothing to verify: name an artifact folder or a model file.")
     if update_baseline and not baseline:
         raise UsageError("--update-baseline needs --baseline FILE to write to.")
+    if baseline and baseline.resolve() in [path.resolve() for path in outputs]:
+        raise UsageError(
+            f"A report would take the place of the baseline {baseline}, passing or not; name another file."
+        )
     _check_outputs(outputs, [baseline] if baseline and update_baseline else [])
     rule = threshold_rule(cost, max_fpr)
     if (threshold_from is None) != (rule is None):
