@@ -433,6 +433,12 @@ def test_a_page_has_the_name_of_one_by_whichever_option(run, copy):
     assert "<html" in run("verify", copy, "--html", "-").stdout
 
 
+def test_a_summary_that_cannot_be_written_costs_no_report(run, copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "absent" / "summary.md"))
+    refused(run("verify", copy, "--json", tmp_path / "out.json"), 6, "Cannot write the step's summary")
+    assert (tmp_path / "out.json").is_file()
+
+
 def test_contradictory_options(run, copy):
     refused(run("verify", copy, "--update-baseline"), 2, "--baseline FILE")
     refused(run("verify", copy, "--reference", copy / FILE), 2, "needs --data")

@@ -155,6 +155,7 @@ def command(
     code = _exit_code(report, strict)
     if update_baseline and baseline:
         _update(baseline, report, code)
+    github.append_summary(report)  # the runner's file is the last, lest it keep the others from being written
     context.exit(code)
 
 
@@ -205,7 +206,6 @@ def _say(report: Report, strict: bool) -> None:
                 click.echo(f"{name}: {check.reason}", err=True)
     for line in github.workflow_commands(report, strict):
         click.echo(line, err=True)
-    github.append_summary(report)
 
 
 def _row(file: FileReport) -> tuple[str, ...]:
