@@ -513,6 +513,8 @@ def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
     assert not Path("-").exists()
     assert f"1: {paths[0]}, litert" in both
     assert f"3: {same}, litert" in both
+    shutil.copy(same, tmp_path / "a|<b>.json")
+    assert r"1: a\|\<b>, litert" in run("verify", "--merge", tmp_path / "a|<b>.json").stdout
 
 
 def test_a_report_whose_answers_are_damaged_is_refused(run, copy, tmp_path):
