@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,11 +14,14 @@ from conftest import SHIPPED
 
 from oddeven.export.activations import activations
 from oddeven.export.conversion import Conversion, first_output
-from oddeven.export.diagnosis import worst_layers
+from oddeven.export.diagnosis import explain_failure, worst_layers
 from oddeven.export.formats import FORMATS
 from oddeven.runtime.cli.main import cli
 from oddeven.runtime.engines.metadata import attach_to_keras, read_spec
 from oddeven.runtime.engines.saturation import layer_name
+from oddeven.runtime.parity.compare import compare
+from oddeven.runtime.parity.policy import Policy
+from oddeven.runtime.verify.report import FileReport
 from oddeven.train.familiarity import load_without_familiarity
 
 # Keras's own, whenever it reads a variable under NumPy 2, to save it for one.
@@ -106,6 +110,24 @@ def outlier(path):
     second.set_weights([kernel, bias])
     model.save(path)
     attach_to_keras(path, dataclasses.replace(spec, familiarity=None, min_familiarity=0.0))
+
+
+@pytest.mark.parametrize(
+    ("changed", "swapped", "verdict", "explained"),
+    [
+        (0, False, "INCONCLUSIVE", False),  # for want of images, whatever it was calibrated on
+        (50, False, "FAIL", True),
+        (50, True, "FAIL", False),
+    ],
+)
+def test_only_a_file_that_fails_is_told_what_to_try(changed, swapped, verdict, explained):
+    labels = np.arange(100, dtype=np.uint8) % 2
+    reference = np.abs(np.float32(0.9) - (labels == swapped))
+    p = np.where(np.arange(100) < changed, 1 - reference, reference)
+    parity = compare(reference, p, labels, np.full(100, "all"), 0.5, "dynamic", Policy())
+    report = FileReport("m", ("a", "b"), "m", "tflite-dynamic", "dynamic", "litert", 1, 1.0, "", "", parity)
+    found = explain_failure(report, Path("m.dynamic.tflite"), None, None)
+    assert (found.verdict, bool(found.advice)) == (verdict, explained)
 
 
 @pytest.mark.slow

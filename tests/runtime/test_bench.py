@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from oddeven.runtime.cli.main import cli
 from oddeven.runtime.device import latency as latencies
 from oddeven.runtime.device.benchmark import Cost
 from oddeven.runtime.device.latency import WINDOWS, Latency, measure
+from oddeven.runtime.errors import ModelError
 from oddeven.runtime.parity.check import PASS
 
 
@@ -37,6 +40,16 @@ def test_one_file_is_a_table(run):
     done = run("bench", "mlp", "--seconds", "0.1")
     assert done.returncode == 0, done.stderr
     assert "mlp.int8.tflite" in done.stdout
+
+
+def test_sigterm_ends_the_process_that_measures_too():
+    command = [sys.executable, "-m", "oddeven.runtime", "bench", "mlp", "--seconds", "60"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert "mlp" in process.stderr.readline()
+    time.sleep(1.5)
+    process.terminate()
+    process.communicate(timeout=20)  # until nobody can write to stderr any more
+    assert process.returncode == 143
 
 
 def test_a_slow_window_is_marked_and_counts():
@@ -77,16 +90,49 @@ def test_the_table_says_how_many_windows_were_slower(monkeypatch):
         assert figure in done.output
 
 
-def test_a_file_that_no_engine_reads_here_does_not_stop_the_others(tmp_path, monkeypatch):
-    for name in ("a.tflite", "b.onnx"):
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """`oddeven bench` of a folder with two files of TFLite and one of ONNX, of which `broken` ones are not measured."""
+    for name in ("a.tflite", "b.onnx", "c.tflite"):
         (tmp_path / name).touch()
-    cost = Cost("a.tflite", "litert 2", 1000, 1.0, 1.0, 1.0, Latency(10.0, 10.0, 10.0, 10.0, (10.0,), ()), 30.0)
-    measured = []
-    monkeypatch.setattr("oddeven.runtime.cli.bench.benchmark", lambda path, *_: measured.append(path.name) or cost)
+
+    def measure_one(path, *_):
+        if path.name in broken:
+            raise ModelError(f"{path} is broken.")
+        return Cost(path.name, "litert 2", 1000, 1.0, 1.0, 1.0, Latency(10.0, 10.0, 10.0, 10.0, (10.0,), ()), 30.0)
+
+    broken = []
+    monkeypatch.setattr("oddeven.runtime.cli.bench.benchmark", measure_one)
+
+    def run(*options, without=()):
+        broken[:] = without
+        return CliRunner().invoke(cli, ["bench", str(tmp_path), *options])
+
+    return run
+
+
+def test_a_broken_file_does_not_stop_the_others(bench):
+    done = bench("--json", "--engine", "litert", without=["a.tflite"])
+    assert (done.exit_code, "a.tflite is broken." in done.stderr) == (4, True)
+    assert [cost["file"] for cost in json.loads(done.stdout)["files"]] == ["c.tflite"]
+    done = bench("--json", "--engine", "litert", without=["a.tflite", "c.tflite"])
+    assert (done.exit_code, done.stdout, done.stderr.count("is broken.")) == (4, "", 2)
+
+
+def test_a_file_that_the_named_engine_does_not_read_does_not_stop_the_others(bench, tmp_path):
+    done = bench("--json", "--engine", "litert")
+    assert done.exit_code == 0, done.stderr
+    assert [cost["file"] for cost in json.loads(done.stdout)["files"]] == ["a.tflite", "c.tflite"]
+    assert f"left out, since litert does not read them: {tmp_path / 'b.onnx'}\n" in done.stderr
+    assert "holds no model file that the engine c reads" in str(bench("--engine", "c").exception)
+    assert "known are litert" in str(bench("--engine", "lite").exception)
+
+
+def test_a_file_that_no_engine_reads_here_does_not_stop_the_others(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(resolving, "automatic", lambda path: ["litert"] if path.suffix == ".tflite" else [])
-    done = CliRunner().invoke(cli, ["bench", str(tmp_path)])
+    done = bench("--json")
     assert done.exit_code == 0, done.output
-    assert measured == ["a.tflite"]
+    assert [cost["file"] for cost in json.loads(done.stdout)["files"]] == ["a.tflite", "c.tflite"]
     assert f"left out, since no engine reads them here unasked: {tmp_path / 'b.onnx'}" in done.output
 
 

@@ -30,7 +30,7 @@ def cost(p, labels, threshold, fp, fn):
 
 
 @settings(max_examples=200, deadline=None)
-@given(cases, st.sampled_from([(1, 1), (10, 1), (1, 10)]))
+@given(cases, st.sampled_from([(1, 1), (10, 1), (1, 10), (2**-40, 2**-40)]))
 def test_no_threshold_costs_less(pairs, prices):
     p, labels = arrays(pairs)
     chosen = by_cost(p, labels, *prices)

@@ -232,12 +232,30 @@ def test_a_reference_fails_only_if_it_surely_ranks_the_wrong_way_round(count, st
         labels = np.arange(count, dtype=np.uint8) % 2
         p = (random.integers(0, 100 // step, count) * step / 200 + wrong / 2 * (1 - labels)).astype(np.float32)
         groups = [p[labels == label].astype(np.float64) for label in (1, 0)]
-        expected = stats.mannwhitneyu(*groups, alternative="less", method="asymptotic").pvalue
+        z, z_by_half = (  # scipy's correction is one half, ties or not
+            stats.norm.isf(stats.mannwhitneyu(*groups, half, "less", method="asymptotic").pvalue)
+            for half in (False, True)
+        )
+        tied = np.unique(p, return_counts=True)[1]
+        expected = stats.norm.sf(z - (z - z_by_half) * (tied[:-1] + tied[1:]).max() / 2)
         assert chance_of_auc(p, labels) == pytest.approx(expected, rel=1e-9)
         names = [check.name for check in judged(p, p, labels, "float32").checks]
         assert ("reference" in names) == (expected < 0.05)
     same = np.full(count, 0.5, np.float32)
     assert chance_of_auc(same, labels) == chance_of_auc(p, np.ones_like(labels)) == 1.0
+
+
+@pytest.mark.parametrize(("low", "high", "ones"), [(3, 2, 2), (8, 2, 9), (1, 20, 5), (10, 1, 10), (15, 15, 15)])
+def test_ties_do_not_let_a_reference_fail_by_chance(low, high, ones):
+    """With two probabilities the exact test is Fisher's: how many of label 1 are among the low ones."""
+    stats = pytest.importorskip("scipy.stats")
+    p, alarms = np.array([0.0] * low + [1.0] * high, np.float32), 0.0
+    for among_low in range(max(0, ones - high), min(ones, low) + 1):
+        labels = np.array([1] * among_low + [0] * (low - among_low) + [1] * (ones - among_low), np.uint8)
+        labels = np.append(labels, np.zeros(low + high - len(labels), np.uint8))
+        if chance_of_auc(p, labels) < 0.05:
+            alarms += stats.hypergeom.pmf(among_low, low + high, ones, low)
+    assert alarms < 0.05
 
 
 def test_a_dozen_images_ranked_badly_by_chance_do_not_fail():

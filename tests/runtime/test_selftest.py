@@ -33,6 +33,22 @@ def test_every_exported_file_passes(run_here, exported):
     assert len(done.stdout.splitlines()) >= 8
 
 
+def test_one_engine_checks_the_files_of_a_folder_that_it_reads(run_here, exported):
+    done = run_here("selftest", exported, "--engine", "litert", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {json.loads(line)["engine"] for line in done.stdout.splitlines()} == {"litert"}
+    assert "left out, since litert does not read them" in done.stderr
+
+
+def test_every_file_that_cannot_be_loaded_is_explained(run_here, exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "cnn")
+    for name in ("cnn.int8.tflite", "cnn.float32.tflite"):
+        (folder / name).write_bytes(b"")
+    done = run_here("selftest", folder)
+    assert (done.returncode, done.stdout.count("cannot load")) == (4, 2)
+    assert all(name in done.stderr for name in ("cnn.int8.tflite", "cnn.float32.tflite"))
+
+
 def test_the_golden_pictures_are_of_both_labels_and_some_are_hard(raw):
     golden = load_golden(golden_path(bundled()["mlp"]))
     assert 12 <= len(golden.images) <= 16

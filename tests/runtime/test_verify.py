@@ -267,6 +267,18 @@ def test_the_baseline_tells_what_changed_since(run, copy, degraded, tmp_path):
     refused(run("verify", degraded, "--baseline", baseline, *loose), 1, "does not hold cnn/cnn.float32.tflite")
 
 
+def test_no_report_takes_the_place_of_the_baseline(run, copy, tmp_path):
+    baseline = tmp_path / "baseline.json"
+    assert run("verify", copy, "--baseline", baseline, "--update-baseline").returncode == 0
+    accepted = baseline.read_bytes()
+    for more in ((), ("--update-baseline",)):
+        done = run(
+            "verify", copy, "--baseline", baseline, "--json", tmp_path / "." / "x" / ".." / "baseline.json", *more
+        )
+        refused(done, 2, "would take the place of the baseline")
+    assert baseline.read_bytes() == accepted
+
+
 def test_new_answers_are_counted_against_the_baseline(run, copy, tmp_path):
     baseline = tmp_path / "baseline.json"
     assert run("verify", copy, "--baseline", baseline, "--update-baseline").returncode == 0
@@ -278,6 +290,12 @@ def test_new_answers_are_counted_against_the_baseline(run, copy, tmp_path):
     baseline.write_text(json.dumps(report))
     differing = "2 predictions are not the baseline's, 0 of them newly wrong"
     refused(run("verify", copy, "--baseline", baseline), 1, differing, "images 0, 2;", "--update-baseline")
+    bits[0] ^= 0b1010_0000
+    none = base64.b64encode(bytes(len(bits))).decode()
+    int8 |= {"answers": base64.b64encode(bytes(bits)).decode(), "known": int8["known"] | {"answers": none}}
+    baseline.write_text(json.dumps(report))
+    done = run("verify", copy, "--baseline", baseline)  # some images have become unknown, which no label is
+    assert re.search(r"[1-9]\d* predictions are not the baseline's, 0 of them newly wrong", done.stderr), done.stderr
     keep(copy, "tflite-float32")
     refused(run("verify", copy, "--baseline", baseline), 4, "It is in the baseline, on litert, and was not checked")
     int8["data_sha256"] = "0" * 64
@@ -369,6 +387,7 @@ def test_unlabelled_pictures_tell_what_needs_no_labels(run, copy, photos, tmp_pa
     )
     assert "None of 100 predictions changed for" not in done.stderr
     files = {file["format"]: file for file in json.loads((tmp_path / "out.json").read_text())["files"]}
+    assert files["tflite-int8"]["known"]["changed"] < 5  # which the float32 file, the reference, tells too
     parity = files["tflite-int8"]["parity"]
     assert (parity["count"], parity["agreement"], parity["verdict"]) == (100, 1.0, "INCONCLUSIVE")
     assert [(part["name"], part["count"]) for part in parity["slices"]] == [("kitchen", 30), ("unsorted", 70)]
@@ -406,6 +425,18 @@ def test_outputs_are_found_unwritable_before_the_work(run, copy, tmp_path):
         done = run("verify", copy, "--junit", path)
         refused(done, 6, "Cannot write")
         assert "cnn" not in done.stdout
+
+
+def test_a_page_has_the_name_of_one_by_whichever_option(run, copy):
+    for option in ("--html", "--report"):
+        refused(run("verify", copy, option, copy / FILE), 2, "its name must end in ")
+    assert "<html" in run("verify", copy, "--html", "-").stdout
+
+
+def test_a_summary_that_cannot_be_written_costs_no_report(run, copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "absent" / "summary.md"))
+    refused(run("verify", copy, "--json", tmp_path / "out.json"), 6, "Cannot write the step's summary")
+    assert (tmp_path / "out.json").is_file()
 
 
 def test_contradictory_options(run, copy):
@@ -470,6 +501,7 @@ def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
     assert (tmp_path / "m.md").read_text() == done.stdout
     assert done.stdout.splitlines()[7].endswith("| -: | -: | -: | -: |")  # of one-digit numbers
     assert "color-mix" in (tmp_path / "m.html").read_text()
+    assert all("Unknown is a prediction too" in text for text in (done.stdout, (tmp_path / "m.html").read_text()))
     report["files"][0]["data_sha256"] = "0" * 64
     (tmp_path / "pi.json").write_text(json.dumps(report))
     refused(run("verify", "--merge", *paths), 5, "on different images")
@@ -481,6 +513,8 @@ def test_reports_are_merged_into_a_matrix(run, copy, tmp_path):
     assert not Path("-").exists()
     assert f"1: {paths[0]}, litert" in both
     assert f"3: {same}, litert" in both
+    shutil.copy(same, tmp_path / "a|<b>.json")
+    assert r"1: a\|\<b>, litert" in run("verify", "--merge", tmp_path / "a|<b>.json").stdout
 
 
 def test_a_report_whose_answers_are_damaged_is_refused(run, copy, tmp_path):
@@ -583,6 +617,7 @@ def test_a_threshold_is_chosen_by_cost_and_fitted_anew(run, copy):
         (("--cost", "fp=10,fn=1"), "--threshold-from float goes with"),
         (("--threshold-from", "float"), "--threshold-from float goes with"),
         (("--threshold-from", "float", "--cost", "10:1"), "is not a cost"),
+        (("--threshold-from", "float", "--max-fpr", "nan"), "nan is not a number up to 1."),
         (("--threshold-from", "float", "--cost", "fp=1,fn=1", "--max-fpr", "0.1"), "give one of them"),
     ):
         refused(run("verify", copy, *options), 2, says)

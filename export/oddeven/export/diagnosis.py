@@ -16,6 +16,7 @@ from oddeven.runtime.arrays import Array, Pixels
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.engines.saturation import layer_name
 from oddeven.runtime.images.preprocess import to_float
+from oddeven.runtime.parity.check import FAIL
 from oddeven.runtime.verify.report import FileReport, LayerError, Stability
 
 WORST = 5
@@ -23,16 +24,18 @@ IMAGES = 100
 
 
 def explain_failure(report: FileReport, path: Path, source: Conversion, images: Pixels) -> FileReport:
-    """`report` on the file `path`, which does not pass, with its worst layers and what to try next.
+    """`report` on the file `path` with its worst layers and what to try next, where it fails.
+
+    An INCONCLUSIVE file lacks test images, and one whose reference ranks the labels the wrong way round another
+    reference, as their checks say.
 
     Args:
         report, path: of a file made from `source`.
         source: its float file of the same kind is made for the comparison.
         images: uint8 (N, H, W, C), as the model takes them.
     """
-    metrics = report.parity.reference
-    if metrics and metrics.auc is not None and metrics.auc < 0.5:
-        return report  # the reference itself ranks the labels the wrong way round, and the verdict says so
+    if report.verdict != FAIL or any(check.name == "reference" for check in report.all_checks):
+        return report
     row = FORMATS[report.format]
     layers = worst_layers(path, source, images[:IMAGES]) if row.calibrated and path.suffix in READERS else ()
     where = f"Most of its error arises in {layers[0].layer} ({layers[0].error:.0%}). " if layers else ""

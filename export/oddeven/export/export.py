@@ -215,6 +215,6 @@ def _export_file(
             overflow=report.overflow,
             notes=notes,
         )
-    if report.verdict != PASS and not row.limits:
+    if not row.limits:
         report = explain_failure(report, path, source, validation.images)
     return record, report

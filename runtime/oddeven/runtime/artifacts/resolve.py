@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from oddeven.runtime.engines.registry import ENGINES, automatic
-from oddeven.runtime.errors import ModelError, UsageError
+from oddeven.runtime.engines.registry import AUTO, ENGINES, automatic
+from oddeven.runtime.errors import ModelError, UsageError, choose
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.spec import model_name
 
@@ -70,13 +70,19 @@ def resolve(model: str | Path | None) -> list[Candidate]:
     raise UsageError(f"There is neither a file nor a bundled model {str(model)!r}; bundled are {', '.join(known)}.")
 
 
-def readable(candidates: list[Candidate], named: str | None) -> list[Candidate]:
-    """Those of the model files that `named` means that an engine installed here reads; one alone is always taken.
+def readable(candidates: list[Candidate], named: str | None, engine: str = AUTO) -> list[Candidate]:
+    """Those of the files that `named` means which `engine`, or one installed here, reads; one alone is always taken.
 
     Raises:
-        ModelError: there is none, or one that a manifest lists is not there.
+        UsageError: no engine has that name, or it reads none of them.
+        ModelError: no engine installed here reads one, or one that a manifest lists is not there.
     """
-    found = [file.present() for file in candidates if file.readable or len(candidates) == 1]
+    if engine != AUTO:
+        choose("engine", engine, ENGINES)
+    fitting = [file for file in candidates if (file.readable if engine == AUTO else ENGINES[engine].reads(file.path))]
+    found = [file.present() for file in (candidates if len(candidates) == 1 else fitting)]
+    if not found and engine != AUTO:
+        raise UsageError(f"{named} holds no model file that the engine {engine} reads.")
     if not found:
         raise ModelError(f"{named} holds no model file that an engine installed here reads.")
     return found

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from oddeven.runtime.artifacts.resolve import PREFERRED, Candidate, readable, resolve
+from oddeven.runtime.artifacts.resolve import PREFERRED, Candidate
 from oddeven.runtime.cli.finite_range import FiniteRange
-from oddeven.runtime.cli.options import tell_of_path
+from oddeven.runtime.cli.options import files_of
 from oddeven.runtime.device.benchmark import Cost, benchmark
 from oddeven.runtime.device.host_info import host_info
 from oddeven.runtime.engines.registry import AUTO, ENGINES, MOST_THREADS
+from oddeven.runtime.errors import ModelError
 from oddeven.runtime.parity.check import PASS
 from oddeven.runtime.table import render
 
@@ -30,21 +33,33 @@ HEADER = ("file", "engine", "bytes", "best us", "p50 us", "p90 us", "p99 us", "f
     "--seconds", type=FiniteRange(min=0.1), default=10.0, show_default=True, help="Measuring time for each file."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(model: str | None, engine: str, threads: int, seconds: float, as_json: bool) -> None:
+@click.pass_context
+def command(
+    context: click.Context, /, model: str | None, engine: str, threads: int, seconds: float, as_json: bool
+) -> None:
     """Measure MODEL on this machine: a file, those of an artifact folder, or a bundled name (deep_cnn).
 
     One ready image at a time, in five windows. `best` is the median of the fastest window, the percentiles are over all
     windows: what the machine sustains. Slower windows are counted: something else ran, or the CPU grew hot.
+
+    A broken file is named, the others are measured, and the exit code is then 4.
     """
-    tell_of_path(model)
-    meant = resolve(model)
-    candidates = {file.path: file for file in readable(meant, model)}
-    if left := [str(file.path) for file in meant if file.path not in candidates]:
-        click.echo(f"left out, since no engine reads them here unasked: {', '.join(left)}", err=True)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    candidates = {file.path: file for file in files_of(model, engine)}
     costs = []
     for path in candidates:
         click.echo(f"{path} ...", err=True)
-        costs.append(benchmark(path, engine, threads, seconds))
+        try:
+            costs.append(benchmark(path, engine, threads, seconds))
+        except ModelError as error:
+            click.echo(f"oddeven: {error}", err=True)
+    if costs:
+        _show(costs, candidates, as_json)
+    context.exit(0 if len(costs) == len(candidates) else ModelError.exit_code)
+
+
+def _show(costs: list[Cost], candidates: Mapping[Path, Candidate], as_json: bool) -> None:
+    """Print what was measured, and on which machine."""
     machine = host_info()
     if as_json:
         facts = {"machine": dataclasses.asdict(machine), "files": [dataclasses.asdict(cost) for cost in costs]}

@@ -16,5 +16,5 @@ class FiniteRange(click.FloatRange):
         """As that of `click.FloatRange`, which takes nan."""
         number = float(super().convert(value, param, ctx))
         if not number <= LARGEST:
-            self.fail(f"{number:g} is not a number up to {LARGEST:g}.", param, ctx)
+            self.fail(f"{number:g} is not a number up to {LARGEST if self.max is None else self.max:g}.", param, ctx)
         return number

@@ -22,9 +22,9 @@ from oddeven.runtime.files import sha256
 from oddeven.runtime.spec import ModelSpec
 
 # Archives that are read without an engine: what writes them, and what is said of the engines.
-UNOPENED: Mapping[str, tuple[str, str]] = {
-    ".keras": ("Keras 3", "none; oddeven export makes files that they run"),
-    ".zip": ("oddeven export --format c", "c, which compiles and runs the code in it, only where it is named"),
+UNOPENED: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    ".keras": ("Keras 3", {"engines": {}, "note": "oddeven export makes files that engines run"}),
+    ".zip": ("oddeven export --format c", {"engines": {"c": "compiles and runs the code in it, if it is named"}}),
 }
 
 
@@ -66,10 +66,10 @@ def _about_model(model: str) -> dict[str, object]:
     found = read_model(path)
     facts = {"file": str(path), "size_bytes": len(found.content), "sha256": sha256(found.content)}
     if path.suffix in UNOPENED:
-        maker, engines = UNOPENED[path.suffix]
+        maker, own = UNOPENED[path.suffix]
         if not zipfile.is_zipfile(path) or (path.suffix == ".zip" and not found.spec):  # such as a bundle for a Pi
             raise ModelError(f"{path} is damaged, or {maker} did not write it.")
-        return {**facts, "engines": engines, "spec": _about_spec(found.spec)}
+        return {**facts, **own, "spec": _about_spec(found.spec)}
     engine = open_read(found, select(path), threads=1)
     metadata = read_metadata(found.content, path) or {} if path.suffix == ".tflite" else engine.metadata
     engine.close()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from oddeven.runtime.artifacts.resolve import bundled, locate
+from oddeven.runtime.artifacts.resolve import Candidate, bundled, locate, readable, resolve
 from oddeven.runtime.classifier import Classifier
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.engines.registry import AUTO, ENGINES, MOST_THREADS
@@ -88,6 +88,21 @@ def tell_of_path(model: str | None) -> None:
         click.echo(f"oddeven: {model} is {Path(model).absolute()} here, not the bundled model.", err=True)
 
 
+def files_of(model: str | None, engine: str) -> list[Candidate]:
+    """The files that `model` means and that `engine` reads; say on stderr which are left out, as `tell_of_path` does.
+
+    Raises:
+        UsageError, ModelError: as `resolve` and `readable`.
+    """
+    tell_of_path(model)
+    meant = resolve(model)
+    taken = readable(meant, model, engine)
+    if left := [str(file.path) for file in meant if file not in taken]:
+        why = "no engine reads them here unasked" if engine == AUTO else f"{engine} does not read them"
+        click.echo(f"left out, since {why}: {', '.join(left)}", err=True)
+    return taken
+
+
 def _wiring(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
     wiring: dict[str, str] = {}
     for item in given:
@@ -108,15 +123,16 @@ pin_option = click.option(
 )
 
 
-def _page(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path | None:
+def check_page(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path | None:
+    """Refuse a page whose name is not that of one (UsageError), lest it be a file that the command reads."""
     if given and given.suffix != PAGE:
         raise UsageError(f"--html {given}: its name must end in {PAGE}.")
     return given
 
 
 def page_option(help_text: str) -> Callable[[Command], Command]:
-    """--html FILE, whose name must be that of a page, lest it be a file that the command reads."""
-    return click.option("--html", type=FILE, callback=_page, help=help_text)
+    """--html FILE, as `check_page` wants it."""
+    return click.option("--html", type=FILE, callback=check_page, help=help_text)
 
 
 def exit_on_sigterm() -> None:

@@ -7,8 +7,8 @@ import json
 
 import click
 
-from oddeven.runtime.artifacts.resolve import bundled, readable, resolve
-from oddeven.runtime.cli.options import tell_of_path
+from oddeven.runtime.artifacts.resolve import bundled
+from oddeven.runtime.cli.options import files_of
 from oddeven.runtime.engines.registry import AUTO, ENGINES, automatic
 from oddeven.runtime.errors import ModelError
 from oddeven.runtime.table import render
@@ -27,10 +27,8 @@ def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_
 
     Exit code 1 unless every file does, on every engine that can load it; 4 where none can.
     """
-    for model in models:
-        tell_of_path(model)
     outcomes = []
-    given = [file.path for model in models for file in readable(resolve(model), model)]
+    given = [file.path for model in models for file in files_of(model, engine)]
     for path in given or bundled().values():
         # Where no engine is installed, `AUTO` raises an error that says so.
         for name in automatic(path) or [AUTO] if engine == AUTO else [engine]:
@@ -41,9 +39,8 @@ def command(context: click.Context, /, models: tuple[str, ...], engine: str, as_
     else:
         click.echo(render(HEADER, [_row(outcome) for outcome in outcomes]))
     loaded = {outcome.file for outcome in outcomes if not outcome.reason}
-    for outcome in outcomes:
-        if outcome.file not in loaded:
-            raise ModelError(outcome.reason)
+    if reasons := dict.fromkeys(outcome.reason for outcome in outcomes if outcome.file not in loaded):
+        raise ModelError("\n".join(reasons))
     context.exit(0 if all(outcome.passed or outcome.reason for outcome in outcomes) else 1)
 
 

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from oddeven.runtime.artifacts.reference import Reference
 from oddeven.runtime.cli.finite_range import FiniteRange
-from oddeven.runtime.cli.options import PATH, rare_option
+from oddeven.runtime.cli.options import PATH, check_page, rare_option
 from oddeven.runtime.cli.policy_options import policy_options
 from oddeven.runtime.cli.progress import progress
 from oddeven.runtime.engines.registry import ENGINES
@@ -46,6 +46,10 @@ MODES = {
 }
 
 
+def _page(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path | None:
+    return given if given == STDOUT else check_page(context, parameter, given)
+
+
 @click.command()
 @click.argument("artifacts", nargs=-1, type=PATH, metavar="ARTIFACTS|MODEL...")
 @click.option("--engine", "engines", multiple=True, help=f"Any of {', '.join(ENGINES)}; repeatable.")
@@ -61,7 +65,7 @@ MODES = {
 @click.option("--json", type=PATH, metavar="FILE|-", help="Write the JSON report; - is stdout.")
 @rare_option("--junit", type=PATH, help="As --report FILE.xml.")
 @rare_option("--markdown", type=PATH, help="As --report FILE.md.")
-@rare_option("--html", type=PATH, help="As --report FILE.html.")
+@rare_option("--html", type=PATH, callback=_page, help="As --report FILE.html.")
 @rare_option(
     "--strict/--allow-inconclusive", default=None, help="Whether INCONCLUSIVE fails; the default where CI=true."
 )
@@ -125,6 +129,10 @@ def command(
         raise UsageError("Nothing to verify: name an artifact folder or a model file.")
     if update_baseline and not baseline:
         raise UsageError("--update-baseline needs --baseline FILE to write to.")
+    if baseline and baseline.resolve() in [path.resolve() for path in outputs]:
+        raise UsageError(
+            f"A report would take the place of the baseline {baseline}, passing or not; name another file."
+        )
     _check_outputs(outputs, [baseline] if baseline and update_baseline else [])
     rule = threshold_rule(cost, max_fpr)
     if (threshold_from is None) != (rule is None):
@@ -147,6 +155,7 @@ def command(
     code = _exit_code(report, strict)
     if update_baseline and baseline:
         _update(baseline, report, code)
+    github.append_summary(report)  # the runner's file is the last, lest it keep the others from being written
     context.exit(code)
 
 
@@ -197,7 +206,6 @@ def _say(report: Report, strict: bool) -> None:
                 click.echo(f"{name}: {check.reason}", err=True)
     for line in github.workflow_commands(report, strict):
         click.echo(line, err=True)
-    github.append_summary(report)
 
 
 def _row(file: FileReport) -> tuple[str, ...]:

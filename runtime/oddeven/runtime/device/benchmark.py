@@ -50,6 +50,10 @@ def benchmark(path: Path, engine: str, threads: int, seconds: float) -> Cost:
             return pool.submit(_bench, path, engine, threads, seconds).result()
         except BrokenExecutor as error:
             raise ModelError(f"The process that measured {path} crashed; is the file damaged?") from error
+        except (KeyboardInterrupt, SystemExit):
+            for child in multiprocessing.active_children():  # which would measure to its end
+                child.kill()
+            raise
 
 
 def _bench(path: Path, engine: str, threads: int, seconds: float) -> Cost:

@@ -57,7 +57,8 @@ def auc(p: Probabilities, labels: Labels) -> float | None:
 def chance_of_auc(p: Probabilities, labels: Labels) -> float:
     """How likely so low an AUC is where `p` says nothing of the labels; 1 where only one label occurs.
 
-    The one-sided test of Mann and Whitney (1947), by the normal distribution with a correction for continuity.
+    The one-sided test of Mann and Whitney (1947), by the normal distribution with a correction for continuity: half the
+    largest step between neighbouring rank sums, which grows with the ties.
 
     Source: Lehmann (1975), Nonparametrics: statistical methods based on ranks, section 1.4 for the variance with ties.
     """
@@ -67,7 +68,8 @@ def chance_of_auc(p: Probabilities, labels: Labels) -> float:
     if area is None or len(tied) == 1:
         return 1.0
     variance = pairs / 12.0 * (count + 1 - float((tied**3 - tied).sum()) / (count * (count - 1)))
-    return 0.5 * math.erfc((pairs * (0.5 - area) - 0.5) / math.sqrt(2.0 * variance))
+    half_step = float((tied[:-1] + tied[1:]).max()) / 4.0
+    return 0.5 * math.erfc((pairs * (0.5 - area) - half_step) / math.sqrt(2.0 * variance))
 
 
 def calibration_error(p: Probabilities, labels: Labels, bins: int = 15) -> float:

@@ -53,7 +53,8 @@ def by_cost(p: Probabilities, labels: Labels, false_positive: float, false_negat
         Strictly between 0 and 1: the middle of the widest range of best thresholds.
     """
     thresholds, fp, fn, _ = _candidates(p, labels)
-    return _widest(thresholds, -(false_positive * fp + false_negative * fn))
+    unit = min(false_positive, false_negative)  # so that the rounding that `_widest` allows is less than any mistake
+    return _widest(thresholds, -(false_positive / unit * fp + false_negative / unit * fn))
 
 
 def by_f1(p: Probabilities, labels: Labels) -> float:

@@ -71,7 +71,7 @@ def check_baseline(file: FileReport, labels: Labels | None, baseline: Report) ->
     )
     if not len(changed):
         return Check("baseline", PASS, f"Every prediction is the baseline's; {moved}.")
-    wrong = "" if labels is None else f", {int((now[changed] != labels[changed]).sum())} of them newly wrong"
+    wrong = "" if labels is None else f", {int((now[changed] == 1 - labels[changed]).sum())} of them newly wrong"
     shown = ", ".join(map(str, changed[:SHOWN])) + (", ..." if len(changed) > SHOWN else "")
     reason = f"{len(changed)} predictions are not the baseline's{wrong}: images {shown}; {moved}."
     return Check("baseline", FAIL, reason, RENEW)

@@ -12,10 +12,14 @@ from oddeven.runtime.errors import DataError
 from oddeven.runtime.table import render
 from oddeven.runtime.verify.baseline import unpack_predictions
 from oddeven.runtime.verify.recommendation import titles
+from oddeven.runtime.verify.render.markdown import escape
 from oddeven.runtime.verify.report import FileReport, Report
 
 TITLE = "Disagreements"
-NOTE = "How many predictions differ between two runs of a model on the same images."
+NOTE = (
+    "How many predictions differ between two runs of a model on the same images. Unknown is a prediction too, where "
+    "all runs of the model tell it."
+)
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,9 @@ def matrices_to_markdown(matrices: Sequence[Matrix]) -> str:
     parts = [f"# {TITLE}\n\n{NOTE}\n"]
     for matrix in matrices:
         header = ("run", *range(1, len(matrix.names) + 1))
-        parts.append(f"## {matrix.model}, {matrix.count:,} images\n")
-        parts.append(render(tuple(map(str, header)), [(name, *row) for name, row in matrix.rows], markdown=True) + "\n")
+        rows = [(escape(name), *row) for name, row in matrix.rows]
+        parts.append(f"## {escape(matrix.model)}, {matrix.count:,} images\n")
+        parts.append(render(tuple(map(str, header)), rows, markdown=True) + "\n")
     return "\n".join(parts)
 
 

@@ -186,5 +186,5 @@ def _predicted(model: Path, data: Path, spec: ModelSpec, max_bad: int, note: Not
             raise UsageError(f"--reference {model} is {classifier.spec.precision}; expected the float32 file.")
         if classifier.spec.labels != spec.labels or classifier.spec.input != spec.input:
             raise DataError(f"{model} has other labels or takes other images than {spec.name}.")
-        p = classifier.probabilities(images.images)
-    return Reference(images.images, images.labels, images.slices, p, spec.provenance.dataset_sha256)
+        p, known = classifier.scores(images.images)
+    return Reference(images.images, images.labels, images.slices, p, spec.provenance.dataset_sha256, known)
