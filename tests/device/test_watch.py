@@ -125,6 +125,12 @@ def test_a_picture_written_anew_is_a_new_one_and_a_broken_one_is_noted_once(pict
     assert len(answers(out)) == 4
 
 
+def test_a_folder_that_is_missing_is_no_wrong_usage_after_which_the_service_would_not_start_again(run, tmp_path):
+    done = run("watch", tmp_path / "stick", "--out", tmp_path / "a.jsonl", "--model", "mlp")
+    assert (done.returncode, "There is no folder" in done.stderr) == (5, True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_journal_has_one_writer_and_one_kind_of_line(run, tmp_path):
     with Journal(tmp_path / "a.jsonl", LABELS):
         done = run("watch", tmp_path, "--out", tmp_path / "a.jsonl", "--model", "mlp", "--once")

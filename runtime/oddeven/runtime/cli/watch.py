@@ -15,11 +15,12 @@ from oddeven.runtime.device.drift import DriftMonitor, summary_path
 from oddeven.runtime.device.gpio import open_pins
 from oddeven.runtime.device.journal import Journal
 from oddeven.runtime.device.watcher import UNREADABLE, watch_folder
+from oddeven.runtime.errors import DataError
 from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN, as_fields
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--out", type=FILE, default=Path("results.jsonl"), show_default=True, help="Append to this file, .jsonl or .csv."
 )
@@ -45,6 +46,8 @@ def command(
     half a minute is recorded as such.
     """
     exit_on_sigterm()
+    if not folder.is_dir():  # may come back, and so is no wrong usage: the service starts again
+        raise DataError(f"There is no folder {folder} to watch.")
     mqtt = {name: options.pop(name) for name in list(options) if name.startswith("mqtt")}
     with open_classifier(model, options) as classifier:
         labels = classifier.spec.labels
