@@ -108,6 +108,23 @@ def test_a_picture_that_another_process_is_writing_is_waited_for(pictures, start
     assert answers(out) == [("slow.png", "odd")]
 
 
+def test_a_picture_that_a_machine_with_a_slow_clock_is_writing_is_waited_for(pictures, start, tmp_path):
+    pictures(1, tmp_path / "made")
+    content = (tmp_path / "made" / "00000.png").read_bytes()
+    inbox, out = tmp_path / "inbox", tmp_path / "out.jsonl"
+    inbox.mkdir()
+    process = start("watch", inbox, "--out", out, "--model", "mlp", "--interval", "0.05")
+    wait_for(out.exists, process)
+    time.sleep(0.3)  # or more, until the first look at the folder
+    for part in (0.3, 0.6, 1):
+        (inbox / ".slow.png").write_bytes(content[: int(part * len(content))])
+        os.utime(inbox / ".slow.png", (1e9 + part, 1e9 + part))
+        (inbox / ".slow.png").rename(inbox / "slow.png")
+        time.sleep(0.4)
+    wait_for(lambda: out.read_bytes().endswith(b"\n"), process)
+    assert answers(out) == [("slow.png", "odd")]
+
+
 def test_a_picture_written_anew_is_a_new_one_and_a_broken_one_is_noted_once(pictures, run, tmp_path):
     pictures(2)
     inbox, out = tmp_path / "inbox", tmp_path / "out.csv"

@@ -44,7 +44,7 @@ def watch_folder(
         DataError: the folder cannot be read.
         OutputError: as `Journal.add`.
     """
-    waiting: dict[Key, PendingFile] = {}
+    waiting: dict[Key, PendingFile] | None = None
     while True:
         start = time.monotonic()
         waiting = _scan(folder, journal.done, waiting)
@@ -60,8 +60,12 @@ def watch_folder(
         time.sleep(pause)
 
 
-def _scan(folder: Path, done: set[Key], before: Mapping[Key, PendingFile]) -> dict[Key, PendingFile]:
-    """The images in `folder` that are not `done`, oldest first; one whose size changed since `before` starts anew."""
+def _scan(folder: Path, done: set[Key], before: Mapping[Key, PendingFile] | None) -> dict[Key, PendingFile]:
+    """The images in `folder` that are not `done`, oldest first; one whose size changed since `before` starts anew.
+
+    What is there at the first scan, `before` which there is None, is as old as its time of writing says. What comes
+    later is new, whatever the clock of the machine that writes it says.
+    """
     now, clock = time.monotonic(), time.time()
     found: dict[Key, PendingFile] = {}
     try:
@@ -76,9 +80,9 @@ def _scan(folder: Path, done: set[Key], before: Mapping[Key, PendingFile]) -> di
         key = writable(entry.name), state.st_mtime_ns
         if key in done or not is_file:
             continue
-        known = before.get(key)
+        known = before.get(key) if before else None
         if known is None or known.size_bytes != state.st_size:
-            age = max(0.0, clock - state.st_mtime) if known is None else 0.0
+            age = max(0.0, clock - state.st_mtime) if before is None else 0.0
             known = PendingFile(Path(entry.path), state.st_size, now - age)
         found[key] = known
     return dict(sorted(found.items(), key=lambda item: item[0][1]))
