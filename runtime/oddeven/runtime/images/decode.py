@@ -102,6 +102,13 @@ def decode_image(image: ImageLike, channels: int) -> Pixels:
     return _checked(array, channels)
 
 
+def suffix_of(content: bytes) -> str:
+    """The suffix for an image file that `decode_image` takes."""
+    with _quiet(), _open(content, 3) as image:
+        is_jpeg = image.format == "MPO"  # Pillow's name for one with more images behind it, as phones make them
+        return FORMATS["JPEG" if is_jpeg else str(image.format)][-1]
+
+
 def picklable(chunk: Iterable[ImageLike], channels: int) -> list[ImageLike]:
     """The images in a form that another process can be given: paths as strings, which pickle fastest, or pixels."""
 
