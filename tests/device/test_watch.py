@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from oddeven.runtime.device.journal import Journal
-from oddeven.runtime.errors import DataError, UsageError
+from oddeven.runtime.errors import DataError, OutputError, UsageError
+from oddeven.runtime.prediction import Prediction
 
 LABELS = ("even", "odd")
 EACH_KILL = 200  # pictures that arrive before each start
@@ -146,6 +147,18 @@ def test_a_folder_that_is_missing_is_no_wrong_usage_after_which_the_service_woul
     done = run("watch", tmp_path / "stick", "--out", tmp_path / "a.jsonl", "--model", "mlp")
     assert (done.returncode, "There is no folder" in done.stderr) == (5, True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_journal_that_is_removed_while_it_is_open_takes_no_more_lines(tmp_path):
+    out = tmp_path / "a.jsonl"
+    with Journal(out, LABELS) as journal:
+        journal.add(("a.png", 1), Prediction("odd", 1.0, {}))
+        out.rename(tmp_path / "b.jsonl")  # as by logrotate
+        journal.add(("b.png", 2), Prediction("odd", 1.0, {}))
+        (tmp_path / "b.jsonl").unlink()
+        with pytest.raises(OutputError, match="was removed"):
+            journal.add(("c.png", 3), Prediction("odd", 1.0, {}))
+        assert ("c.png", 3) not in journal.done
 
 
 def test_a_journal_has_one_writer_and_one_kind_of_line(run, tmp_path):
