@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from oddeven.runtime.device.drift import summary_path
 from oddeven.runtime.device.journal import Journal
 from oddeven.runtime.errors import DataError, OutputError, UsageError
 from oddeven.runtime.prediction import Prediction
@@ -147,6 +148,17 @@ def test_a_folder_that_is_missing_is_no_wrong_usage_after_which_the_service_woul
     done = run("watch", tmp_path / "stick", "--out", tmp_path / "a.jsonl", "--model", "mlp")
     assert (done.returncode, "There is no folder" in done.stderr) == (5, True)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_the_end_of_a_service_or_of_a_terminal_unwinds_the_program(pictures, start, tmp_path, sent):
+    pictures(1)
+    out = tmp_path / "out.jsonl"
+    process = start("watch", tmp_path / "inbox", "--out", out, "--model", "mlp")
+    wait_for(lambda: out.exists() and out.read_bytes().endswith(b"\n"), process)
+    process.send_signal(sent)
+    assert process.wait() == 0
+    assert summary_path(out).exists()
 
 
 def test_a_journal_that_is_removed_while_it_is_open_takes_no_more_lines(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
-from oddeven.runtime.cli.options import FILE, exit_on_sigterm, model_options, open_classifier, pin_option, rare_option
+from oddeven.runtime.cli.options import FILE, exit_on_signal, model_options, open_classifier, pin_option, rare_option
 from oddeven.runtime.device.drift import DriftMonitor, summary_path
 from oddeven.runtime.device.gpio import open_pins
 from oddeven.runtime.device.journal import Journal
@@ -45,7 +46,7 @@ def command(
     The predictions survive a kill at any point: none is lost and none is repeated. An image that stays unreadable for
     half a minute is recorded as such.
     """
-    exit_on_sigterm()
+    exit_on_signal(signal.SIGTERM, signal.SIGHUP)
     if not folder.is_dir():  # may come back, and so is no wrong usage: the service starts again
         raise DataError(f"There is no folder {folder} to watch.")
     mqtt = {name: options.pop(name) for name in list(options) if name.startswith("mqtt")}
