@@ -270,6 +270,7 @@ def test_a_threshold_within_bounds_and_a_snapshot_only_where_the_device_allows_t
         client.publish(f"shop/{device}/command", command, qos=1)
 
     pictures(1)
+    (tmp_path / "inbox" / "00000.png").rename(tmp_path / "inbox" / "new\nline.png")
     allowed = ("--mqtt-threshold", "0.3", "0.7", "--mqtt-snapshot")
     for device, options in (("open", allowed), ("shut", ())):
         named = (*broker.options, "--mqtt-name", device, *options)

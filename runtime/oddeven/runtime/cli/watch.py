@@ -17,7 +17,7 @@ from oddeven.runtime.device.gpio import open_pins
 from oddeven.runtime.device.journal import Journal
 from oddeven.runtime.device.watcher import UNREADABLE, watch_folder
 from oddeven.runtime.errors import DataError
-from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN, as_fields
+from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN, as_fields, writable
 
 
 @click.command()
@@ -61,10 +61,11 @@ def command(
             sending,
             open_pins(wiring, (*labels, UNCERTAIN, UNKNOWN, UNREADABLE)) as show_label,
         ):
-            for name, prediction in watch_folder(folder, journal, classifier, interval, once):
+            for path, prediction in watch_folder(folder, journal, classifier, interval, once):
                 show_label(prediction.label)
-                last[:] = [folder / name]
+                last[:] = [path]
                 for note in monitor.add(prediction):
                     click.echo(f"oddeven: {note}", err=True)
+                name = writable(path.name)
                 line = json.dumps(as_fields(name, prediction)) if as_json else f"{name}  {prediction.label}"
                 click.echo(line, err=not as_json)

@@ -31,7 +31,7 @@ class PendingFile:
 
 def watch_folder(
     folder: Path, journal: Journal, classifier: Classifier, interval: float, once: bool
-) -> Iterator[tuple[str, Prediction]]:
+) -> Iterator[tuple[Path, Prediction]]:
     """Classify each image that appears in `folder`, not below it, and yield the prediction when it is in `journal`.
 
     An image that is overwritten counts as new, unless it keeps its time of writing. Hidden files are ignored.
@@ -52,7 +52,7 @@ def watch_folder(
         due = {key: file for key, file in waiting.items() if start - file.since >= SETTLED_SECONDS}
         for key, prediction in _classify(classifier, due):
             journal.add(key, prediction)
-            yield key[0], prediction
+            yield due[key].path, prediction
         if due:
             journal.sync()
         if once and waiting.keys() <= journal.done:
