@@ -134,6 +134,9 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
         decode_image(tmp_path, 1)
     with pytest.raises(DataError, match=r"There is no file .*absent\.png"):
         decode_image(tmp_path / "absent.png", 1)
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with pytest.raises(DataError, match=r"loop\.png cannot be read as an image: Too many levels of symbolic links\.$"):
+        decode_image(tmp_path / "loop.png", 1)
 
 
 def test_mnist_leaves_its_own_pictures_as_they_are_and_turns_inverted_ones(digit):

@@ -171,7 +171,8 @@ def _pillow_errors(name: str) -> Iterator[None]:
         raise DataError(f"There is no file {name}.") from error
     except UNREADABLE as error:
         known = not isinstance(error, UnidentifiedImageError)
-        reason = (str(error).rstrip(".") or type(error).__name__) if known else "not an image"
+        said = getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
+        reason = said if known else "not an image"
         raise DataError(f"{name} cannot be read as an image: {reason}.") from error
 
 
