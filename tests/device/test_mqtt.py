@@ -144,7 +144,7 @@ def journalled(out):
 
 
 @pytest.mark.slow
-def test_a_broker_that_ends_under_load_gets_every_prediction_in_order(broker, heard, pictures, start, tmp_path):
+def test_a_broker_that_ends_under_load_gets_every_prediction_in_order(broker, heard, pictures, start, run, tmp_path):
     messages, client = heard
     made, inbox, out = tmp_path / "made", tmp_path / "inbox", tmp_path / "out.jsonl"
     pictures(1200, made)
@@ -161,6 +161,8 @@ def test_a_broker_that_ends_under_load_gets_every_prediction_in_order(broker, he
             broker.start()
     wait_for(lambda: len(keys(messages)) == 1200)
     assert keys(messages) == journalled(out)
+    second = run("watch", inbox, "--out", out, "--model", "mlp", "--once")
+    assert (second.returncode, "Another process writes to" in second.stderr) == (2, True)
     process.terminate()
     assert process.wait() == 0
     assert int(Path(f"{out}.sent").read_text()) == out.stat().st_size
@@ -174,8 +176,8 @@ def test_a_connection_that_is_lost_while_lines_are_sent_ends_nothing(tmp_path):
     client = outbox._client  # is not connected, as in the moment after it was asked
     numbers, publish = [], client.publish
     client.publish = lambda *given, **more: (info := publish(*given, **more), numbers.append(info.mid))[0]
-    with ThreadPoolExecutor(1) as pool:
-        offset = pool.submit(outbox._send_from, 0)
+    with journal.open("rb") as lines, ThreadPoolExecutor(1) as pool:
+        offset = pool.submit(outbox._send_from, lines, 0)
         wait_for(lambda: len(numbers) == 2)
         for number in numbers:
             assert not offset.done()
@@ -268,6 +270,7 @@ def test_a_threshold_within_bounds_and_a_snapshot_only_where_the_device_allows_t
         client.publish(f"shop/{device}/command", command, qos=1)
 
     pictures(1)
+    (tmp_path / "inbox" / "00000.png").rename(tmp_path / "inbox" / "new\nline.png")
     allowed = ("--mqtt-threshold", "0.3", "0.7", "--mqtt-snapshot")
     for device, options in (("open", allowed), ("shut", ())):
         named = (*broker.options, "--mqtt-name", device, *options)

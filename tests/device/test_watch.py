@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from oddeven.runtime.device.drift import summary_path
 from oddeven.runtime.device.journal import Journal
-from oddeven.runtime.errors import DataError, UsageError
+from oddeven.runtime.errors import DataError, OutputError, UsageError
+from oddeven.runtime.prediction import Prediction
 
 LABELS = ("even", "odd")
 EACH_KILL = 200  # pictures that arrive before each start
@@ -108,6 +110,23 @@ def test_a_picture_that_another_process_is_writing_is_waited_for(pictures, start
     assert answers(out) == [("slow.png", "odd")]
 
 
+def test_a_picture_that_a_machine_with_a_slow_clock_is_writing_is_waited_for(pictures, start, tmp_path):
+    pictures(1, tmp_path / "made")
+    content = (tmp_path / "made" / "00000.png").read_bytes()
+    inbox, out = tmp_path / "inbox", tmp_path / "out.jsonl"
+    inbox.mkdir()
+    process = start("watch", inbox, "--out", out, "--model", "mlp", "--interval", "0.05")
+    wait_for(out.exists, process)
+    time.sleep(0.3)  # or more, until the first look at the folder
+    for part in (0.3, 0.6, 1):
+        (inbox / ".slow.png").write_bytes(content[: int(part * len(content))])
+        os.utime(inbox / ".slow.png", (1e9 + part, 1e9 + part))
+        (inbox / ".slow.png").rename(inbox / "slow.png")
+        time.sleep(0.4)
+    wait_for(lambda: out.read_bytes().endswith(b"\n"), process)
+    assert answers(out) == [("slow.png", "odd")]
+
+
 def test_a_picture_written_anew_is_a_new_one_and_a_broken_one_is_noted_once(pictures, run, tmp_path):
     pictures(2)
     inbox, out = tmp_path / "inbox", tmp_path / "out.csv"
@@ -123,6 +142,35 @@ def test_a_picture_written_anew_is_a_new_one_and_a_broken_one_is_noted_once(pict
     done = run(*watch, "--json")
     assert json.loads(done.stdout)["label"] == "even"
     assert len(answers(out)) == 4
+
+
+def test_a_folder_that_is_missing_is_no_wrong_usage_after_which_the_service_would_not_start_again(run, tmp_path):
+    done = run("watch", tmp_path / "stick", "--out", tmp_path / "a.jsonl", "--model", "mlp")
+    assert (done.returncode, "There is no folder" in done.stderr) == (5, True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_the_end_of_a_service_or_of_a_terminal_unwinds_the_program(pictures, start, tmp_path, sent):
+    pictures(1)
+    out = tmp_path / "out.jsonl"
+    process = start("watch", tmp_path / "inbox", "--out", out, "--model", "mlp")
+    wait_for(lambda: out.exists() and out.read_bytes().endswith(b"\n"), process)
+    process.send_signal(sent)
+    assert process.wait() == 0
+    assert summary_path(out).exists()
+
+
+def test_a_journal_that_is_removed_while_it_is_open_takes_no_more_lines(tmp_path):
+    out = tmp_path / "a.jsonl"
+    with Journal(out, LABELS) as journal:
+        journal.add(("a.png", 1), Prediction("odd", 1.0, {}))
+        out.rename(tmp_path / "b.jsonl")  # as by logrotate
+        journal.add(("b.png", 2), Prediction("odd", 1.0, {}))
+        (tmp_path / "b.jsonl").unlink()
+        with pytest.raises(OutputError, match="was removed"):
+            journal.add(("c.png", 3), Prediction("odd", 1.0, {}))
+        assert ("c.png", 3) not in journal.done
 
 
 def test_a_journal_has_one_writer_and_one_kind_of_line(run, tmp_path):

@@ -110,11 +110,33 @@ def test_a_decompression_bomb_is_refused(monkeypatch):
         decode_image(encoded(Image.new("L", (30, 5)), "PNG"), 1)
 
 
+def test_a_jpeg_over_the_limit_is_taken_where_it_is_decoded_at_a_lower_resolution(monkeypatch, tmp_path):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2100 * 2500)
+    photo = Image.linear_gradient("L").resize((4000, 5000))
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[274] = 6
+    photo.save(path, exif=exif)
+    for source in (path, path.read_bytes()):
+        assert decode_image(source, 3).shape == (2000, 2500, 3)
+        assert decode_image(source, 1).shape == (2000, 2500, 1)
+    progressive = encoded(photo, "JPEG", progressive=True)
+    narrow, larger = (encoded(Image.new("L", size), "JPEG") for size in ((2000, 3000), (4300, 5000)))
+    for bomb in (progressive, narrow, larger, encoded(photo, "PNG")):
+        path.write_bytes(bomb)
+        for source in (path, bomb):
+            with pytest.raises(DataError, match="decompression bomb"):
+                decode_image(source, 1)
+
+
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(DataError, match="is a folder; expected an image"):
         decode_image(tmp_path, 1)
     with pytest.raises(DataError, match=r"There is no file .*absent\.png"):
         decode_image(tmp_path / "absent.png", 1)
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with pytest.raises(DataError, match=r"loop\.png cannot be read as an image: Too many levels of symbolic links\.$"):
+        decode_image(tmp_path / "loop.png", 1)
 
 
 def test_mnist_leaves_its_own_pictures_as_they_are_and_turns_inverted_ones(digit):

@@ -187,6 +187,16 @@ def test_what_a_crash_left_of_an_image_is_not_taken_for_the_image(tmp_path, digi
     assert collection.counts() == {"even": 1, "odd": 0}
 
 
+def test_a_photograph_with_a_second_image_behind_it_and_a_very_large_one_are_kept_as_jpeg(tmp_path, monkeypatch):
+    photo, path = Image.linear_gradient("L").resize((2200, 2200)), tmp_path / "a.jpg"
+    collection = Collection(tmp_path / "kept", ("even", "odd"))
+    photo.save(path, "MPO", save_all=True, append_images=[photo.resize((60, 60))])  # as phones make them
+    assert collection.keep("odd", path.read_bytes()).endswith(".jpg")
+    photo.save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1200 * 1200)
+    assert collection.keep("odd", path.read_bytes()).endswith(".jpg")
+
+
 def test_a_camera_on_the_server_gives_frames_and_predictions(video, raw):
     path = video([0, 1, 2, 3])
     with serving("cnn", "--camera", path) as server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from contextlib import nullcontext
@@ -15,7 +16,7 @@ import click
 from oddeven.runtime.arrays import Pixels
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
-from oddeven.runtime.cli.options import FILE, exit_on_sigterm, model_options, open_classifier, pin_option, rare_option
+from oddeven.runtime.cli.options import FILE, exit_on_signal, model_options, open_classifier, pin_option, rare_option
 from oddeven.runtime.device.capture import Frame, classify_frames, default_source, open_source
 from oddeven.runtime.device.drift import DriftMonitor, summary_path
 from oddeven.runtime.device.gpio import open_pins
@@ -77,7 +78,7 @@ def command(
 
     A pin of --on-label follows the steady label. Exit code 0 at the end of a video, 5 when the camera is lost.
     """
-    exit_on_sigterm()
+    exit_on_signal(signal.SIGTERM, signal.SIGHUP)
     source = default_source() if source is None else source
     live = sys.stdout.isatty() and not (headless or as_json)
     steady = None

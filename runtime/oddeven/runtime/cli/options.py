@@ -135,6 +135,11 @@ def page_option(help_text: str) -> Callable[[Command], Command]:
     return click.option("--html", type=FILE, callback=check_page, help=help_text)
 
 
-def exit_on_sigterm() -> None:
-    """Let SIGTERM, which stops a service, unwind the program, so that pins go off and files are closed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+def exit_on_signal(*numbers: signal.Signals) -> None:
+    """Let SIGTERM, which stops a service, or SIGHUP, the end of a terminal or of SSH, unwind the program.
+
+    So pins go off and files are closed. One that is ignored, as SIGHUP with nohup, still is.
+    """
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: sys.exit(0))

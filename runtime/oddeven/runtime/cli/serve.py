@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import click
 
 from oddeven.runtime.cli.finite_range import FiniteRange
-from oddeven.runtime.cli.options import ENVIRONMENT, FOLDER, exit_on_sigterm, tell_of_path
+from oddeven.runtime.cli.options import ENVIRONMENT, FOLDER, exit_on_signal, tell_of_path
 from oddeven.runtime.engines.registry import AUTO, ENGINES
 from oddeven.runtime.errors import UsageError, extra, needing
 from oddeven.runtime.serve.served_model import open_models
@@ -51,7 +52,7 @@ def command(
 
     if source == "":
         raise UsageError("--camera is empty; name a camera or a video file, or leave it out.")
-    exit_on_sigterm()
+    exit_on_signal(signal.SIGTERM)
     if not models and (one := os.environ.get(ENVIRONMENT)):  # whole: as an argument's envvar, click would split it
         models = (one,)
     for model in models:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ import click
 
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.mqtt_options import mqtt_options, open_outbox
-from oddeven.runtime.cli.options import FILE, exit_on_sigterm, model_options, open_classifier, pin_option, rare_option
+from oddeven.runtime.cli.options import FILE, exit_on_signal, model_options, open_classifier, pin_option, rare_option
 from oddeven.runtime.device.drift import DriftMonitor, summary_path
 from oddeven.runtime.device.gpio import open_pins
 from oddeven.runtime.device.journal import Journal
 from oddeven.runtime.device.watcher import UNREADABLE, watch_folder
-from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN, as_fields
+from oddeven.runtime.errors import DataError
+from oddeven.runtime.prediction import UNCERTAIN, UNKNOWN, as_fields, writable
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--out", type=FILE, default=Path("results.jsonl"), show_default=True, help="Append to this file, .jsonl or .csv."
 )
@@ -44,7 +46,9 @@ def command(
     The predictions survive a kill at any point: none is lost and none is repeated. An image that stays unreadable for
     half a minute is recorded as such.
     """
-    exit_on_sigterm()
+    exit_on_signal(signal.SIGTERM, signal.SIGHUP)
+    if not folder.is_dir():  # may come back, and so is no wrong usage: the service starts again
+        raise DataError(f"There is no folder {folder} to watch.")
     mqtt = {name: options.pop(name) for name in list(options) if name.startswith("mqtt")}
     with open_classifier(model, options) as classifier:
         labels = classifier.spec.labels
@@ -57,10 +61,11 @@ def command(
             sending,
             open_pins(wiring, (*labels, UNCERTAIN, UNKNOWN, UNREADABLE)) as show_label,
         ):
-            for name, prediction in watch_folder(folder, journal, classifier, interval, once):
+            for path, prediction in watch_folder(folder, journal, classifier, interval, once):
                 show_label(prediction.label)
-                last[:] = [folder / name]
+                last[:] = [path]
                 for note in monitor.add(prediction):
                     click.echo(f"oddeven: {note}", err=True)
+                name = writable(path.name)
                 line = json.dumps(as_fields(name, prediction)) if as_json else f"{name}  {prediction.label}"
                 click.echo(line, err=not as_json)

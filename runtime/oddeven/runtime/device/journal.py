@@ -58,7 +58,8 @@ class Journal:
         """Append a line; it survives a kill as soon as this returns, and a power cut after `sync`.
 
         Raises:
-            OutputError: it cannot be written; the next `Journal` of this file removes what was.
+            OutputError: it cannot be written; the next `Journal` of this file removes what was. Or somebody has removed
+                the file.
         """
         name, mtime_ns = key
         if self._is_csv:
@@ -133,6 +134,8 @@ class Journal:
 
     def _write(self, line: str) -> None:
         rest = line.encode()
+        if not os.fstat(self._file.fileno()).st_nlink:  # what is written to it is lost
+            raise OutputError(f"{self._path} was removed while it was in use; start again with a new one.")
         try:
             while rest:  # a disk that fills up takes a part
                 rest = rest[self._file.write(rest) :]

@@ -31,7 +31,7 @@ class PendingFile:
 
 def watch_folder(
     folder: Path, journal: Journal, classifier: Classifier, interval: float, once: bool
-) -> Iterator[tuple[str, Prediction]]:
+) -> Iterator[tuple[Path, Prediction]]:
     """Classify each image that appears in `folder`, not below it, and yield the prediction when it is in `journal`.
 
     An image that is overwritten counts as new, unless it keeps its time of writing. Hidden files are ignored.
@@ -44,7 +44,7 @@ def watch_folder(
         DataError: the folder cannot be read.
         OutputError: as `Journal.add`.
     """
-    waiting: dict[Key, PendingFile] = {}
+    waiting: dict[Key, PendingFile] | None = None
     while True:
         start = time.monotonic()
         waiting = _scan(folder, journal.done, waiting)
@@ -52,7 +52,7 @@ def watch_folder(
         due = {key: file for key, file in waiting.items() if start - file.since >= SETTLED_SECONDS}
         for key, prediction in _classify(classifier, due):
             journal.add(key, prediction)
-            yield key[0], prediction
+            yield due[key].path, prediction
         if due:
             journal.sync()
         if once and waiting.keys() <= journal.done:
@@ -60,8 +60,12 @@ def watch_folder(
         time.sleep(pause)
 
 
-def _scan(folder: Path, done: set[Key], before: Mapping[Key, PendingFile]) -> dict[Key, PendingFile]:
-    """The images in `folder` that are not `done`, oldest first; one whose size changed since `before` starts anew."""
+def _scan(folder: Path, done: set[Key], before: Mapping[Key, PendingFile] | None) -> dict[Key, PendingFile]:
+    """The images in `folder` that are not `done`, oldest first; one whose size changed since `before` starts anew.
+
+    What is there at the first scan, `before` which there is None, is as old as its time of writing says. What comes
+    later is new, whatever the clock of the machine that writes it says.
+    """
     now, clock = time.monotonic(), time.time()
     found: dict[Key, PendingFile] = {}
     try:
@@ -76,9 +80,9 @@ def _scan(folder: Path, done: set[Key], before: Mapping[Key, PendingFile]) -> di
         key = writable(entry.name), state.st_mtime_ns
         if key in done or not is_file:
             continue
-        known = before.get(key)
+        known = before.get(key) if before else None
         if known is None or known.size_bytes != state.st_size:
-            age = max(0.0, clock - state.st_mtime) if known is None else 0.0
+            age = max(0.0, clock - state.st_mtime) if before is None else 0.0
             known = PendingFile(Path(entry.path), state.st_size, now - age)
         found[key] = known
     return dict(sorted(found.items(), key=lambda item: item[0][1]))

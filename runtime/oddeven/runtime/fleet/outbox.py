@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -114,9 +114,13 @@ class Outbox:
         self._results[word] = result
 
     def _run(self) -> None:
+        with self._journal.open("rb") as journal:  # to close it gives up the lock of this process
+            self._send(journal)
+
+    def _send(self, journal: BinaryIO) -> None:
         self._obey("selftest", "")
         due = 0.0
-        offset = self._acknowledged()
+        offset = self._acknowledged(journal)
         while True:
             ending, connected = self._ending.is_set(), self._client.is_connected()
             if connected:
@@ -127,7 +131,7 @@ class Outbox:
                     self._greeted.set()
                     self._introduce()
                     due = time.monotonic() + ABOUT_S
-                before, offset = offset, self._send_from(offset)
+                before, offset = offset, self._send_from(journal, offset)
                 if offset != before:
                     continue
             if ending and (connected or self._complaint):  # all is sent, or will be at the next start
@@ -143,24 +147,19 @@ class Outbox:
         for topic, content in ((discovery_topic(self._device), config), (f"{self._topic}/about", about)):
             self._client.publish(topic, json.dumps(content), qos=1, retain=True)
 
-    def _acknowledged(self) -> int:
+    def _acknowledged(self, journal: BinaryIO) -> int:
         """The offset in the journal up to which the broker has it; 0 where it is another journal."""
         try:
             offset = int(self._sent.read_text())
-            with self._journal.open("rb") as file:
-                file.seek(max(0, offset - 1))
-                return offset if file.read(1) == b"\n" else 0
+            journal.seek(max(0, offset - 1))
+            return offset if journal.read(1) == b"\n" else 0
         except (OSError, ValueError):
             return 0
 
-    def _send_from(self, offset: int) -> int:
+    def _send_from(self, journal: BinaryIO, offset: int) -> int:
         """Send the next lines, wait until the broker has them, and note it; gives the new offset."""
-        try:
-            with self._journal.open("rb") as file:
-                file.seek(offset)
-                lines = [line for line in islice(file, BATCH) if line.endswith(b"\n")]
-        except OSError:
-            return offset  # it is not there yet
+        journal.seek(offset)
+        lines = [line for line in islice(journal, BATCH) if line.endswith(b"\n")]
         if not lines:
             return offset
         self._taken.clear()

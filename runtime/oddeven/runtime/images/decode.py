@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from oddeven.runtime.arrays import Array, Pixels
 from oddeven.runtime.errors import DataError
@@ -24,6 +25,7 @@ from oddeven.runtime.images.sources import FORMATS
 
 MODES = {1: "L", 3: "RGB"}
 ENOUGH_SIDE = 1024
+REDUCED = 4  # times Pillow's limit of pixels: what a JPEG may have that is decoded at half its size or less
 PALE = 240  # a tone that can hardly be seen on white
 ORIENTATION = 0x0112  # the EXIF tag
 # What turns an image of that orientation upright. Pillow's own `exif_transpose` writes all of the EXIF data anew, which
@@ -39,9 +41,10 @@ TURNS: Mapping[object, Image.Transpose] = {
 }
 UINT8 = np.dtype(np.uint8)
 # What Pillow's decoders raise on damaged files.
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 UNREADABLE = (
     OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, MemoryError,
-    struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
+    struct.error, zlib.error, *BOMBS,
 )  # fmt: skip
 QUIET = threading.Lock()
 
@@ -64,7 +67,8 @@ def decode_image(image: ImageLike, channels: int) -> Pixels:
     Args:
         image: a path or the bytes of a PNG, JPEG, BMP, GIF, TIFF, WebP or PPM file, of which the first frame is taken;
             a PIL image; or an array, uint8 (H, W) or (H, W, channels), which is taken as it is. A JPEG whose sides are
-            all at least twice `ENOUGH_SIDE` is decoded at a half, a quarter or an eighth of its size.
+            all at least twice `ENOUGH_SIDE` is decoded at a half, a quarter or an eighth of its size, and may have
+            `REDUCED` times the pixels of other images.
         channels: 1 for grey, 3 for RGB.
 
     Returns:
@@ -98,6 +102,13 @@ def decode_image(image: ImageLike, channels: int) -> Pixels:
     return _checked(array, channels)
 
 
+def suffix_of(content: bytes) -> str:
+    """The suffix for an image file that `decode_image` takes."""
+    with _quiet(), _open(content, 3) as image:
+        is_jpeg = image.format == "MPO"  # Pillow's name for one with more images behind it, as phones make them
+        return FORMATS["JPEG" if is_jpeg else str(image.format)][-1]
+
+
 def picklable(chunk: Iterable[ImageLike], channels: int) -> list[ImageLike]:
     """The images in a form that another process can be given: paths as strings, which pickle fastest, or pixels."""
 
@@ -121,12 +132,34 @@ def _decode_file(source: Path | bytes, channels: int) -> Pixels:
         if not stat.S_ISREG(mode):  # a pipe might wait for ever
             raise DataError(f"{name} is not a file; give the bytes of an image on stdin, as -.")
         with _quiet():
-            opened = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=tuple(FORMATS))
+            opened = _open(source, channels)
             if opened.format == "TIFF":  # which reads its tags while it decodes
                 opened.load()
         with opened:
             opened.draft(MODES[channels], (ENOUGH_SIDE, ENOUGH_SIDE))
             return _to_pixels(opened, channels)
+
+
+def _open(source: Path | bytes, channels: int) -> Image.Image:
+    """An image whose header is read, and of which no more pixels than Pillow's limit are decoded.
+
+    A JPEG may have `REDUCED` times as many, for phones make them: it is decoded at a lower resolution, line by line. A
+    progressive one may not, because it is held in memory as a whole.
+    """
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        return Image.open(file, formats=tuple(FORMATS))
+    except BOMBS:
+        if isinstance(file, io.BytesIO):
+            file.seek(0)
+        with suppress(SyntaxError):  # where it is no JPEG
+            photo, limit = JpegImageFile(file), Image.MAX_IMAGE_PIXELS or 0
+            if "progressive" not in photo.info and photo.width * photo.height <= REDUCED * limit:
+                photo.draft(MODES[channels], (ENOUGH_SIDE, ENOUGH_SIDE))
+                if photo.width * photo.height <= limit:
+                    return photo
+            photo.close()
+        raise
 
 
 @contextmanager
@@ -138,7 +171,8 @@ def _pillow_errors(name: str) -> Iterator[None]:
         raise DataError(f"There is no file {name}.") from error
     except UNREADABLE as error:
         known = not isinstance(error, UnidentifiedImageError)
-        reason = (str(error).rstrip(".") or type(error).__name__) if known else "not an image"
+        said = getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
+        reason = said if known else "not an image"
         raise DataError(f"{name} cannot be read as an image: {reason}.") from error
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from oddeven.runtime.errors import DataError, UsageError, choose
 from oddeven.runtime.files import sha256, writable_folder, write
-from oddeven.runtime.images.decode import decode_image
-from oddeven.runtime.images.sources import FORMATS, below
+from oddeven.runtime.images.decode import decode_image, suffix_of
+from oddeven.runtime.images.sources import below
 from oddeven.runtime.spec import plain
 
 DIGEST = 16  # hexadecimal digits of an image's hash in its name
@@ -41,14 +38,12 @@ class Collection:
         """
         choose("label", label, self.labels)
         decode_image(content, 3)
-        with Image.open(io.BytesIO(content), formats=tuple(FORMATS)) as image:
-            suffix = FORMATS[str(image.format)][-1]
         digest = sha256(content)[:DIGEST]
         for kept in self.folder.glob(f"[!.]*/[!.]*-{digest}.*"):  # none that a crash left
             if kept.parent.name != label:
                 raise DataError(f"This image is kept as {kept.parent.name} already: {kept.name}.")
             return str(kept.relative_to(self.folder))
-        name = f"{label}/{time.strftime('%Y%m%d-%H%M%S')}-{digest}{suffix}"
+        name = f"{label}/{time.strftime('%Y%m%d-%H%M%S')}-{digest}{suffix_of(content)}"
         write(self.folder / name, content)
         return name
 

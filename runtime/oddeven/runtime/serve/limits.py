@@ -15,7 +15,7 @@ BODY_SECONDS = 10.0  # in which it must have come
 TOO_SLOW = f"The body took longer than {BODY_SECONDS:g} s."
 REQUEST_BYTES = 256 << 10  # what a request counts at least, so that at most 256 are answered at a time
 ALL_BYTES = 64 << 20  # of all requests at a time
-IMAGE_PIXELS = 50_000_000  # of one image: Pillow refuses more before it decodes
+IMAGE_PIXELS = 50_000_000  # of one image: more are not decoded
 CONNECTIONS = 512
 
 
