@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,7 +77,7 @@ def model_card(manifest: Manifest, reports: Sequence[FileReport], model: Any, ab
         slices=_worst_slices(reports[0]),
         escape=escape,
         extra="[onnx]" if example.endswith(".onnx") else "",
-        example=f"{example} --engine c" if holds_code(Path(example)) else example,
+        example=shlex.quote(example) + " --engine c" * holds_code(Path(example)),
     )
     return f"{card}\n"
 
