@@ -44,5 +44,11 @@ def test_a_model_of_an_earlier_run_is_left_alone(commands, tmp_path):
     ]
 
 
+def test_a_folder_whose_name_begins_with_a_dash_is_no_option(commands, tmp_path):
+    _, export, verify = commands([tmp_path / "mlp.keras"], "mlp", "--out", "-x")
+    assert export[-1] == str(tmp_path / "-x" / "artifacts")
+    assert verify == ("verify", str(tmp_path / "-x" / "artifacts" / "mlp"))
+
+
 def test_a_dry_run_ends_after_training(commands):
     assert len(commands([], "mlp", "--out", "out")) == 1

@@ -45,6 +45,7 @@ def command(
     """
     if pretrained and training:
         raise UsageError(f"--pretrained does not train, but {training[0]} is about training; give one of them.")
+    out = out.absolute() if str(out).startswith("-") else out  # lest a path in it be taken for an option
     limits = ["--policy", policy] if policy else []
     dataset = ["--mnist", str(mnist)] if mnist else []
     runs, artifacts, samples = out / "runs", out / "artifacts", out / "samples"
