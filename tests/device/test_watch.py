@@ -188,7 +188,7 @@ def test_a_journal_has_one_writer_and_one_kind_of_line(run, tmp_path):
         Journal(tmp_path / "b.jsonl", LABELS)
     with pytest.raises(UsageError, match="kind of journal"):
         Journal(tmp_path / "b.txt", LABELS)
-    done = run("watch", tmp_path, "--out", "", "--once")
+    done = run("watch", tmp_path, "--out", "b", "--once")
     assert (done.returncode, "kind of journal" in done.stderr) == (2, True), done.stderr
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +94,15 @@ def test_tiny_keeps_to_its_limits(raw):
     assert (TINY.stat().st_size <= 20_000, flash <= 16_000, ram <= 16_000) == (True, True, True)
     predicted = oracle(TINY, "litert", raw["x_test"][..., None])[:, 0] > 128
     assert (predicted == raw["y_test"] % 2).mean() >= LEAST_TINY
+
+
+def test_a_label_is_escaped_in_c_and_nowhere_else():
+    spec = dataclasses.replace(read_spec(TINY), labels=("défaut?", "good"))
+    with zipfile.ZipFile(io.BytesIO(c_library(TINY.read_bytes(), spec))) as archive:
+        texts = {Path(name).name: archive.read(name).decode() for name in archive.namelist()}
+    assert r'_labels[2] = {"d\303\251faut\077", "good"};' in texts["oddeven_tiny.c"]
+    assert "whether an image is `défaut?` or `good`." in texts["README.md"]
+    assert '"défaut?" or "good"' in texts["library.properties"]
 
 
 def test_litert_takes_a_mean_in_float(raw, tmp_path):

@@ -46,6 +46,19 @@ def test_what_its_maker_says_of_the_model_is_in_the_card(exported, tmp_path, kin
     assert "not stated" not in card.text
 
 
+def test_the_card_predicts_with_a_file_that_holds_no_code_where_there_is_one(exported):
+    manifest, report = load_manifest(exported), (exported.parent / "parity.json").read_bytes()
+    files = from_json(Report, report, "parity.json").files[:2]
+    code = dataclasses.replace(manifest.files[0], file="my cnn.int8.zip")
+    for records, expected in (
+        ((code, manifest.files[0]), manifest.files[0].file),
+        ((code,), "'my cnn.int8.zip' --engine c"),
+    ):
+        few = dataclasses.replace(manifest, files=records)
+        text = model_card(few, files[: len(records)], keras_model(), About("", "", "", 1))
+        assert f"oddeven predict photo.jpg --model {expected}\n" in text
+
+
 def test_names_do_not_become_markup(exported):
     manifest, report = load_manifest(exported), (exported.parent / "parity.json").read_bytes()
     named = dataclasses.replace(manifest, spec=dataclasses.replace(manifest.spec, labels=("<b>no", "a*b|c")))

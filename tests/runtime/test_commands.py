@@ -99,6 +99,25 @@ def test_contradictory_options_are_refused(run):
     refused(run("pipeline", "--quick", "--pretrained"), 2, "give one of them")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "of"),
+    [
+        (("train", "--data", ""), "--data"),
+        (("train", "--unknown="), "--unknown"),
+        (("pipeline", "--policy", ""), "--policy"),
+        (("verify", "--report", "a.html", "--report", "", "artifacts"), "--report"),
+        (("predict", "--model", "", "a.png"), "--model"),
+        (("verify", "artifacts", ""), "ARTIFACTS|MODEL..."),
+    ],
+)
+def test_an_empty_value_is_not_the_working_folder(run, tmp_path, arguments, of):
+    done = run(*arguments, cwd=tmp_path)
+    assert (done.returncode, f"Invalid value for '{of}': it is empty." in done.stderr) == (2, True), done.stderr
+    assert run("export", "--author", "", "a.keras", cwd=tmp_path).returncode == 4  # which is empty by default
+    (tmp_path / "pyproject.toml").write_text("[tool.oddeven.watch]\nout = ''\n")
+    assert "Invalid value for '--out': it is empty." in run("watch", tmp_path, cwd=tmp_path).stderr
+
+
 def test_ctrl_c_is_one_word_and_exit_code_130(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "oddeven.runtime", "train", "mlp", "--quick", "--out", str(tmp_path)],

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -111,6 +114,10 @@ def test_refit_and_who_starts_from_a_model_refuse_another_file_and_a_damaged_one
     for read in (refit, load_without_familiarity):  # the second also for --teacher and --weights
         with pytest.raises(ModelError, match=r"mlp\.keras is damaged: Keras cannot read it \(BadZipFile\)"):
             read(tmp_path / "mlp.keras")
+    command = [sys.executable, "-m", "oddeven.train.refit", tmp_path / "mlp.keras"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=SHIPPED.parents[1], check=False)
+    assert done.returncode == 4
+    assert re.fullmatch(r"importing TensorFlow \.\.\.\nrefit: .* is damaged: .*\n", done.stderr)  # none of TensorFlow's
 
 
 def test_a_model_that_sees_nothing_finds_nothing_unknown(few):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from oddeven.export.conversion import About
 from oddeven.export.onnx_model import OnnxModel
 from oddeven.runtime.artifacts.manifest import FileRecord, Manifest
 from oddeven.runtime.device.host_info import cpu_name
+from oddeven.runtime.engines.registry import holds_code
 from oddeven.runtime.errors import extra, needing
 from oddeven.runtime.parity.statistics import share_limits
 from oddeven.runtime.table import shown
@@ -60,6 +62,7 @@ def model_card(manifest: Manifest, reports: Sequence[FileReport], model: Any, ab
         eval_results=results or None,
     )
     weights = _weights(model)
+    example = min((record.file for record in manifest.files), key=lambda file: holds_code(Path(file)))
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -73,7 +76,8 @@ def model_card(manifest: Manifest, reports: Sequence[FileReport], model: Any, ab
         files=[_row(record, report) for record, report in zip(manifest.files, reports, strict=True)],
         slices=_worst_slices(reports[0]),
         escape=escape,
-        engine="[onnx]" if manifest.files[0].file.endswith(".onnx") else "",
+        extra="[onnx]" if example.endswith(".onnx") else "",
+        example=shlex.quote(example) + " --engine c" * holds_code(Path(example)),
     )
     return f"{card}\n"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from oddeven.runtime.engines.metadata import read_spec
 from oddeven.runtime.errors import ModelError, OddEvenError
+from oddeven.runtime.process import importing, take
 from oddeven.train.data.registry import training_dataset
 from oddeven.train.familiarity import calibrate, load_without_familiarity, save_with_familiarity
 from oddeven.train.outliers import load_unknown
@@ -45,7 +46,12 @@ if __name__ == "__main__":
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL.keras")
     parser.add_argument("--unknown", type=Path, metavar="FOLDER")
     options = parser.parse_args()
+    take()
     try:
+        with importing("TensorFlow", "Refitting", "train"):
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # so that TensorFlow's start-up messages are held back too
         for path in options.models:
             print(f"{path}: temperature {refit(path, options.unknown):.3f}")
     except OddEvenError as error:

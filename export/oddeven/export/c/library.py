@@ -67,6 +67,7 @@ def c_library(model: bytes, spec: ModelSpec) -> bytes:
         "min_familiarity": int((familiarities(dequantize(LEVELS, known), meaning) < spec.min_familiarity).sum())
         if known and meaning else 0,
         "label_0": _quoted(spec.labels[0]), "label_1": _quoted(spec.labels[1]),
+        "plain_0": spec.labels[0], "plain_1": spec.labels[1],
     }  # fmt: skip
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:

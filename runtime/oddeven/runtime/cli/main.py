@@ -73,6 +73,9 @@ class LazyGroup(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         if name and command:
             ctx.default_map = {name: project_defaults(name, command)}
+            context = type(ctx)(command, ctx, name, **command.context_settings)
+            given, _, _ = command.make_parser(context).parse_args(list(rest))
+            check_filled(context, {**ctx.default_map[name], **given})
         return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -124,6 +127,24 @@ def project_defaults(name: str, command: click.Command) -> dict[str, Any]:
         else:
             defaults[str(option.name)] = texts if many else texts[0]
     return defaults
+
+
+def check_filled(context: click.Context, given: Mapping[str, Any]) -> None:
+    """Refuse an empty value, as an unset variable of a shell leaves it: as a path it would be the working folder.
+
+    Args:
+        context: of a command.
+        given: the texts for each of its parameters, by click's names.
+
+    Raises:
+        click.BadParameter: one is empty, of an option whose default is not, or of an argument that is a path.
+    """
+    for parameter in context.command.params:
+        value = given.get(str(parameter.name))
+        option = isinstance(parameter, click.Option) and parameter.default != ""
+        empty = "" in value if isinstance(value, list | tuple) else value == ""
+        if empty and (option or isinstance(parameter.type, click.Path)):
+            raise click.BadParameter("it is empty.", context, parameter)
 
 
 def _project_tables() -> dict[str, Any]:

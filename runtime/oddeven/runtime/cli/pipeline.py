@@ -14,6 +14,7 @@ import click
 from oddeven.runtime.artifacts.manifest import Manifest, load_manifest
 from oddeven.runtime.artifacts.reference import REFERENCE, load_reference
 from oddeven.runtime.cli.options import PATH
+from oddeven.runtime.engines.registry import holds_code
 from oddeven.runtime.errors import ModelError, UsageError
 from oddeven.runtime.files import writable_folder, write
 from oddeven.runtime.images.encode import to_png
@@ -45,6 +46,7 @@ def command(
     """
     if pretrained and training:
         raise UsageError(f"--pretrained does not train, but {training[0]} is about training; give one of them.")
+    out = out.absolute() if str(out).startswith("-") else out  # lest a path in it be taken for an option
     limits = ["--policy", policy] if policy else []
     dataset = ["--mnist", str(mnist)] if mnist else []
     runs, artifacts, samples = out / "runs", out / "artifacts", out / "samples"
@@ -103,9 +105,9 @@ def _draw_samples(manifests: Mapping[Path, Manifest], samples: Path) -> None:
 
 
 def _smallest(manifests: Mapping[Path, Manifest]) -> Path:
-    """The file a device would be given first: the smallest one of the most accurate model."""
+    """The file a device would be given first: the smallest one of the most accurate model, which no C library is."""
     best = max(manifests, key=lambda folder: manifests[folder].files[0].parity.reference_accuracy or 0.0)
-    return best / min(manifests[best].files, key=lambda record: record.size_bytes).file
+    return best / min(manifests[best].files, key=lambda record: (holds_code(Path(record.file)), record.size_bytes)).file
 
 
 def _summarise(manifests: Iterable[Manifest]) -> None:
