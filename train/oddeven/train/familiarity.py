@@ -135,14 +135,15 @@ def _examples(body: Any, data: Dataset, unknown: Pixels | None, random: np.rando
 
 
 def _other_things(body: Any, known: Floats, spec: InputSpec, random: np.random.Generator) -> list[Floats]:
-    """Features of other things than those with the features `known`, as they are and as others would show them."""
-    found = {}
-    for kind, images in load_things(spec):
-        other = restyled(images, random)
-        other[: len(other) // 2] = out_of_focus(other[: len(other) // 2], random)
-        found[kind] = [features(body, part, spec) for part in (images, other)]
-    left_out = resembling(known, {kind: plain for kind, (plain, _) in found.items()}) if found else []
-    parts = [part for kind, both in found.items() if kind not in left_out for part in both]
+    """Features of other things than those with the features `known`, as they are, in another style, and out of focus."""
+    found = {
+        kind: [
+            features(body, shown, spec) for shown in (images, restyled(images, random), out_of_focus(images, random))
+        ]
+        for kind, images in load_things(spec)
+    }
+    left_out = resembling(known, {kind: plain for kind, (plain, *_) in found.items()}) if found else []
+    parts = [part for kind, all_three in found.items() if kind not in left_out for part in all_three]
     return [np.concatenate(parts)] if parts else []
 
 
