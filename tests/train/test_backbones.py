@@ -163,6 +163,7 @@ def test_networks_of_keras_applications_take_their_weights_from_a_file(name, tmp
     image = np.random.default_rng(0).uniform(-1, 1, (1, *SHAPE)).astype(np.float32)
     pooled = [keras.Model(m.input, m.get_layer("pooled").output)(image) for m in (source, target)]
     np.testing.assert_array_equal(*pooled)
+    assert len(target.get_layer(BACKBONES[name].familiar).output.shape) == 4
     (tmp_path / "bad.weights.h5").write_bytes((tmp_path / "good.weights.h5").read_bytes()[:50_000])
     with pytest.raises(DataError, match=r"bad\.weights\.h5 gives no weights of"):
         BACKBONES[name].load_weights(target, tmp_path / "bad.weights.h5")

@@ -20,12 +20,15 @@ from oddeven.runtime.errors import ModelError
 from oddeven.runtime.familiarity import familiarities
 from oddeven.runtime.images.preprocess import to_float
 from oddeven.runtime.parity.metrics import auc
-from oddeven.train import familiarity
+from oddeven.runtime.spec import InputSpec
+from oddeven.train import familiarity, lite0
 from oddeven.train.architectures import build
+from oddeven.train.data.dataset import Split
 from oddeven.train.data.registry import load_dataset
 from oddeven.train.familiarity import MIN_FAMILIARITY, calibrate, load_without_familiarity, meaning, with_familiarity
-from oddeven.train.outliers import MAKERS, make_up
+from oddeven.train.outliers import MAKERS, make_up, restyled
 from oddeven.train.refit import refit
+from oddeven.train.things import load_things, resembling
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -88,6 +91,56 @@ def test_images_of_neither_label_that_are_shown_are_told_from_known_ones(few, sm
         raw = model.predict(to_float(images, few.input), verbose=0)[1][:, 0]
         areas.append(auc(raw, np.repeat([1, 0], 500).astype(np.uint8)))
     assert areas[1] > areas[0] + 0.1
+
+
+def test_an_image_in_another_style_has_its_shape_and_other_colours():
+    images = next(iter(load_things(InputSpec(40, 60, 3))))[1][:20]
+    first, second = (restyled(images, np.random.default_rng(1)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert (first.dtype, first.shape) == (np.uint8, images.shape)
+    assert all(not np.array_equal(a, b) for a, b in zip(images, first, strict=True))
+
+
+def test_there_are_things_of_many_kinds_and_none_is_blank():
+    things = dict(load_things(InputSpec(32, 48, 3)))
+    assert len(things) > 10
+    assert sum(map(len, things.values())) > 1500
+    for images in things.values():
+        assert images.shape[1:] == (32, 48, 3)
+        assert (np.ptp(images, axis=(1, 2, 3)) > 0).all()
+
+
+def test_kinds_that_resemble_the_known_images_are_left_out():
+    random = np.random.default_rng(0)
+    centre = random.normal(size=(6, 1, 40))
+    kinds = dict(zip("abcdef", centre + 0.5 * random.normal(size=(6, 200, 40)), strict=True))
+    known = np.concatenate([centre[place] + 0.5 * random.normal(size=(100, 40)) for place in (0, 4)])
+    assert resembling(known, kinds) == ["a", "e"]
+
+
+@pytest.mark.slow
+def test_clip_art_of_some_kinds_makes_other_kinds_unfamiliar(few, monkeypatch):
+    keras.utils.set_random_seed(0)
+    spec = InputSpec(96, 96, 3, low=lite0.LOW)
+    model = build("lite0", spec.shape)
+    lite0.load_weights(model)
+    things = {kind: images[:90] for kind, images in load_things(spec)}
+    images, others = (np.concatenate([things.pop(kind) for kind in kinds])
+                      for kinds in (("animals", "food"), ("people", "recreation", "tools")))  # fmt: skip
+    ends = (range(0, 60), range(60, 75), range(75, 90))
+    train, validation, test = (
+        Split(images[[*part, *(90 + n for n in part)]], np.repeat([0, 1], len(part)).astype(np.uint8),
+              np.full(2 * len(part), ""), np.arange(2 * len(part)))
+        for part in ends
+    )  # fmt: skip
+    data = dataclasses.replace(few, input=spec, train=train, validation=validation, test=test)
+    asked = to_float(np.concatenate([test.images, others]), spec)
+    areas = []
+    for shown in ({}, things):
+        monkeypatch.setattr(familiarity, "load_things", lambda _, shown=shown: iter(shown.items()))
+        raw = with_familiarity(model, data, 0)[0].predict(asked, verbose=0)[1][:, 0]
+        areas.append(auc(raw, np.repeat([1, 0], [len(test), len(others)]).astype(np.uint8)))
+    assert areas[1] > areas[0] + 0.05
 
 
 def test_refit_shows_a_trained_model_what_it_must_not_know(tmp_path, monkeypatch, few):

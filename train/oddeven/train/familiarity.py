@@ -135,7 +135,7 @@ def _examples(body: Any, data: Dataset, unknown: Pixels | None, random: np.rando
 
 
 def _other_things(body: Any, known: Floats, spec: InputSpec, random: np.random.Generator) -> list[Floats]:
-    """Features of other things than those in `known`, as they are, in another style, and out of focus: (N, K) or none."""
+    """Features, (N, K) if any, of things unlike the known ones: as they are, in another style, and out of focus."""
     found = {
         kind: [
             features(body, shown, spec) for shown in (images, restyled(images, random), out_of_focus(images, random))

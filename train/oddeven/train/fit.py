@@ -33,6 +33,7 @@ from oddeven.train.recipes import Recipe
 from oddeven.train.result import METRICS, TrainingResult
 from oddeven.train.subclasses import Subclasses, probability, with_subclasses
 from oddeven.train.teacher import teach
+from oddeven.train.things import things_folder
 from oddeven.train.train_report import examined_images, write_train_report
 
 
@@ -272,8 +273,12 @@ def _evaluate_and_save(plan: Plan, network: Any, history: History, path: Path) -
         split = examined_images(data, plan.seed)
         features = pooled_features(compiled(plan)[0], split, data.input)  # of the network before fine-tuning
         write_train_report(folder / "train-report.html", bare, data, features, split, probabilities, threshold)
-    more = "" if plan.unknown is None else f" and {len(plan.unknown)} of neither label"
-    click.echo(f"{plan.architecture}: fitting how familiar an image is, from made-up images{more}", err=True)
+    others = ["made-up images"]
+    if data.input.channels == 3 and things_folder():
+        others.append("clip art")
+    if plan.unknown is not None:
+        others.append(f"{len(plan.unknown)} of neither label")
+    click.echo(f"{plan.architecture}: fitting how familiar an image is, from {' and '.join(others)}", err=True)
     spec = ModelSpec(plan.architecture, data.labels, data.input, plan.provenance(), threshold)
     save_with_familiarity(bare, data, spec, path, plan.unknown)
     return TrainingResult(

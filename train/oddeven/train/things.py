@@ -6,6 +6,7 @@ Each kind is a sheet of images in train/data/things, made by `benchmarks/things.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,11 @@ OFTEN = 1.6  # times as many of a kind among these as among all
 Floats = npt.NDArray[np.float32]
 
 
+def things_folder() -> Path | None:
+    """Where the sheets are; None where this does not run in a checkout."""
+    return checkout.find("things")
+
+
 def load_things(spec: InputSpec) -> Iterator[tuple[str, Pixels]]:
     """Each kind of thing and its images, uint8 (N, *spec.shape); none where this does not run in a checkout.
 
@@ -35,10 +41,10 @@ def load_things(spec: InputSpec) -> Iterator[tuple[str, Pixels]]:
     Raises:
         DataError: a sheet is damaged.
     """
-    folder = checkout.find("things")
+    folder = things_folder()
     for path in sorted(folder.glob("*.webp")) if folder else ():
         tiles = decode_image(path, 3).reshape(-1, TILE, COLUMNS, TILE, 3).swapaxes(1, 2).reshape(-1, TILE, TILE, 3)
-        images = [Image.fromarray(tile) for tile in tiles if tile.min() < 255]  # white ones fill up the last row
+        images = [Image.fromarray(tile) for tile in tiles if tile.std() > 10]  # white ones fill up the last row
         yield path.stem, np.stack([np.asarray(image.resize((spec.width, spec.height))) for image in images])
 
 
