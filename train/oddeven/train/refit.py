@@ -44,8 +44,10 @@ def refit(path: Path, unknown: Path | None = None) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL.keras")
-    parser.add_argument("--unknown", type=Path, metavar="FOLDER")
+    parser.add_argument("--unknown", metavar="FOLDER")
     options = parser.parse_args()
+    if options.unknown == "":
+        parser.error("--unknown is empty; give a folder.")
     take()
     try:
         with importing("TensorFlow", "Refitting", "train"):
@@ -53,7 +55,9 @@ if __name__ == "__main__":
 
             tf.config.list_physical_devices()  # so that TensorFlow's start-up messages are held back too
         for path in options.models:
-            print(f"{path}: temperature {refit(path, options.unknown):.3f}")
+            print(f"{path}: temperature {refit(path, options.unknown and Path(options.unknown)):.3f}")
     except OddEvenError as error:
         print(f"refit: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell says of a command that SIGINT ended
