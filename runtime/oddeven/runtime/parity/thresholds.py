@@ -46,8 +46,8 @@ def by_cost(p: Probabilities, labels: Labels, false_positive: float, false_negat
     Args:
         p: probability of label 1, (N,), 0 to 1.
         labels: (N,), 0 or 1.
-        false_positive: cost of predicting 1 where 0 is true.
-        false_negative: cost of predicting 0 where 1 is true.
+        false_positive: cost, over 0, of predicting 1 where 0 is true.
+        false_negative: cost, over 0, of predicting 0 where 1 is true.
 
     Returns:
         Strictly between 0 and 1: the middle of the widest range of best thresholds.
