@@ -11,7 +11,7 @@ import click
 from oddeven.runtime.cli.finite_range import FiniteRange
 from oddeven.runtime.cli.options import ENVIRONMENT, FOLDER, exit_on_signal, tell_of_path
 from oddeven.runtime.engines.registry import AUTO, ENGINES
-from oddeven.runtime.errors import UsageError, extra, needing
+from oddeven.runtime.errors import extra, needing
 from oddeven.runtime.serve.served_model import open_models
 
 
@@ -50,8 +50,6 @@ def command(
         from oddeven.runtime.serve.server import listen, run, url
         from oddeven.runtime.serve.service import Service
 
-    if source == "":
-        raise UsageError("--camera is empty; name a camera or a video file, or leave it out.")
     exit_on_signal(signal.SIGTERM)
     if not models and (one := os.environ.get(ENVIRONMENT)):  # whole: as an argument's envvar, click would split it
         models = (one,)

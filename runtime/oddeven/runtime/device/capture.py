@@ -64,8 +64,8 @@ def open_source(source: str) -> AbstractContextManager[Iterator[Pixels]]:
         MissingPackageError: the package that reads it is not installed.
         DataError: it cannot be opened, or it is lost while it is read.
     """
-    if not source or Path(source).is_fifo():
-        raise DataError(f"{f'{source} is a pipe' if source else 'The source is empty'}; name a camera or a video file.")
+    if Path(source).is_fifo():  # opening it waits
+        raise DataError(f"{source} is a pipe; name a camera or a video file.")
     return _picamera2() if source == PICAMERA2 else _opencv(source)
 
 
