@@ -281,7 +281,7 @@ def _read_report(path: Path) -> Report:
     except OSError as error:
         raise DataError(f"Cannot read the report {path}: {error.strerror}; make one with --json FILE.") from error
     except ModelError as error:
-        raise DataError(f"{error} Make the report anew with --json FILE.") from error
+        raise DataError(f"{str(error).rstrip('.')}. Make the report anew with --json FILE.") from error
 
 
 def _note(sentence: str) -> None:

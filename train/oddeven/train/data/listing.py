@@ -141,7 +141,9 @@ def _check_splits(records: Sequence[Record], path: Path) -> None:
     if given == {""}:
         return
     if unknown := sorted(given - set(SPLITS)):
-        raise DataError(f"{path} has the split {unknown[0]!r}; give every image one of {SPLITS}, or none a split.")
+        raise DataError(
+            f"{path} has the split {unknown[0]!r}; give every image one of {', '.join(SPLITS)}, or none a split."
+        )
     if not {"train", "test"} <= given:
         raise DataError(f"{path} gives the splits {sorted(given)}; expected train and test, with or without val.")
     for split in sorted(given):
