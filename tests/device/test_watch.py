@@ -154,10 +154,12 @@ def test_a_folder_that_is_missing_is_no_wrong_usage_after_which_the_service_woul
 def test_the_end_of_a_service_or_of_a_terminal_unwinds_the_program(pictures, start, tmp_path, sent):
     pictures(1)
     out = tmp_path / "out.jsonl"
+    before = signal.signal(sent, signal.SIG_DFL)  # it may be ignored here, as by nohup, and so would be in the process
     process = start("watch", tmp_path / "inbox", "--out", out, "--model", "mlp")
+    signal.signal(sent, before)
     wait_for(lambda: out.exists() and out.read_bytes().endswith(b"\n"), process)
     process.send_signal(sent)
-    assert process.wait() == 0
+    assert process.wait(timeout=60) == 0
     assert summary_path(out).exists()
 
 
