@@ -92,13 +92,20 @@ def test_a_torn_line_at_any_byte_is_mended(pictures, run, tmp_path, name):
     assert out.read_bytes() == whole
 
 
-def test_a_picture_that_another_process_is_writing_is_waited_for(pictures, start, tmp_path):
+@pytest.fixture
+def watched(pictures, start, tmp_path):
+    """A picture's content, an empty folder, the journal of a `watch` of it, and that process."""
     pictures(1, tmp_path / "made")
     content = (tmp_path / "made" / "00000.png").read_bytes()
     inbox, out = tmp_path / "inbox", tmp_path / "out.jsonl"
     inbox.mkdir()
     process = start("watch", inbox, "--out", out, "--model", "mlp", "--interval", "0.05")
     wait_for(out.exists, process)
+    return content, inbox, out, process
+
+
+def test_a_picture_that_another_process_is_writing_is_waited_for(watched):
+    content, inbox, out, process = watched
     with (inbox / "slow.png").open("wb", buffering=0) as file:
         file.write(content[: len(content) // 2])
         time.sleep(2.0)  # longer than a picture takes to settle
@@ -110,13 +117,8 @@ def test_a_picture_that_another_process_is_writing_is_waited_for(pictures, start
     assert answers(out) == [("slow.png", "odd")]
 
 
-def test_a_picture_that_a_machine_with_a_slow_clock_is_writing_is_waited_for(pictures, start, tmp_path):
-    pictures(1, tmp_path / "made")
-    content = (tmp_path / "made" / "00000.png").read_bytes()
-    inbox, out = tmp_path / "inbox", tmp_path / "out.jsonl"
-    inbox.mkdir()
-    process = start("watch", inbox, "--out", out, "--model", "mlp", "--interval", "0.05")
-    wait_for(out.exists, process)
+def test_a_picture_that_a_machine_with_a_slow_clock_is_writing_is_waited_for(watched):
+    content, inbox, out, process = watched
     time.sleep(0.3)  # or more, until the first look at the folder
     for part in (0.3, 0.6, 1):
         (inbox / ".slow.png").write_bytes(content[: int(part * len(content))])

@@ -40,8 +40,8 @@ TURNS: Mapping[object, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 UINT8 = np.dtype(np.uint8)
-# What Pillow's decoders raise on damaged files.
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+# What Pillow's decoders raise on damaged files.
 UNREADABLE = (
     OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, MemoryError,
     struct.error, zlib.error, *BOMBS,
